@@ -1,0 +1,13 @@
+import type { Link } from "../link.ts"
+import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
+
+/** A way to an agent: created directly, through an operator, or one that was already running. */
+export interface AgentSession {
+  link: Link<DaemonMessage, ClientMessage>
+  /** Agreed protocol version, e.g. "1.29.0". */
+  protocolVersion: string
+  /** Who is at the other end, for progress and error texts, e.g. `agent podside-agent-x7k (default)` or `operator 0.1.0`. */
+  peer: string
+  /** Ends the link and removes whatever was created for it; safe to call twice. */
+  close(): Promise<void>
+}

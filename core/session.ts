@@ -1,0 +1,69 @@
+import type { Target } from "./target.ts"
+
+/** Who asks, as Kubernetes sees them. Built once at the operator's front door, passed on unchanged. */
+export interface Identity {
+  user: string
+  uid?: string
+  groups: readonly string[]
+  extra: Readonly<Record<string, readonly string[]>>
+}
+
+export interface SessionRequest {
+  identity: Identity
+  target: Target
+  /** Namespace of the target. */
+  namespace: string
+  /** Branch, user and host names as the client states them; for display, never for decisions. */
+  client: { user?: string; hostname?: string; version?: string; branch?: string }
+}
+
+export interface Session extends SessionRequest {
+  /** Upper-case hexadecimal of the client's 64-bit number. Not a secret. */
+  id: string
+  openedAt: Date
+}
+
+/** A pod a session works on, with the owners found above it, nearest first. */
+export interface ResolvedPod {
+  name: string
+  namespace: string
+  labels: Readonly<Record<string, string>>
+  owners: readonly { kind: string; name: string }[]
+}
+
+export interface SubscriptionRequest {
+  session: Session
+  mode: "mirror" | "steal"
+  port: number
+  /** The HTTP filter as the protocol has it, absent when the whole port is meant. */
+  filter?: unknown
+  pods: readonly ResolvedPod[]
+}
+
+export interface FileAccess {
+  session: Session
+  path: string
+  access: "read" | "write"
+}
+
+export interface OutgoingRequest {
+  session: Session
+  protocol: "tcp" | "udp" | "unix" | "dns"
+  /** IP address, host name (for `dns`) or socket path (for `unix`). */
+  host: string
+  /** Absent for `dns` and `unix`. */
+  port?: number
+}
+
+export interface AuditEvent {
+  kind: "session-started" | "session-denied" | "session-killed" | "session-ended" | "request-denied"
+  at: Date
+  identity: Identity
+  /** "deployment/api/container/app", with the namespace beside it. */
+  target: string
+  namespace: string
+  sessionId?: string
+  mode?: "mirror" | "steal"
+  ports?: readonly number[]
+  reason?: string
+}
