@@ -1,0 +1,113 @@
+import type { RequestOptions } from "node:https"
+import type { KubeConfig } from "@kubernetes/client-node"
+import { AppError, errorText } from "../errors.ts"
+import type { LoadedKubeConfig } from "./kubeconfig.ts"
+
+/** Everything a connection to the API server needs, whoever makes it. Valid for a moment: tokens are renewed. */
+export interface ServerAccess {
+  /** Without trailing slash; may have a path (Rancher and other gateways). */
+  url: string
+  headers: Record<string, string>
+  /** Absent for a plain `http:` server. */
+  tls?: ServerTls
+  /** HTTP proxy to go through. */
+  proxy?: string
+}
+
+export interface ServerTls {
+  ca?: string
+  cert?: string
+  key?: string
+  passphrase?: string
+  serverName?: string
+  rejectUnauthorized: boolean
+}
+
+/**
+ * Asks the kubeconfig, its credential plugins and token files included, for what to present now.
+ * @throws AppError "kube-auth-command" when a credential plugin fails, "kube-config" when a file cannot be read
+ */
+export async function resolveAccess({ config, impersonation }: LoadedKubeConfig): Promise<ServerAccess> {
+  const cluster = config.getCurrentCluster()
+  if (!cluster) throw new AppError("kube-config", "The kubeconfig has no current cluster")
+  const options = await askConfig(config)
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(options.headers ?? {})) if (value) headers[name] = String(value)
+  if (options.auth) headers["Authorization"] = `Basic ${Buffer.from(options.auth).toString("base64")}`
+  if (impersonation) Object.assign(headers, impersonationHeaders(impersonation))
+  const access: ServerAccess = { url: cluster.server, headers, proxy: cluster.proxyUrl ?? proxyFromEnvironment(cluster.server) }
+  if (access.proxy?.startsWith("socks")) {
+    throw new AppError("kube-config", `The proxy ${access.proxy} of the kubeconfig is a SOCKS proxy`, {
+      next: "Use an HTTP proxy: podside does not speak SOCKS to the API server.",
+    })
+  }
+  if (cluster.server.startsWith("https:")) {
+    access.tls = {
+      ca: text(options.ca),
+      cert: text(options.cert),
+      key: text(options.key),
+      passphrase: options.passphrase,
+      serverName: options.servername,
+      rejectUnauthorized: options.rejectUnauthorized ?? true,
+    }
+  }
+  return access
+}
+
+async function askConfig(config: KubeConfig): Promise<RequestOptions> {
+  const options: RequestOptions = {}
+  try {
+    await config.applyToHTTPSOptions(options)
+    return options
+  } catch (thrown) {
+    const command: string | undefined = config.getCurrentUser()?.exec?.command
+    if (!command) {
+      throw new AppError("kube-config", `The credentials of the kubeconfig cannot be used: ${errorText(thrown)}`, {
+        cause: thrown,
+        next: "Check with `kubectl get pods`.",
+      })
+    }
+    const missing = typeof thrown === "object" && thrown !== null && "code" in thrown && thrown.code === "ENOENT"
+    throw new AppError("kube-auth-command", `The credential command "${command}" failed: ${errorText(thrown).trim()}`, {
+      cause: thrown,
+      next: missing
+        ? "Put it on the PATH, or write its absolute path into the kubeconfig."
+        : "Run it by hand, or log in to the cluster again.",
+    })
+  }
+}
+
+function impersonationHeaders(of: NonNullable<LoadedKubeConfig["impersonation"]>): Record<string, string> {
+  const headers: Record<string, string> = {}
+  if (of.user) headers["Impersonate-User"] = of.user
+  if (of.uid) headers["Impersonate-Uid"] = of.uid
+  // A header that stands several times for Kubernetes cannot be joined by commas; more than one value is refused.
+  const [group, ...more] = of.groups
+  if (more.length > 0 || Object.values(of.extra).some((values) => values.length > 1)) {
+    throw new AppError("kube-config", "The kubeconfig impersonates with several groups or several values of one extra key", {
+      next: "Use one `as-groups` entry and one value for each `as-user-extra` key.",
+    })
+  }
+  if (group) headers["Impersonate-Group"] = group
+  for (const [key, [value]] of Object.entries(of.extra)) {
+    if (value !== undefined) headers[`Impersonate-Extra-${encodeURIComponent(key)}`] = value
+  }
+  return headers
+}
+
+/** The usual variables; `NO_PROXY` entries are host names, domain suffixes or `*`. */
+export function proxyFromEnvironment(server: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const { protocol, hostname } = new URL(server)
+  const name = protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY"
+  const proxy = env[name.toLowerCase()] || env[name]
+  const direct = (env["no_proxy"] || env["NO_PROXY"] || "").split(",").map((entry) => entry.trim().replace(/^\*?\./, ""))
+  if (!proxy || direct.some((entry) => entry === "*" || hostname === entry || (entry && hostname.endsWith(`.${entry}`)))) {
+    return undefined
+  }
+  return proxy
+}
+
+function text(pem: RequestOptions["ca"] | RequestOptions["key"]): string | undefined {
+  if (pem === undefined) return undefined
+  return Array.isArray(pem) ? pem.map(String).join("\n") : String(pem)
+}

@@ -1,0 +1,73 @@
+import { AppError, errorText } from "../errors.ts"
+
+/** What Kubernetes says about a failed request; any field may be missing in what a server really sends. */
+export interface KubeStatus {
+  message?: string
+  reason?: string
+  code?: number
+  details?: unknown
+}
+
+/** An answer of the API server that is not a success. `status` is the HTTP status, `body` the Kubernetes Status if there was one. */
+export class KubeError extends AppError {
+  readonly status: number
+  readonly body: KubeStatus
+  constructor(code: string, message: string, status: number, body: KubeStatus, next?: string) {
+    super(code, message, { next })
+    this.status = status
+    this.body = body
+  }
+}
+
+const codes: Record<number, [code: string, next?: string]> = {
+  401: ["kube-unauthorized", "Log in to the cluster again, then check with `kubectl auth whoami`."],
+  403: ["kube-forbidden", "Ask the cluster's owner for the permission named above."],
+  404: ["kube-not-found"],
+  409: ["kube-conflict"],
+  410: ["kube-expired"],
+  429: ["kube-busy", "Try again in a few seconds."],
+}
+
+/** Turns an error answer into an AppError that says what was refused. `what` reads like "list pods in shop". */
+export function statusError(what: string, status: number, text: string): KubeError {
+  const body = parseStatus(text, status)
+  const [code, next] = codes[status] ?? ["kube-failed"]
+  const reason = body.message ?? `HTTP status ${status}`
+  return new KubeError(code, `Cannot ${what}: ${reason}`, status, body, next)
+}
+
+function parseStatus(text: string, status: number): KubeStatus {
+  try {
+    const body: unknown = JSON.parse(text)
+    if (typeof body === "object" && body !== null && !Array.isArray(body)) {
+      const { message, reason, code, details } = body as Record<string, unknown>
+      return {
+        message: typeof message === "string" ? message : undefined,
+        reason: typeof reason === "string" ? reason : undefined,
+        code: typeof code === "number" ? code : undefined,
+        details,
+      }
+    }
+  } catch {
+    // Not JSON: a proxy on the way, or a plain text answer.
+  }
+  const shown = text.trim().slice(0, 300)
+  return { message: shown || undefined, code: status }
+}
+
+/** Turns what `fetch` or a socket threw on the way to the API server into an AppError. */
+export function transportError(what: string, server: string, thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown
+  const text = errorText(thrown)
+  const code = typeof thrown === "object" && thrown !== null && "code" in thrown ? String(thrown.code) : ""
+  if (/CERT|VERIFY|SSL|TLS|SIGNATURE/.test(code) || /certificate|self.signed/i.test(text)) {
+    return new AppError("kube-tls", `Cannot ${what}: the certificate of ${server} was not accepted (${text})`, {
+      cause: thrown,
+      next: "Check certificate-authority in the kubeconfig and this machine's clock, or use --accept-invalid-certificates.",
+    })
+  }
+  return new AppError("kube-unreachable", `Cannot ${what}: no connection to ${server} (${text})`, {
+    cause: thrown,
+    next: "Check with `kubectl get pods` that the cluster can be reached from here.",
+  })
+}
