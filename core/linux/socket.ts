@@ -1,0 +1,59 @@
+import type { Endpoint } from "../interceptor.ts"
+import { check } from "./errno.ts"
+import { decodeEndpoint } from "./socket-address.ts"
+import { type SyscallArgument, syscall } from "./syscall.ts"
+
+export const SOCK_STREAM = 1
+export const SOCK_DGRAM = 2
+export const SOCK_SEQPACKET = 5
+const SOCK_NONBLOCK = 0o4000
+const SOCK_CLOEXEC = 0o2000000
+
+export const SOL_SOCKET = 1
+const SO_ERROR = 4
+/** struct sockaddr_storage */
+const addressBytes = 128
+
+/** A non-blocking socket that children do not inherit; the caller closes it. @throws LinuxError */
+export function openSocket(family: number, type: number, protocol = 0): number {
+  return check(syscall("socket", family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol), "socket")
+}
+
+/** Sets an integer option. @throws LinuxError */
+export function setSocketOption(fd: number, level: number, option: number, value: number): void {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32LE(value)
+  check(syscall("setsockopt", fd, level, option, bytes, 4), "setsockopt")
+}
+
+/** Bytes of an option, at most `length` of them. @throws LinuxError */
+export function getSocketOption(fd: number, level: number, option: number, length: number): Buffer {
+  const value = Buffer.alloc(length)
+  const size = Buffer.alloc(4)
+  size.writeUInt32LE(length)
+  check(syscall("getsockopt", fd, level, option, value, size), "getsockopt")
+  return value.subarray(0, size.readUInt32LE(0))
+}
+
+/** Takes (and clears) the pending error of a socket: a positive errno, or 0. */
+export function pendingError(fd: number): number {
+  return getSocketOption(fd, SOL_SOCKET, SO_ERROR, 4).readInt32LE(0)
+}
+
+/** Own address of an IP socket; undefined for other families. @throws LinuxError */
+export function localEndpoint(fd: number): Endpoint | undefined {
+  return endpoint("getsockname", fd)
+}
+
+/** Peer's address of a connected IP socket; undefined for other families. @throws LinuxError */
+export function peerEndpoint(fd: number): Endpoint | undefined {
+  return endpoint("getpeername", fd)
+}
+
+function endpoint(call: "getsockname" | "getpeername", fd: SyscallArgument): Endpoint | undefined {
+  const address = Buffer.alloc(addressBytes)
+  const size = Buffer.alloc(4)
+  size.writeUInt32LE(addressBytes)
+  check(syscall(call, fd, address, size), call)
+  return decodeEndpoint(address.subarray(0, size.readUInt32LE(0)))
+}
