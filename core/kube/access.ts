@@ -35,7 +35,11 @@ export async function resolveAccess({ config, impersonation }: LoadedKubeConfig)
   for (const [name, value] of Object.entries(options.headers ?? {})) if (value) headers[name] = String(value)
   if (options.auth) headers["Authorization"] = `Basic ${Buffer.from(options.auth).toString("base64")}`
   if (impersonation) Object.assign(headers, impersonationHeaders(impersonation))
-  const access: ServerAccess = { url: cluster.server, headers, proxy: cluster.proxyUrl ?? proxyFromEnvironment(cluster.server) }
+  const access: ServerAccess = {
+    url: cluster.server,
+    headers,
+    proxy: cluster.proxyUrl ?? proxyFromEnvironment(cluster.server),
+  }
   if (access.proxy?.startsWith("socks")) {
     throw new AppError("kube-config", `The proxy ${access.proxy} of the kubeconfig is a SOCKS proxy`, {
       next: "Use an HTTP proxy: podside does not speak SOCKS to the API server.",
@@ -84,9 +88,13 @@ function impersonationHeaders(of: NonNullable<LoadedKubeConfig["impersonation"]>
   // A header that stands several times for Kubernetes cannot be joined by commas; more than one value is refused.
   const [group, ...more] = of.groups
   if (more.length > 0 || Object.values(of.extra).some((values) => values.length > 1)) {
-    throw new AppError("kube-config", "The kubeconfig impersonates with several groups or several values of one extra key", {
-      next: "Use one `as-groups` entry and one value for each `as-user-extra` key.",
-    })
+    throw new AppError(
+      "kube-config",
+      "The kubeconfig impersonates with several groups or several values of one extra key",
+      {
+        next: "Use one `as-groups` entry and one value for each `as-user-extra` key.",
+      },
+    )
   }
   if (group) headers["Impersonate-Group"] = group
   for (const [key, [value]] of Object.entries(of.extra)) {
@@ -100,8 +108,13 @@ export function proxyFromEnvironment(server: string, env: NodeJS.ProcessEnv = pr
   const { protocol, hostname } = new URL(server)
   const name = protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY"
   const proxy = env[name.toLowerCase()] || env[name]
-  const direct = (env["no_proxy"] || env["NO_PROXY"] || "").split(",").map((entry) => entry.trim().replace(/^\*?\./, ""))
-  if (!proxy || direct.some((entry) => entry === "*" || hostname === entry || (entry && hostname.endsWith(`.${entry}`)))) {
+  const direct = (env["no_proxy"] || env["NO_PROXY"] || "")
+    .split(",")
+    .map((entry) => entry.trim().replace(/^\*?\./, ""))
+  if (
+    !proxy ||
+    direct.some((entry) => entry === "*" || hostname === entry || (entry && hostname.endsWith(`.${entry}`)))
+  ) {
     return undefined
   }
   return proxy

@@ -62,7 +62,9 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
   const open = async (method: string, path: string, options: RequestOptions, streamed: boolean): Promise<Response> => {
     const what = options.what ?? `${method} ${path}`
     const access = await resolveAccess(loaded)
-    const limits = [options.signal, streamed ? undefined : timeout(options.timeoutMs)].filter((limit) => limit !== undefined)
+    const limits = [options.signal, streamed ? undefined : timeout(options.timeoutMs)].filter(
+      (limit) => limit !== undefined,
+    )
     const headers: Record<string, string> = { Accept: "application/json", ...access.headers, ...options.headers }
     if (options.body !== undefined) headers["Content-Type"] = options.contentType ?? "application/json"
     try {
@@ -108,7 +110,10 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
       let next: string | undefined
       do {
         const query = { ...options.query, limit: pageSize, continue: next }
-        const page = await this.request<{ items?: T[] | null; metadata?: { continue?: string } }>("GET", path, { ...options, query })
+        const page = await this.request<{ items?: T[] | null; metadata?: { continue?: string } }>("GET", path, {
+          ...options,
+          query,
+        })
         items.push(...(page.items ?? []))
         next = page.metadata?.continue || undefined
       } while (next)

@@ -77,7 +77,8 @@ export function loadKubeConfig(options: KubeOptions = {}): LoadedKubeConfig {
   const cluster = clusters.find((entry) => entry.name === context.cluster)
   const user = users.find((entry) => entry.name === context.user)
   if (!cluster) throw broken(`context "${name}" names the cluster "${context.cluster}", which is not there`, files)
-  if (!user && context.user) throw broken(`context "${name}" names the user "${context.user}", which is not there`, files)
+  if (!user && context.user)
+    throw broken(`context "${name}" names the user "${context.user}", which is not there`, files)
   const raw = rawUsers.find((entry) => entry.name === context.user)?.user
   const config = new KubeConfig()
   config.loadFromOptions({

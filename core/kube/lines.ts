@@ -11,7 +11,8 @@ export async function* readLines(body: ReadableStream<Uint8Array>): AsyncGenerat
     const text = rest + decoder.decode(chunk, { stream: true })
     const lines = text.split("\n")
     rest = lines.pop() ?? ""
-    if (rest.length > maxLineBytes) throw new AppError("kube-bad-answer", `The API server sent a line over ${maxLineBytes} bytes`)
+    if (rest.length > maxLineBytes)
+      throw new AppError("kube-bad-answer", `The API server sent a line over ${maxLineBytes} bytes`)
     yield* lines
   }
   if (rest) yield rest

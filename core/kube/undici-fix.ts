@@ -14,7 +14,10 @@ export const clientNodeFix: BunPlugin = {
   setup(build) {
     build.onLoad({ filter: /@kubernetes[\\/]client-node[\\/]dist[\\/].*\.js$/ }, async ({ path }) => ({
       loader: "js",
-      contents: (await Bun.file(path).text()).replaceAll(/from (['"])undici\1/g, () => `from ${JSON.stringify(replacement)}`),
+      contents: (await Bun.file(path).text()).replaceAll(
+        /from (['"])undici\1/g,
+        () => `from ${JSON.stringify(replacement)}`,
+      ),
     }))
   },
 }

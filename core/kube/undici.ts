@@ -22,7 +22,8 @@ interface DispatcherOptions {
 export class Agent {
   readonly options: DispatcherOptions
   constructor(options: DispatcherOptions = {}) {
-    if (typeof options.connect === "function") throw new Error("SOCKS proxies are not supported here; use an HTTP proxy")
+    if (typeof options.connect === "function")
+      throw new Error("SOCKS proxies are not supported here; use an HTTP proxy")
     this.options = options
   }
   async close(): Promise<void> {}
