@@ -1,6 +1,11 @@
 import { isIPv4, isIPv6 } from "node:net"
 import { AppError } from "../errors.ts"
-import type { Endpoint } from "../interceptor.ts"
+
+/** `ip` in text form without brackets and without a zone. */
+export interface Endpoint {
+  ip: string
+  port: number
+}
 
 export const AF_UNIX = 1
 export const AF_INET = 2

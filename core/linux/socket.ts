@@ -1,6 +1,5 @@
-import type { Endpoint } from "../interceptor.ts"
 import { check } from "./errno.ts"
-import { decodeEndpoint } from "./socket-address.ts"
+import { decodeEndpoint, type Endpoint } from "./socket-address.ts"
 import { type SyscallArgument, syscall } from "./syscall.ts"
 
 export const SOCK_STREAM = 1

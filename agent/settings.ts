@@ -1,0 +1,107 @@
+import { isIP } from "node:net"
+import type { Logger } from "../core/log.ts"
+
+/** What the agent is told through its environment. Variables and defaults: mirrord's agent, plus podside's own. */
+export interface AgentSettings {
+  /** `RUST_LOG` reduced to one level. */
+  logLevel: "debug" | "info" | "warn" | "error"
+  jsonLog: boolean
+  /** PEM; when set, every client must speak TLS with this certificate before its first byte is looked at. */
+  operatorCertificate: string | undefined
+  /** Refuse to run without `operatorCertificate`. */
+  requireTls: boolean
+  /** "ip:port" of the metrics listener. */
+  metricsAddress: string | undefined
+  inServiceMesh: boolean
+  istioCni: boolean
+  excludeFromMesh: boolean
+  flushConnections: boolean
+  flushConntrack: boolean
+  /** True: nft programs, false: legacy ones, undefined: found out. */
+  nftables: boolean | undefined
+  cleanRulesOnStart: boolean
+  podIps: readonly string[]
+  externalIpFix: boolean
+  unusedPortLingerSeconds: number
+  httpDetectionTimeoutSeconds: number
+  maxBodyBufferBytes: number
+  maxBodyBufferMilliseconds: number
+  jqTimeLimitSeconds: number
+  injectHeaders: boolean
+  overrideCacheControl: boolean
+  /** Base64 of a JSON array; read by what terminates TLS of stolen traffic. */
+  stealTlsConfig: string | undefined
+  /** Per question; undefined: what resolv.conf says. */
+  dnsTimeoutSeconds: number | undefined
+  dnsAttempts: number | undefined
+  ephemeralTargetContainerId: string
+  idleSeconds: number
+  /** Backend of the interception plugin: "netlink", "iptables" or "auto". */
+  interception: string
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** A variable that cannot be read counts as absent and is named in the log, as with mirrord's agent. */
+export function readSettings(env: Environment, log: Logger): AgentSettings {
+  const read = <T>(name: string, parse: (text: string) => T | undefined): T | undefined => {
+    const text = env[name]
+    if (text === undefined) return undefined
+    const value = parse(text)
+    if (value === undefined) log.error("environment variable cannot be read, using its default", { variable: name })
+    return value
+  }
+  const flag = (name: string, unset = false) => read(name, boolean) ?? unset
+  const count = (name: string, unset: number) => read(name, whole) ?? unset
+  const text = (name: string) => read(name, (value) => (value === "" ? undefined : value))
+  return {
+    logLevel: logLevel(env["RUST_LOG"]),
+    jsonLog: flag("MIRRORD_AGENT_JSON_LOG"),
+    operatorCertificate: text("AGENT_OPERATOR_CERT_ENV"),
+    requireTls: flag("PODSIDE_AGENT_REQUIRE_TLS"),
+    metricsAddress: text("MIRRORD_AGENT_METRICS"),
+    inServiceMesh: flag("MIRRORD_AGENT_IN_SERVICE_MESH"),
+    istioCni: flag("MIRRORD_AGENT_ISTIO_CNI"),
+    excludeFromMesh: flag("MIRRORD_AGENT_EXCLUDE_FROM_MESH"),
+    flushConnections: flag("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS"),
+    flushConntrack: flag("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS_CONNTRACK", true),
+    nftables: read("MIRRORD_AGENT_NFTABLES", boolean),
+    cleanRulesOnStart: flag("MIRRORD_AGENT_CLEAN_IPTABLES_ON_START"),
+    podIps: read("MIRRORD_AGENT_POD_IPS", addresses) ?? [],
+    externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX"),
+    unusedPortLingerSeconds: count("MIRRORD_AGENT_UNUSED_PORT_LINGER_SECS", 0),
+    httpDetectionTimeoutSeconds: count("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", 2),
+    maxBodyBufferBytes: count("MIRRORD_MAX_BODY_BUFFER_SIZE", 65536),
+    maxBodyBufferMilliseconds: count("MIRRORD_MAX_BODY_BUFFER_TIMEOUT", 1000),
+    jqTimeLimitSeconds: count("MIRRORD_JAQ_TIME_LIMIT", 500),
+    injectHeaders: flag("MIRRORD_AGENT_INJECT_HEADERS"),
+    overrideCacheControl: flag("MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL", true),
+    stealTlsConfig: text("MIRRORD_AGENT_STEAL_TLS_CONFIG"),
+    dnsTimeoutSeconds: read("MIRRORD_AGENT_DNS_TIMEOUT", whole),
+    dnsAttempts: read("MIRRORD_AGENT_DNS_ATTEMPTS", whole),
+    ephemeralTargetContainerId: text("MIRRORD_AGENT_EPHEMERAL_TARGET_CONTAINER_ID") ?? "",
+    idleSeconds: count("MIRRORD_AGENT_IDLE_TTL", 0),
+    interception: text("PODSIDE_AGENT_INTERCEPTION") ?? "auto",
+  }
+}
+
+function boolean(text: string): boolean | undefined {
+  return text === "true" ? true : text === "false" ? false : undefined
+}
+
+function whole(text: string): number | undefined {
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+function addresses(text: string): string[] | undefined {
+  const list = text.split(",").filter((part) => part !== "")
+  return list.every((part) => isIP(part) !== 0) ? list : undefined
+}
+
+/** `warn,mirrord=trace` is a filter of another program's modules; its most talkative level is taken. */
+function logLevel(filter: string | undefined): AgentSettings["logLevel"] {
+  const words: string[] = filter?.toLowerCase().match(/\b(trace|debug|info|warn|error)\b/g) ?? []
+  if (words.includes("trace") || words.includes("debug")) return "debug"
+  if (words.length === 0 || words.includes("info")) return "info"
+  return words.includes("warn") ? "warn" : "error"
+}
