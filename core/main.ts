@@ -1,0 +1,53 @@
+import { runCommand } from "./cli/client.ts"
+import { commands } from "./cli/commands.ts"
+import { overview } from "./cli/help.ts"
+import { type Leading, readLeading } from "./cli/leading.ts"
+import { reportError } from "./cli/report.ts"
+import { podsideVersion } from "./cli/version.ts"
+import type { RoleContext, RunRole } from "./role.ts"
+import { createStopOnSignals } from "./stop-signals.ts"
+
+/*
+ * From the command line to a role. Everything behind an `import()` is read from the binary only when it is needed: that
+ * keeps `--help` fast and lets a role load only itself. This is the one file that knows plugins/ and agent/.
+ */
+
+const roles: Partial<Record<Leading["role"], () => Promise<{ run: RunRole }>>> = {
+  client: async () => ({ run: (words, context) => runCommand(words, commands, context) }),
+}
+
+async function main(): Promise<number> {
+  const leading = readLeading(process.argv0, process.argv.slice(2), process.env)
+  if (leading.version) {
+    process.stdout.write(`podside ${podsideVersion}\n`)
+    return 0
+  }
+  if (leading.help) {
+    process.stdout.write(overview(commands))
+    return 0
+  }
+  const { run } = await roles[leading.role]!()
+  return run(leading.rest, contextOf(leading))
+}
+
+function contextOf({ pluginFolder, pluginConfigFile }: Leading): RoleContext {
+  const loadPlugins = async () => {
+    const { builtInPlugins } = await import("../plugins/index.ts")
+    const builtIn = builtInPlugins.map((plugin) => ({ plugin, origin: "built-in" }))
+    if (pluginFolder === undefined) return builtIn
+    const { loadFolder } = await import("./host/load.ts")
+    return [...builtIn, ...(await loadFolder(pluginFolder))]
+  }
+  return {
+    loadPlugins,
+    async startPlugins(role, options) {
+      const { startPlugins } = await import("./host.ts")
+      const { readConfigFile, mergeConfigs } = await import("./host/config.ts")
+      const ofFile = pluginConfigFile === undefined ? {} : await readConfigFile(pluginConfigFile)
+      return startPlugins(role, await loadPlugins(), { ...options, config: mergeConfigs(options.config ?? {}, ofFile) })
+    },
+    stopOnSignals: createStopOnSignals(),
+  }
+}
+
+process.exitCode = await main().catch(reportError)

@@ -1,0 +1,19 @@
+import { constants } from "node:os"
+
+const stopping = ["SIGINT", "SIGTERM"] as const
+
+/** See `RoleContext.stopOnSignals`; each call after the first gives the same signal. */
+export function createStopOnSignals(): () => AbortSignal {
+  let controller: AbortController | undefined
+  return () => {
+    if (controller) return controller.signal
+    const { signal } = (controller = new AbortController())
+    for (const name of stopping) {
+      process.on(name, () => {
+        if (signal.aborted) process.exit(128 + constants.signals[name])
+        controller?.abort()
+      })
+    }
+    return signal
+  }
+}

@@ -1,0 +1,31 @@
+// Installs what package-lock.json names, if that has not been done yet. Plain JavaScript: only Node and npm are there.
+import { spawnSync } from "node:child_process"
+import { createHash } from "node:crypto"
+import { readFileSync, writeFileSync } from "node:fs"
+
+const root = new URL("../", import.meta.url)
+const mark = new URL("node_modules/.installed-lock", root)
+const lock = createHash("sha256")
+  .update(readFileSync(new URL("package-lock.json", root)))
+  .digest("hex")
+
+if (read(mark) !== lock) {
+  console.log("Installing the pinned dependencies (npm ci) ...")
+  const flags = ["ci", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"]
+  const { status } = spawnSync("npm", flags, { cwd: root, stdio: "inherit", shell: process.platform === "win32" })
+  if (status !== 0) {
+    console.error(
+      "npm ci failed; its message stands above. Needed: Node 20 or newer, npm, and the npm registry in reach.",
+    )
+    process.exit(1)
+  }
+  writeFileSync(mark, lock)
+}
+
+function read(url) {
+  try {
+    return readFileSync(url, "utf8")
+  } catch {
+    return undefined
+  }
+}
