@@ -1,0 +1,54 @@
+import { existsSync, rmSync, writeFileSync } from "node:fs"
+import { AppError } from "../../core/errors.ts"
+import { must } from "./run.ts"
+
+/** Programs the cluster starts, and the Debian package that has each. */
+const programs: Record<string, string> = {
+  etcd: "etcd-server",
+  containerd: "containerd",
+  ctr: "containerd",
+  runc: "runc",
+  "/usr/lib/cni/ptp": "containernetworking-plugins",
+  nft: "nftables",
+  iptables: "iptables",
+  conntrack: "conntrack",
+  ip: "iproute2",
+  busybox: "busybox-static",
+  openssl: "openssl",
+  unshare: "util-linux",
+  mount: "mount",
+  kubectl: "kubernetes-client",
+}
+
+const policyFile = "/usr/sbin/policy-rc.d"
+
+/** Installs what is missing with apt, saying which. The packages' own services are not started. */
+export async function installPackages(say: (line: string) => void): Promise<void> {
+  const missing = Object.entries(programs).filter(([program]) => !present(program))
+  if (missing.length === 0) return
+  const packages = [...new Set(missing.map(([, debianPackage]) => debianPackage))]
+  if (!Bun.which("apt-get")) {
+    throw new AppError("programs-missing", `This machine lacks ${missing.map(([program]) => program).join(", ")}`, {
+      next: `Install what Debian calls ${packages.join(" ")}.`,
+    })
+  }
+  say(`installing the Debian packages ${packages.join(" ")}`)
+  const ownPolicy = !existsSync(policyFile)
+  if (ownPolicy) writeFileSync(policyFile, "#!/bin/sh\nexit 101\n", { mode: 0o755 })
+  try {
+    const quiet = { env: { DEBIAN_FRONTEND: "noninteractive" }, timeoutSeconds: 600 }
+    await must(["apt-get", "update", "-qq"], quiet)
+    await must(["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...packages], quiet)
+  } catch (cause) {
+    throw new AppError("packages-failed", `Cannot install ${packages.join(" ")}: ${(cause as Error).message}`, {
+      cause,
+      next: "Check the internet connection and the package sources, or install them by hand.",
+    })
+  } finally {
+    if (ownPolicy) rmSync(policyFile, { force: true })
+  }
+}
+
+function present(program: string): boolean {
+  return program.startsWith("/") ? existsSync(program) : Bun.which(program) !== null
+}
