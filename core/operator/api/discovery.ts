@@ -1,0 +1,70 @@
+import type { Hono } from "hono"
+import type { FrontDoorEnv } from "./front-door.ts"
+import { group, groupVersion, type ServedResource, servedResources, version } from "./resources.ts"
+
+const groupObject = {
+  name: group,
+  versions: [{ groupVersion, version }],
+  preferredVersion: { groupVersion, version },
+}
+
+/** The discovery documents of an aggregated API server. */
+export function addDiscoveryRoutes(app: Hono<FrontDoorEnv>): void {
+  app.get("/apis", (c) => {
+    const aggregated = aggregatedVersion(c.req.header("accept"))
+    if (aggregated) {
+      const contentType = `application/json;g=apidiscovery.k8s.io;v=${aggregated};as=APIGroupDiscoveryList`
+      return c.body(JSON.stringify(aggregatedDiscovery(aggregated)), 200, { "content-type": contentType })
+    }
+    return c.json({ kind: "APIGroupList", apiVersion: "v1", groups: [groupObject] })
+  })
+  app.get(`/apis/${group}`, (c) => c.json({ kind: "APIGroup", apiVersion: "v1", ...groupObject }))
+  app.get(`/apis/${groupVersion}`, (c) =>
+    c.json({ kind: "APIResourceList", apiVersion: "v1", groupVersion, resources: servedResources.flatMap(entries) }),
+  )
+}
+
+/** Kubernetes 1.26 asks for v2beta1, 1.30 and later for v2; both have the same shape. */
+function aggregatedVersion(accept = ""): "v2" | "v2beta1" | undefined {
+  if (!accept.includes("as=APIGroupDiscoveryList")) return undefined
+  return /v=v2(?:[;,\s]|$)/.test(accept) ? "v2" : "v2beta1"
+}
+
+function entries(resource: ServedResource) {
+  const { plural, singular, kind, namespaced, verbs, shortNames, subresources = [] } = resource
+  return [
+    { name: plural, singularName: singular, namespaced, kind, verbs, ...(shortNames && { shortNames }) },
+    ...subresources.map((sub) => ({
+      name: `${plural}/${sub.name}`,
+      singularName: "",
+      namespaced,
+      kind: sub.kind,
+      verbs: sub.verbs,
+    })),
+  ]
+}
+
+function aggregatedDiscovery(of: "v2" | "v2beta1") {
+  const kindOf = (kind: string) => ({ group, version, kind })
+  const resources = servedResources.map(({ plural, singular, kind, namespaced, verbs, shortNames, subresources }) => ({
+    resource: plural,
+    responseKind: kindOf(kind),
+    scope: namespaced ? "Namespaced" : "Cluster",
+    singularResource: singular,
+    verbs,
+    ...(shortNames && { shortNames }),
+    ...(subresources && {
+      subresources: subresources.map((sub) => ({
+        subresource: sub.name,
+        responseKind: kindOf(sub.kind),
+        verbs: sub.verbs,
+      })),
+    }),
+  }))
+  return {
+    kind: "APIGroupDiscoveryList",
+    apiVersion: `apidiscovery.k8s.io/${of}`,
+    metadata: {},
+    items: [{ metadata: { name: group }, versions: [{ version, freshness: "Current", resources }] }],
+  }
+}

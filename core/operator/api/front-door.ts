@@ -1,0 +1,151 @@
+import type { IncomingMessage, ServerResponse } from "node:http"
+import http2 from "node:http2"
+import type { AddressInfo } from "node:net"
+import type { Duplex } from "node:stream"
+import type { TLSSocket } from "node:tls"
+import { getRequestListener } from "@hono/node-server"
+import type { Hono } from "hono"
+import type { Logger } from "../../log.ts"
+import type { Identity } from "../../session.ts"
+import { type FrontProxy, refusedPeer } from "./front-proxy.ts"
+import { readIdentity } from "./identity.ts"
+import { failure, failureHeaders, StatusError, toStatusError, unauthorized, unavailable } from "./status.ts"
+
+/** What routes find in their context: the caller, settled before any routing. */
+export interface FrontDoorEnv {
+  Bindings: { incoming: IncomingMessage }
+  Variables: { identity: Identity }
+}
+
+export interface FrontDoorOptions {
+  /** Address and port to listen on; port 0 takes a free one. */
+  host: string
+  port: number
+  /** PEM of the serving certificate and its key. */
+  certificate: { cert: string; key: string }
+  /** Undefined until the API server's settings were read. */
+  frontProxy(): FrontProxy | undefined
+  app: Hono<FrontDoorEnv>
+  /** Takes an upgrade over, or throws before anything was written to the socket. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity): Promise<void>
+  /** Why the operator is not ready; undefined when it is. */
+  notReady(): string | undefined
+  log: Logger
+}
+
+export interface FrontDoor {
+  port: number
+  /** From its return on, new connections see the new certificate. */
+  replaceCertificate(certificate: { cert: string; key: string }): void
+  /** Stops accepting; connections that are open stay until they end or `force` is given. */
+  close(force?: boolean): Promise<void>
+}
+
+/**
+ * The TLS server the API server talks to: HTTP/2 for requests, HTTP/1.1 for upgrades. Everything but the probes needs the
+ * front-proxy certificate; without it the answer is 401 whatever was asked.
+ */
+export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
+  const identities = new WeakMap<IncomingMessage, Identity>()
+  options.app.use(async (c, next) => {
+    c.set("identity", identities.get(c.env.incoming)!)
+    await next()
+  })
+  const listener = getRequestListener((request, env) => options.app.fetch(request, env), {
+    overrideGlobalObjects: false,
+  })
+  const sockets = new Set<Duplex>()
+
+  const server = http2.createSecureServer(
+    {
+      allowHTTP1: true,
+      ...options.certificate,
+      requestCert: true,
+      // Judged in `admit`, with the CA of this moment; refusing the handshake would leave clients without a reason.
+      rejectUnauthorized: false,
+      minVersion: "TLSv1.2",
+    },
+    (request, response) => {
+      const incoming = request as unknown as IncomingMessage
+      const outgoing = response as unknown as ServerResponse
+      const probe = probeAnswer(incoming.url ?? "", options.notReady)
+      if (probe) return void outgoing.writeHead(probe.code, { "content-type": "text/plain" }).end(probe.text)
+      const admitted = admit(incoming, options.frontProxy())
+      if (admitted instanceof StatusError) {
+        outgoing.writeHead(admitted.code, failureHeaders(admitted))
+        return void outgoing.end(JSON.stringify(failure(admitted)))
+      }
+      identities.set(incoming, admitted)
+      void listener(incoming, outgoing)
+    },
+  )
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on("error", () => socket.destroy())
+    const admitted = admit(request, options.frontProxy())
+    if (admitted instanceof StatusError) return refuseUpgrade(socket, admitted)
+    options.upgrade(request, socket, head, admitted).catch((thrown) => {
+      const refusal = toStatusError(thrown)
+      if (refusal.code >= 500) options.log.error("upgrade failed", { error: thrown, path: request.url?.split("?")[0] })
+      refuseUpgrade(socket, refusal)
+    })
+  })
+  server.on("secureConnection", (socket) => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  })
+  for (const event of ["clientError", "sessionError", "tlsClientError"]) {
+    server.on(event, (error: Error, socket?: Duplex) => {
+      options.log.debug("connection failed", { error })
+      socket?.destroy()
+    })
+  }
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject)
+    server.listen(options.port, options.host, resolve)
+  })
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    replaceCertificate: (certificate) => server.setSecureContext({ ...certificate, minVersion: "TLSv1.2" }),
+    close: (force = false) => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      if (force) for (const socket of sockets) socket.destroy()
+      return closed
+    },
+  }
+}
+
+/** The caller, or the refusal. Knows nothing of routes. */
+function admit(request: IncomingMessage, proxy: FrontProxy | undefined): Identity | StatusError {
+  if (!proxy) return unavailable("The operator has not read the API server's settings yet")
+  const refused = refusedPeer(tlsSocketOf(request), proxy)
+  if (refused) return unauthorized(`Only the Kubernetes API server may ask: ${refused}`)
+  const identity = readIdentity(request.rawHeaders, proxy)
+  return typeof identity === "string"
+    ? unauthorized(`The API server's request states no identity: ${identity}`)
+    : identity
+}
+
+/** Under HTTP/2 the socket stands behind the stream's session. */
+function tlsSocketOf(request: IncomingMessage): TLSSocket {
+  const { stream } = request as unknown as { stream?: { session?: { socket?: TLSSocket } } }
+  return (stream?.session?.socket ?? request.socket) as TLSSocket
+}
+
+/** Probes come from the kubelet, which has no certificate; they tell nothing but ready or not. */
+function probeAnswer(url: string, notReady: () => string | undefined): { code: number; text: string } | undefined {
+  const path = url.split("?")[0]
+  if (path === "/health") return { code: 200, text: "ok\n" }
+  if (path !== "/readyz") return undefined
+  const reason = notReady()
+  return reason === undefined ? { code: 200, text: "ok\n" } : { code: 503, text: `${reason}\n` }
+}
+
+/** A whole answer and then the end: a socket is never left half open. */
+function refuseUpgrade(socket: Duplex, refusal: StatusError): void {
+  if (socket.destroyed) return
+  const body = JSON.stringify(failure(refusal))
+  const headers = { ...failureHeaders(refusal), "content-length": String(Buffer.byteLength(body)), connection: "close" }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${refusal.code} ${refusal.reason}\r\n${lines.join("")}\r\n${body}`, () => socket.destroy())
+}

@@ -1,0 +1,100 @@
+import { createHash } from "node:crypto"
+import { toJsonSchema } from "@valibot/to-json-schema"
+import type { Hono } from "hono"
+import { podsideVersion } from "../../cli/version.ts"
+import type { FrontDoorEnv } from "./front-door.ts"
+import { group, groupVersion, type ServedResource, servedResources, version } from "./resources.ts"
+
+/*
+ * OpenAPI documents, so that `kubectl explain` can tell about the objects. Version 2 serves the API server's merged
+ * document, version 3 is one document for the group.
+ */
+
+const info = { title: "podside operator", version: podsideVersion }
+const root = `/apis/${groupVersion}`
+
+export function addOpenApiRoutes(app: Hono<FrontDoorEnv>): void {
+  const v2 = documentV2()
+  const v3 = documentV3()
+  const hash = createHash("sha256").update(JSON.stringify(v3)).digest("hex").toUpperCase()
+  app.get("/openapi/v2", (c) => c.json(v2))
+  app.get("/openapi/v3", (c) =>
+    c.json({ paths: { [root.slice(1)]: { serverRelativeURL: `/openapi/v3${root}?hash=${hash}` } } }),
+  )
+  app.get(`/openapi/v3${root}`, (c) => c.json(v3))
+}
+
+function documentV2() {
+  return { swagger: "2.0", info, paths: pathsOf("v2"), definitions: schemasOf("#/definitions/") }
+}
+
+function documentV3() {
+  return { openapi: "3.0.0", info, paths: pathsOf("v3"), components: { schemas: schemasOf("#/components/schemas/") } }
+}
+
+const objectMetaName = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+const schemaName = (kind: string) => `co.metalbear.operator.${version}.${kind}`
+const gvk = (kind: string) => ({ group, version, kind })
+
+function schemasOf(refPrefix: string): Record<string, unknown> {
+  const objects = servedResources.map((resource) => [schemaName(resource.kind), objectSchema(resource, refPrefix)])
+  return {
+    ...Object.fromEntries(objects),
+    [objectMetaName]: { type: "object", description: "Standard object metadata." },
+  }
+}
+
+function objectSchema({ kind, description, schema }: ServedResource, refPrefix: string) {
+  const own = schema
+    ? (toJsonSchema(schema, { target: "openapi-3.0", errorMode: "ignore" }) as {
+        properties?: object
+        required?: string[]
+      })
+    : {}
+  return {
+    type: "object",
+    description,
+    properties: {
+      apiVersion: { type: "string", description: "Version of the schema of this object." },
+      kind: { type: "string", description: "Kind of this object." },
+      metadata: { $ref: `${refPrefix}${objectMetaName}` },
+      ...own.properties,
+    },
+    required: own.required ?? [],
+    "x-kubernetes-group-version-kind": [gvk(kind)],
+  }
+}
+
+function pathsOf(form: "v2" | "v3"): Record<string, unknown> {
+  return Object.fromEntries(
+    servedResources.flatMap((resource) => {
+      const { plural, kind, namespaced, verbs } = resource
+      const base = namespaced ? `${root}/namespaces/{namespace}/${plural}` : `${root}/${plural}`
+      const collection = verbs.includes("create") ? { post: operation("create", kind, form) } : {}
+      const list = verbs.includes("list") ? { get: operation("list", kind, form) } : {}
+      return [
+        [base, { ...list, ...collection, parameters: parameters(namespaced, false, form) }],
+        [`${base}/{name}`, { get: operation("get", kind, form), parameters: parameters(namespaced, true, form) }],
+      ]
+    }),
+  )
+}
+
+function operation(action: "get" | "list" | "create", kind: string, form: "v2" | "v3") {
+  const verb = action === "create" ? "post" : action
+  const operationId = `${action}OperatorMetalbearCoV1${kind}`
+  return {
+    operationId,
+    description: `${action} ${kind}`,
+    "x-kubernetes-action": verb,
+    "x-kubernetes-group-version-kind": gvk(kind),
+    ...(form === "v2" ? { produces: ["application/json"] } : {}),
+    responses: { "200": { description: "OK" } },
+  }
+}
+
+function parameters(namespaced: boolean, named: boolean, form: "v2" | "v3") {
+  const type = form === "v2" ? { type: "string" } : { schema: { type: "string" } }
+  const one = (name: string) => ({ name, in: "path", required: true, ...type })
+  return [...(namespaced ? [one("namespace")] : []), ...(named ? [one("name")] : [])]
+}

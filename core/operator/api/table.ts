@@ -1,0 +1,49 @@
+import type { Context } from "hono"
+import type { FrontDoorEnv } from "./front-door.ts"
+import { groupVersion, servedResources } from "./resources.ts"
+
+export interface ApiObject {
+  metadata: { name: string; namespace?: string; creationTimestamp?: string; [more: string]: unknown }
+  [more: string]: unknown
+}
+
+/** Answers with one object, or with the table `kubectl get` asks for. */
+export function answerObject(c: Context<FrontDoorEnv>, plural: string, object: ApiObject): Response {
+  const table = wantsTable(c)
+  const whole = { apiVersion: groupVersion, kind: described(plural).kind, ...object }
+  return c.json(table ? tableOf(plural, [whole]) : whole)
+}
+
+export function answerList(c: Context<FrontDoorEnv>, plural: string, objects: readonly ApiObject[]): Response {
+  const { kind } = described(plural)
+  const items = objects.map((object) => ({ apiVersion: groupVersion, kind, ...object }))
+  if (wantsTable(c)) return c.json(tableOf(plural, items))
+  return c.json({ apiVersion: groupVersion, kind: `${kind}List`, metadata: { resourceVersion: "" }, items })
+}
+
+function wantsTable(c: Context<FrontDoorEnv>): boolean {
+  const accept = c.req.header("accept") ?? ""
+  return /as=Table/.test(accept) && /g=meta\.k8s\.io/.test(accept)
+}
+
+/** meta.k8s.io/v1 Table: name first, then the columns of the resource. */
+function tableOf(plural: string, objects: readonly ApiObject[]) {
+  const columns = described(plural).columns ?? []
+  return {
+    kind: "Table",
+    apiVersion: "meta.k8s.io/v1",
+    metadata: { resourceVersion: "" },
+    columnDefinitions: [
+      { name: "Name", type: "string", format: "name", description: "Name of the object", priority: 0 },
+      ...columns.map(({ name, type, description, priority }) => ({ name, type, format: "", description, priority })),
+    ],
+    rows: objects.map((object) => ({
+      cells: [object.metadata.name, ...columns.map((column) => column.cell(object))],
+      object: { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: object.metadata },
+    })),
+  }
+}
+
+function described(plural: string) {
+  return servedResources.find((resource) => resource.plural === plural)!
+}
