@@ -1,26 +1,45 @@
+import type { Socket } from "bun"
+
 /** An IP endpoint; `ip` in text form without brackets, v4-mapped addresses shown as IPv4. */
 export interface Endpoint {
   ip: string
   port: number
 }
 
-/** A connection the kernel handed to the agent instead of the application. The socket is paused until somebody reads. */
+/** A connected TCP socket, allowed to be half open, without Nagle's delay. Its events go to `socket.data`. */
+export type TcpSocket = Socket<TcpEvents>
+
+export interface TcpEvents {
+  /** `bytes` may be kept. */
+  onData(bytes: Buffer): void
+  /** After a `write` that did not take everything: there is room again. */
+  onDrain(): void
+  /** The peer sends no more; the other direction stays open. Not called when this side had ended before. */
+  onEnd(): void
+  /** Over, both ways; `error` when it was not in good order. Called once. */
+  onClose(error?: Error): void
+}
+
+/** A connection the kernel handed to the agent instead of the application. */
 export interface DivertedConnection {
-  /** File descriptor of the accepted socket, owned by the receiver. */
-  fd: number
+  socket: TcpSocket
   source: Endpoint
   /** Where the connection was going, before any rule changed it. */
   destination: Endpoint
 }
 
+/** `auto`: nf_tables by netlink where the kernel has it, iptables programs otherwise. */
+export type DiversionBackend = "auto" | "nf_tables" | "iptables-nft" | "iptables-legacy"
+
 export interface DiversionOptions {
   /** Runs `make` with the calling thread inside the target's network namespace; `make` must be synchronous. */
   inNamespace<T>(make: () => T): T
-  /** Addresses of the target pod; traffic the pod sends to itself on these is diverted too. */
-  podIps: readonly string[]
   /** Cut established connections to a port when it starts being diverted. Default false. */
-  flushConnections: boolean
-  onConnection(connection: DivertedConnection): void
+  flushConnections?: boolean
+  /** Default `auto`. */
+  backend?: DiversionBackend
+  /** Says who takes care of the socket from now on. */
+  onConnection(connection: DivertedConnection): TcpEvents
 }
 
 /** Takes incoming traffic out of a target's network. Provided by exactly one plugin on the agent side. */
@@ -31,14 +50,18 @@ export interface Interceptor {
 
 /** The rules of one agent in one network namespace. Everything it holds is gone when the process dies. */
 export interface Diversion {
+  /** Which kind of rules was made, for logs. */
+  readonly backend: string
   /** From its return on, new connections to these ports arrive at `onConnection`. @throws AppError "port-taken" */
   add(ports: readonly number[]): Promise<void>
   /** From its return on, new connections to these ports reach the application directly. */
   remove(ports: readonly number[]): Promise<void>
   /**
-   * Opens a TCP connection to the application that the diversion itself does not catch.
-   * Resolves with the connected socket's descriptor, owned by the caller.
+   * Opens a TCP connection to the application that the diversion itself does not catch. The socket may still be connecting:
+   * until then `write` takes nothing and `onDrain` tells when it does. A failure shows as `onClose` with an error.
+   * @throws LinuxError when it fails at once, as it does when nobody listens
    */
-  connectToApplication(destination: Endpoint): Promise<number>
+  connectToApplication(destination: Endpoint, events: TcpEvents): TcpSocket
+  /** Removes the rules and closes the listener; connections that were handed out go on. */
   close(): Promise<void>
 }

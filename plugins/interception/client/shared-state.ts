@@ -1,0 +1,60 @@
+import type { FileIntent } from "../../../core/client/engine.ts"
+
+/** Slots of the memory both threads see; a slot holds 0 or 1 but where said otherwise. */
+const slots = { remoteDirectory: 0, namedSockets: 1 } as const
+
+/** Remembered paths. Newer ones push out older ones that fall on the same slot. 8 bytes each. */
+const placeSlots = 1 << 15
+
+/** Memory for `SharedState`, to be handed to the Worker. */
+export function sharedMemory(): SharedArrayBuffer {
+  return new SharedArrayBuffer(16 + placeSlots * 8)
+}
+
+/**
+ * What the answering thread tells the watching thread, which never leaves its loop and so cannot get messages: enough to
+ * let most calls pass without waking anybody.
+ */
+export class SharedState {
+  readonly #flags: Int32Array
+  readonly #places: BigUint64Array
+  constructor(memory: SharedArrayBuffer) {
+    this.#flags = new Int32Array(memory, 0, 4)
+    this.#places = new BigUint64Array(memory, 16, placeSlots)
+  }
+
+  /** Some process works in a remote directory, so relative paths need a look. */
+  get remoteDirectory(): boolean {
+    return Atomics.load(this.#flags, slots.remoteDirectory) !== 0
+  }
+  set remoteDirectory(value: boolean) {
+    Atomics.store(this.#flags, slots.remoteDirectory, value ? 1 : 0)
+  }
+
+  /** Some socket has another name than the kernel says. */
+  get namedSockets(): boolean {
+    return Atomics.load(this.#flags, slots.namedSockets) !== 0
+  }
+  set namedSockets(value: boolean) {
+    Atomics.store(this.#flags, slots.namedSockets, value ? 1 : 0)
+  }
+
+  /** Whether this path was found to be none of our business. A 64-bit hash stands for the path: a clash is not to be expected. */
+  isLocal(path: Uint8Array, intent: FileIntent): boolean {
+    const hash = hashOf(path, intent)
+    return Atomics.load(this.#places, slotOf(hash)) === hash
+  }
+  rememberLocal(path: Uint8Array, intent: FileIntent): void {
+    const hash = hashOf(path, intent)
+    Atomics.store(this.#places, slotOf(hash), hash)
+  }
+}
+
+function hashOf(path: Uint8Array, intent: FileIntent): bigint {
+  // Never 0, which is what an empty slot holds.
+  return Bun.hash.wyhash(path, intent === "read" ? 1n : 2n) | 1n
+}
+
+function slotOf(hash: bigint): number {
+  return Number((hash >> 1n) & BigInt(placeSlots - 1))
+}

@@ -1,0 +1,134 @@
+import { errno } from "../../../core/linux/errno.ts"
+import { addressOf, syscall } from "../../../core/linux/syscall.ts"
+import { architectureOf, type CallName, callNames } from "./abi.ts"
+import { Notification, notificationBytes, RECV, Replier, wakeSynchronously } from "./notification.ts"
+import { directoryOf, intentOf, pathCalls } from "./path-calls.ts"
+import type { DescriptorRanges } from "./rules.ts"
+import { SharedState } from "./shared-state.ts"
+import { peek, peekString } from "./tracee.ts"
+
+/** What the Worker gets once, at its start. */
+export interface WatchOptions {
+  listener: number
+  /** An epoll descriptor with the listener (as `listenerToken`) and whatever else the main thread waits for. */
+  epoll: number
+  memory: SharedArrayBuffer
+  ranges: DescriptorRanges
+}
+
+/** What the Worker says: it waits now; a call needs an answer; a waited-for descriptor is ready; the program is gone. */
+export type WatchMessage =
+  | { kind: "started" }
+  | { kind: "call"; bytes: Uint8Array }
+  | { kind: "ready"; token: number }
+  | { kind: "ended" }
+
+export const listenerToken = 0
+
+const EPOLLIN = 1
+const EPOLLHUP = 0x10
+const AF_UNIX = 1
+const AF_INET = 2
+const AF_INET6 = 10
+/** struct epoll_event is packed on x86-64 only: events u32, data u64. */
+const eventBytes = process.arch === "x64" ? 12 : 16
+const eventDataAt = eventBytes - 8
+const eventCount = 32
+
+/**
+ * The watching thread's whole life: takes notifications, lets calls pass that are none of our business, hands the rest
+ * to the main thread. Returns when the last process of the program is gone.
+ */
+export function watch(options: WatchOptions, say: (message: WatchMessage) => void): void {
+  const { listener, epoll } = options
+  const events = Buffer.from(new ArrayBuffer(eventBytes * eventCount))
+  const eventsAt = addressOf(events)
+  const notification = new Uint8Array(new ArrayBuffer(notificationBytes))
+  const notificationAt = addressOf(notification)
+  const replier = new Replier(listener)
+  const passes = passingCalls(options)
+  wakeSynchronously(listener)
+  say({ kind: "started" })
+  for (;;) {
+    const count = syscall("epoll_pwait", epoll, eventsAt, eventCount, -1, 0, 8)
+    for (let index = 0; index < count; index++) {
+      const at = index * eventBytes
+      const token = events.readUInt32LE(at + eventDataAt)
+      if (token !== listenerToken) {
+        say({ kind: "ready", token })
+        continue
+      }
+      const flags = events.readUInt32LE(at)
+      if ((flags & EPOLLIN) === 0) {
+        if ((flags & EPOLLHUP) === 0) continue
+        say({ kind: "ended" })
+        return
+      }
+      notification.fill(0)
+      // A caller that died in between is no failure.
+      if (syscall("ioctl", listener, RECV, notificationAt) < 0) continue
+      const call = new Notification(notification)
+      if (passes(call)) replier.proceed(call.id)
+      else say({ kind: "call", bytes: notification.slice() })
+    }
+    if (count < 0 && count !== -errno.EINTR) {
+      say({ kind: "ended" })
+      return
+    }
+  }
+}
+
+/** Tells the calls that can go on at once: true when the main thread would say so, too. */
+function passingCalls({ memory, ranges }: WatchOptions): (call: Notification) => boolean {
+  const architecture = architectureOf(process.arch)!
+  const shared = new SharedState(memory)
+  const names = callNames(architecture)
+  const family = new Uint8Array(new ArrayBuffer(2))
+  const header = Buffer.from(new ArrayBuffer(8))
+
+  const pathPasses = (call: Notification, name: CallName): boolean => {
+    const argument = pathCalls.get(name)!
+    const int = (index: number) => call.int(index)
+    const path = call.isNull(argument.path) ? -errno.EFAULT : peekString(call.tid, call.word(argument.path))
+    if (typeof path === "number" || path.length === 0) return directoryOf(argument, int) < ranges.readyFrom
+    if (path[0] === 0x2f) return shared.isLocal(path, intentOf(argument, int))
+    const directory = directoryOf(argument, int)
+    if (directory < 0) return !shared.remoteDirectory
+    return directory < ranges.readyFrom || directory >= ranges.end
+  }
+  const addressPasses = (call: Notification): boolean => {
+    if (peek(call.tid, call.word(1), family) < 2) return true
+    const number = family[0]! | (family[1]! << 8)
+    return number !== AF_INET && number !== AF_INET6 && number !== AF_UNIX
+  }
+  /** msg_name, the first field of struct msghdr, is null on stream sockets and connected ones. */
+  const messagePasses = (call: Notification): boolean =>
+    peek(call.tid, call.word(1), header) < 8 || header.readBigUInt64LE(0) === 0n
+
+  return (call) => {
+    const name = names.get(call.nr)
+    if (name === undefined) return true
+    if (pathCalls.has(name)) return pathPasses(call, name)
+    switch (name) {
+      case "connect":
+      case "bind":
+        return addressPasses(call)
+      case "sendmsg":
+        return messagePasses(call)
+      case "recvmsg":
+        return !shared.namedSockets || messagePasses(call)
+      case "recvmmsg":
+      case "recvfrom":
+      case "getpeername":
+      case "getsockname":
+      case "getsockopt":
+        return !shared.namedSockets
+      case "getcwd":
+        return !shared.remoteDirectory
+      case "fchdir":
+        return !shared.remoteDirectory && (call.int(0) < ranges.readyFrom || call.int(0) >= ranges.end)
+      default:
+        return false
+    }
+  }
+}
