@@ -2,8 +2,17 @@ import type { Hono } from "hono"
 import type { GenericSchema, InferOutput } from "valibot"
 import type { Engine } from "./client/engine.ts"
 import type { Interceptor } from "./interceptor.ts"
+import type { Kube } from "./kube/kube.ts"
 import type { Logger } from "./log.ts"
-import type { AuditEvent, FileAccess, OutgoingRequest, Session, SessionRequest, SubscriptionRequest } from "./session.ts"
+import type {
+  AuditEvent,
+  FileAccess,
+  Identity,
+  OutgoingRequest,
+  Session,
+  SessionRequest,
+  SubscriptionRequest,
+} from "./session.ts"
 
 /** Answer to an `authorize…` question. A denial names its rule; it is a value, never an exception. */
 export type Decision = { allow: true } | { allow: false; code: string; reason: string }
@@ -48,8 +57,16 @@ export interface Lifecycle {
  * add…        contributes
  */
 
+/**
+ * Gives the cluster as this caller sees it. What the caller may not do fails with KubeError "kube-forbidden", also when it
+ * cannot be found out. `kube` is the operator's own connection.
+ */
+export type CallerAccess = (kube: Kube, identity: Identity) => Kube
+
 export interface OperatorHooks extends Lifecycle {
   addRoutes?(app: Hono): void
+  /** How Kubernetes is asked about targets on a caller's behalf. */
+  provideCallerAccess?(): CallerAccess
   /** Before anything is done for a new session. */
   authorizeSession?(request: SessionRequest): Promise<Decision>
   /** Before a port of a target is mirrored or stolen. */

@@ -16,6 +16,8 @@ export type Verdict = { allow: true } | { allow: false; code: string; reason: st
 
 /** The running plugins of one role: the only way core asks them anything. */
 export interface Plugins<R extends Role> {
+  /** Does anybody have this hook? Lets a caller skip the work of asking. */
+  has(hook: keyof HooksOf[R]): boolean
   /** Asks everyone in list order; the first denial wins; a throw, silence or anything but a Decision denies. Never rejects. */
   authorize<K extends HookName<R, "authorize">>(hook: K, ...args: Parameters<Hook<R, K>>): Promise<Verdict>
   /** Passes the last argument through everyone in list order. @throws AppError "plugin-failed" */
@@ -46,6 +48,7 @@ export function ask<R extends Role>(wired: readonly Wired<R>[], log: Logger, sto
     new AppError("plugin-failed", `Plugin "${name}" failed in ${String(hook)}: ${errorText(thrown)}`, { cause: thrown })
 
   return {
+    has: (hook) => having(hook).length > 0,
     async authorize(hook, ...args) {
       for (const { name, run } of having(hook)) {
         const decision = await decide(() => run(...args))

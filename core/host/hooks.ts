@@ -17,6 +17,7 @@ export const hooks: { readonly [R in Role]: { readonly [K in keyof Required<Hook
     start: "lifecycle",
     notReady: "lifecycle",
     addRoutes: "add",
+    provideCallerAccess: "provide",
     authorizeSession: "authorize",
     authorizeSubscription: "authorize",
     authorizeFile: "authorize",

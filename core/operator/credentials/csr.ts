@@ -49,10 +49,7 @@ export function commonNameOf(name: Element | undefined): string {
   return ""
 }
 
-function hasControls(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return /[\u0000-\u001f\u007f]/.test(text)
-}
+const hasControls = (text: string) => /\p{Cc}/u.test(text)
 
 function refused(why: string, cause?: unknown): AppError {
   return new AppError("bad-signing-request", `Cannot sign the certificate request: ${why}`, {
