@@ -4,6 +4,7 @@ import { resolveAccess, type ServerAccess } from "./access.ts"
 import { statusError, transportError } from "./errors.ts"
 import { type KubeOptions, type LoadedKubeConfig, loadKubeConfig } from "./kubeconfig.ts"
 import { readLines } from "./lines.ts"
+import { sendRepeated } from "./repeated-headers.ts"
 
 export type Query = Record<string, string | number | boolean | undefined>
 
@@ -11,7 +12,8 @@ export interface RequestOptions {
   query?: Query
   /** Sent as JSON. */
   body?: unknown
-  headers?: Record<string, string>
+  /** A list is sent as one line for each value; such requests are for short answers and go through no proxy. */
+  headers?: Readonly<Record<string, string | readonly string[]>>
   /** Default `application/json`; for PATCH name one of Kubernetes' patch types. */
   contentType?: string
   signal?: AbortSignal
@@ -65,22 +67,31 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
     const limits = [options.signal, streamed ? undefined : timeout(options.timeoutMs)].filter(
       (limit) => limit !== undefined,
     )
-    const headers: Record<string, string> = { Accept: "application/json", ...access.headers, ...options.headers }
+    const headers: Record<string, string | readonly string[]> = {
+      Accept: "application/json",
+      ...access.headers,
+      ...options.headers,
+    }
     if (options.body !== undefined) headers["Content-Type"] = options.contentType ?? "application/json"
+    const url = address(access.url, path, options.query)
+    const body = options.body === undefined ? undefined : JSON.stringify(options.body)
+    const signal = limits.length > 0 ? AbortSignal.any(limits) : undefined
+    const repeated = Object.values(headers).some((value) => typeof value !== "string")
     try {
-      const response = await fetch(address(access.url, path, options.query), {
+      if (repeated)
+        return await accepted(what, await sendRepeated(url, { method, headers, body, signal, tls: access.tls }))
+      const response = await fetch(url, {
         method,
-        headers,
-        body: options.body === undefined ? undefined : JSON.stringify(options.body),
-        signal: limits.length > 0 ? AbortSignal.any(limits) : undefined,
+        headers: headers as Record<string, string>,
+        body,
+        signal,
         redirect: "error",
         tls: access.tls,
         proxy: access.proxy,
         // A quiet watch is not a broken one.
         ...(streamed ? { timeout: false } : {}),
       })
-      if (response.ok) return response
-      throw statusError(what, response.status, await response.text())
+      return await accepted(what, response)
     } catch (thrown) {
       if (options.signal?.aborted) throw options.signal.reason
       if (thrown instanceof DOMException && thrown.name === "TimeoutError") {
@@ -131,6 +142,11 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
     },
     lines: (path, options = {}) => stream(path, options),
   }
+}
+
+async function accepted(what: string, response: Response): Promise<Response> {
+  if (response.ok) return response
+  throw statusError(what, response.status, await response.text())
 }
 
 function address(server: string, path: string, query: Query = {}): string {
