@@ -1,0 +1,174 @@
+import { AppError, errorText } from "../../core/errors.ts"
+import type { Interceptor } from "../../core/interceptor.ts"
+import type { ClientMessage, HttpFilter, LayerTcp, LayerTcpSteal, StealType } from "../../core/protocol/index.ts"
+import type { AgentClient, AgentContext, AgentFeature, ClientFeature } from "../feature.ts"
+import { ClientChannel } from "./client-channel.ts"
+import { compileFilter } from "./filter/filter.ts"
+import type { Port } from "./port.ts"
+import { Ports } from "./ports.ts"
+import { connectionRouter } from "./router.ts"
+
+/** Mirrors and steals the target's incoming traffic. Only for an agent with a target. */
+export function createIncoming(context: AgentContext, interceptor: Interceptor): AgentFeature {
+  const ports = new Ports(context, interceptor, connectionRouter(context))
+  return {
+    kinds: ["Tcp", "TcpSteal"],
+    serve: (client) => new IncomingClient(client, ports, context),
+    close: () => ports.close(),
+  }
+}
+
+class IncomingClient implements ClientFeature {
+  readonly #client: AgentClient
+  readonly #ports: Ports
+  readonly #context: AgentContext
+  readonly #steal: ClientChannel
+  readonly #mirror: ClientChannel
+  /** What this client holds, as the metrics count it. */
+  readonly #held = new Set<string>()
+
+  constructor(client: AgentClient, ports: Ports, context: AgentContext) {
+    this.#client = client
+    this.#ports = ports
+    this.#context = context
+    this.#steal = new ClientChannel(client, "TcpSteal")
+    this.#mirror = new ClientChannel(client, "Tcp")
+  }
+
+  handle(message: ClientMessage): void {
+    if (message.kind === "TcpSteal") this.#handleSteal(message.value)
+    else if (message.kind === "Tcp") this.#handleMirror(message.value)
+  }
+
+  close(): void {
+    for (const counted of this.#held) this.#count(counted, -1)
+    this.#steal.close()
+    this.#mirror.close()
+    this.#ports.forget(this.#steal, this.#mirror).catch((thrown) => this.#context.fail(asError(thrown)))
+  }
+
+  #handleSteal(message: LayerTcpSteal): void {
+    switch (message.kind) {
+      case "PortSubscribe":
+        this.#subscribeSteal(message.value)
+        return
+      case "PortUnsubscribe":
+        this.#unsubscribe(message.value, this.#steal, (port) => port.stopStealing(this.#steal))
+        return
+      case "ConnectionUnsubscribe":
+        this.#steal.stream(message.value)?.onClientGone()
+        return
+      case "Data":
+        this.#steal.stream(message.value.connectionId)?.onClientData(message.value.bytes)
+        return
+      case "HttpResponse":
+      case "HttpResponseFramed":
+        this.#steal.stream(message.value.connectionId)?.onClientResponse(message)
+        return
+      case "HttpResponseChunked":
+        this.#steal.stream(message.value.value.connectionId)?.onClientResponse(message)
+    }
+  }
+
+  #handleMirror(message: LayerTcp): void {
+    switch (message.kind) {
+      case "PortSubscribe":
+        this.#subscribeMirror(message.value, undefined)
+        return
+      case "PortSubscribeFilteredHttp":
+        this.#subscribeMirror(message.value[0], message.value[1])
+        return
+      case "PortUnsubscribe":
+        this.#unsubscribe(message.value, this.#mirror, (port) => port.stopMirroring(this.#mirror))
+        return
+      case "ConnectionUnsubscribe":
+        this.#mirror.stream(message.value)?.onClientGone()
+    }
+  }
+
+  #subscribeSteal(type: StealType): void {
+    const [number, source] = stealRequest(type)
+    const filter = source && this.#compile(source)
+    if (filter === "refused") return
+    this.#subscribe(number, this.#steal, (port) => {
+      if (filter) port.stealMatching(this.#steal, filter)
+      else port.stealAll(this.#steal)
+      this.#hold(`steal ${number}`, filter ? "filtered" : "unfiltered")
+    })
+  }
+
+  #subscribeMirror(number: number, source: HttpFilter | undefined): void {
+    const filter = source && this.#compile(source)
+    if (filter === "refused") return
+    this.#subscribe(number, this.#mirror, (port) => {
+      port.mirror(this.#mirror, filter)
+      this.#hold(`mirror ${number}`, "mirror")
+    })
+  }
+
+  #compile(source: HttpFilter) {
+    try {
+      return compileFilter(source, this.#context.settings)
+    } catch (thrown) {
+      this.#client.refuse(`bad HTTP filter: ${errorText(thrown)}`)
+      return "refused"
+    }
+  }
+
+  #subscribe(number: number, channel: ClientChannel, enter: (port: Port) => void): void {
+    this.#ports
+      .subscribe(number, (port) => {
+        if (!this.#client.signal.aborted) enter(port)
+      })
+      .then(
+        () => channel.send({ kind: "SubscribeResult", value: { kind: "Ok", value: number } }),
+        (thrown) => this.#refuse(number, channel, thrown),
+      )
+  }
+
+  /** A client understands a taken port when it steals; anything else ends its session, with the reason and what to do. */
+  #refuse(number: number, channel: ClientChannel, thrown: unknown): void {
+    const taken = thrown instanceof AppError && thrown.code === "port-taken"
+    const reason = thrown instanceof AppError && thrown.next ? `${thrown.message}. ${thrown.next}` : errorText(thrown)
+    if (!taken || channel === this.#mirror) {
+      this.#client.end(reason)
+      return
+    }
+    this.#client.tell("Error", reason)
+    channel.send({
+      kind: "SubscribeResult",
+      value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: number } },
+    })
+  }
+
+  #unsubscribe(number: number, channel: ClientChannel, leave: (port: Port) => void): void {
+    for (const counted of this.#held) {
+      if (counted.startsWith(`${channel === this.#steal ? "steal" : "mirror"} ${number} `)) this.#count(counted, -1)
+    }
+    this.#ports.unsubscribe(number, leave).catch((thrown) => this.#context.fail(asError(thrown)))
+  }
+
+  #hold(what: string, how: string): void {
+    for (const counted of this.#held) if (counted.startsWith(`${what} `)) this.#count(counted, -1)
+    this.#count(`${what} ${how}`, 1)
+  }
+
+  #count(held: string, by: 1 | -1): void {
+    if (by === 1) this.#held.add(held)
+    else this.#held.delete(held)
+    const how = held.slice(held.lastIndexOf(" ") + 1)
+    if (how === "mirror") this.#context.metrics.add("mirrord_agent_mirror_port_subscription_count", by)
+    else if (how === "filtered") this.#context.metrics.add("mirrord_agent_steal_filtered_port_subscription_count", by)
+    else this.#context.metrics.add("mirrord_agent_steal_unfiltered_port_subscription_count", by)
+  }
+}
+
+function stealRequest(type: StealType): [port: number, filter: HttpFilter | undefined] {
+  if (type.kind === "All") return [type.value, undefined]
+  if (type.kind === "FilteredHttp") return [type.value[0], { kind: "Header", value: type.value[1] }]
+  return type.value
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(errorText(thrown))
+}

@@ -1,0 +1,96 @@
+import type { TcpSocket } from "../../core/interceptor.ts"
+
+/** Who wants to know how many bytes wait in outlets, to stop whoever fills them. */
+export interface Budget {
+  /** `bytes` more (or fewer) are waiting. */
+  changed(bytes: number, outlet: Outlet): void
+}
+
+/** The sending side of a socket: keeps what the kernel does not take, in order, and ends it after that. */
+export class Outlet {
+  readonly #socket: TcpSocket
+  readonly #budget: Budget | undefined
+  #queue: Uint8Array[] = []
+  #queuedBytes = 0
+  #ending = false
+  #dead = false
+  /** When the kernel last took something (or nothing was waiting), in milliseconds of `performance.now()`. */
+  lastProgress = 0
+
+  constructor(socket: TcpSocket, budget?: Budget) {
+    this.#socket = socket
+    this.#budget = budget
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes
+  }
+
+  /** False: something waits; stop the source until `onDrain` returns true. The bytes are kept, not copied. */
+  write(bytes: Uint8Array): boolean {
+    if (this.#dead || this.#ending) return true
+    if (this.#queue.length > 0) {
+      this.#enqueue(bytes)
+      return false
+    }
+    const taken = Math.max(0, this.#socket.write(bytes))
+    if (taken === bytes.length) return true
+    this.lastProgress = performance.now()
+    this.#enqueue(taken === 0 ? bytes : bytes.subarray(taken))
+    return false
+  }
+
+  /** Several pieces in one write to the kernel. */
+  writeAll(pieces: readonly Uint8Array[]): boolean {
+    return pieces.length === 1 ? this.write(pieces[0]!) : this.write(Buffer.concat(pieces))
+  }
+
+  /** Half close, after everything that waits. */
+  end(): void {
+    if (this.#dead || this.#ending) return
+    this.#ending = true
+    if (this.#queue.length === 0) this.#socket.shutdown()
+  }
+
+  /** To be called on the socket's drain event. True: nothing waits any more. */
+  onDrain(): boolean {
+    while (this.#queue.length > 0) {
+      const bytes = this.#queue[0]!
+      const taken = Math.max(0, this.#socket.write(bytes))
+      if (taken > 0) this.#took(taken)
+      if (taken < bytes.length) {
+        this.#queue[0] = bytes.subarray(taken)
+        return false
+      }
+      this.#queue.shift()
+    }
+    if (this.#ending && !this.#dead) this.#socket.shutdown()
+    return true
+  }
+
+  /** Ends the connection at once; the peer sees a reset. */
+  reset(): void {
+    if (this.#dead) return
+    this.closed()
+    this.#socket.terminate()
+  }
+
+  /** To be called when the socket is gone. */
+  closed(): void {
+    this.#dead = true
+    this.#queue = []
+    if (this.#queuedBytes > 0) this.#took(this.#queuedBytes)
+  }
+
+  #enqueue(bytes: Uint8Array): void {
+    this.#queue.push(bytes)
+    this.#queuedBytes += bytes.length
+    this.#budget?.changed(bytes.length, this)
+  }
+
+  #took(bytes: number): void {
+    this.lastProgress = performance.now()
+    this.#queuedBytes -= bytes
+    this.#budget?.changed(-bytes, this)
+  }
+}

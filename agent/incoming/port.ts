@@ -1,0 +1,58 @@
+import type { ClientChannel } from "./client-channel.ts"
+import type { CompiledFilter } from "./filter/filter.ts"
+
+/** One client's wish for the HTTP requests of a port that match. */
+export interface FilteredSubscription {
+  channel: ClientChannel
+  filter: CompiledFilter
+}
+
+/** Copies for a client: of every connection, or of the HTTP requests that match. */
+export interface MirrorSubscription {
+  channel: ClientChannel
+  filter: CompiledFilter | undefined
+}
+
+/**
+ * Who gets the traffic of one port. Either one client steals all of it, or any number of clients steal what matches
+ * their filters; mirrors stand beside that. A newcomer that does not fit replaces what was there, as with mirrord.
+ */
+export class Port {
+  readonly number: number
+  /** Steals every connection. */
+  owner: ClientChannel | undefined
+  /** In order of subscription: the first that matches gets a request. */
+  filtered: FilteredSubscription[] = []
+  mirrors: MirrorSubscription[] = []
+
+  constructor(number: number) {
+    this.number = number
+  }
+
+  get unused(): boolean {
+    return !this.owner && this.filtered.length === 0 && this.mirrors.length === 0
+  }
+
+  stealAll(channel: ClientChannel): void {
+    this.filtered = []
+    this.owner = channel
+  }
+
+  stealMatching(channel: ClientChannel, filter: CompiledFilter): void {
+    this.owner = undefined
+    this.filtered = [...this.filtered.filter((other) => other.channel !== channel), { channel, filter }]
+  }
+
+  stopStealing(channel: ClientChannel): void {
+    if (this.owner === channel) this.owner = undefined
+    this.filtered = this.filtered.filter((other) => other.channel !== channel)
+  }
+
+  mirror(channel: ClientChannel, filter: CompiledFilter | undefined): void {
+    this.mirrors = [...this.mirrors.filter((other) => other.channel !== channel), { channel, filter }]
+  }
+
+  stopMirroring(channel: ClientChannel): void {
+    this.mirrors = this.mirrors.filter((other) => other.channel !== channel)
+  }
+}

@@ -1,0 +1,115 @@
+import { errorText } from "../../core/errors.ts"
+import type { Diversion, DiversionBackend, DivertedConnection, Interceptor, TcpEvents } from "../../core/interceptor.ts"
+import type { AgentContext } from "../feature.ts"
+import type { ClientChannel } from "./client-channel.ts"
+import { Port } from "./port.ts"
+
+/** Decides what becomes of a new connection; `diversion` is the way to the application. */
+export type ServeConnection = (connection: DivertedConnection, port: Port, diversion: Diversion) => TcpEvents
+
+/** The diverted ports of the target and their subscribers. The diversion is made when the first port is asked for. */
+export class Ports {
+  readonly #context: AgentContext
+  readonly #interceptor: Interceptor
+  readonly #serve: ServeConnection
+  readonly #ports = new Map<number, Port>()
+  #diversion: Promise<Diversion> | undefined
+  /** Changes of kernel rules happen one after the other, in the order they were asked for. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(context: AgentContext, interceptor: Interceptor, serve: ServeConnection) {
+    this.#context = context
+    this.#interceptor = interceptor
+    this.#serve = serve
+  }
+
+  /**
+   * Lets `subscribe` enter a subscription; resolves when the kernel's rules stand.
+   * @throws AppError "port-taken", "interception-unavailable"; then nothing was entered
+   */
+  subscribe(number: number, subscribe: (port: Port) => void): Promise<void> {
+    return this.#inOrder(async () => {
+      const known = this.#ports.get(number)
+      if (!known) await (await this.#open()).add([number])
+      const port = known ?? new Port(number)
+      this.#ports.set(number, port)
+      subscribe(port)
+    })
+  }
+
+  unsubscribe(number: number, unsubscribe: (port: Port) => void): Promise<void> {
+    return this.#inOrder(async () => {
+      const port = this.#ports.get(number)
+      if (!port) return
+      unsubscribe(port)
+      await this.#dropUnused([port])
+    })
+  }
+
+  /** A client is gone: nothing of it stays on any port. */
+  forget(...channels: ClientChannel[]): Promise<void> {
+    return this.#inOrder(async () => {
+      for (const port of this.#ports.values()) {
+        for (const channel of channels) {
+          port.stopStealing(channel)
+          port.stopMirroring(channel)
+        }
+      }
+      await this.#dropUnused([...this.#ports.values()])
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#inOrder(async () => {
+      const diversion = await this.#diversion?.catch(() => undefined)
+      this.#diversion = undefined
+      this.#ports.clear()
+      await diversion?.close()
+    })
+  }
+
+  async #dropUnused(ports: Port[]): Promise<void> {
+    const unused = ports.filter((port) => port.unused)
+    if (unused.length === 0) return
+    for (const port of unused) this.#ports.delete(port.number)
+    await (await this.#open()).remove(unused.map((port) => port.number))
+  }
+
+  #open(): Promise<Diversion> {
+    const { target, settings, log } = this.#context
+    let opened: Diversion
+    this.#diversion ??= this.#interceptor
+      .open({
+        inNamespace: (make) => (target ? target.inNamespace(make) : make()),
+        flushConnections: settings.flushConnections,
+        backend: wantedBackend(settings.nftables),
+        onConnection: (connection) => this.#accept(connection, opened),
+      })
+      .then((diversion) => {
+        opened = diversion
+        log.info("incoming traffic can be taken", { backend: diversion.backend })
+        return diversion
+      })
+    // A failed start may be tried again by the next subscription.
+    this.#diversion.catch(() => (this.#diversion = undefined))
+    return this.#diversion
+  }
+
+  #accept(connection: DivertedConnection, diversion: Diversion): TcpEvents {
+    const number = connection.destination.port
+    // Redirected just before its port was given back: nobody is interested, so the application gets it.
+    return this.#serve(connection, this.#ports.get(number) ?? new Port(number), diversion)
+  }
+
+  #inOrder<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(change)
+    this.#last = result.catch((thrown) => this.#context.log.debug("rules not changed", { reason: errorText(thrown) }))
+    return result
+  }
+}
+
+/** mirrord's setting chooses between two iptables programs; nf_tables by netlink stands in for the nft one. */
+function wantedBackend(nftables: boolean | undefined): DiversionBackend {
+  if (nftables === undefined) return "auto"
+  return nftables ? "nf_tables" : "iptables-legacy"
+}

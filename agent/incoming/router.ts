@@ -1,0 +1,21 @@
+import type { AgentContext } from "../feature.ts"
+import { MirroredConnection } from "./mirrored-connection.ts"
+import { passThrough } from "./pass-through.ts"
+import type { ServeConnection } from "./ports.ts"
+import { StolenConnection } from "./stolen-connection.ts"
+import { tapped } from "./tap.ts"
+
+/** What becomes of a new connection, by the subscriptions its port has at that moment. */
+export function connectionRouter({ metrics }: AgentContext): ServeConnection {
+  return (connection, port, diversion) => {
+    metrics.add("mirrord_agent_redirected_connections_count", 1)
+    const counter = {
+      onData() {},
+      onEnd() {},
+      onClose: () => metrics.add("mirrord_agent_redirected_connections_count", -1),
+    }
+    const copies = port.mirrors.map(({ channel }) => new MirroredConnection(channel, connection))
+    const events = port.owner ? new StolenConnection(port.owner, connection) : passThrough(diversion, connection)
+    return tapped(events, [...copies, counter])
+  }
+}
