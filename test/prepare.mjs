@@ -19,6 +19,8 @@ if (read(mark) !== lock) {
     )
     process.exit(1)
   }
+  // npm may have been told to run no install scripts; bun's own puts its program into place.
+  run(process.execPath, ["node_modules/bun/install.js"], "bun could not be installed")
   writeFileSync(mark, lock)
 }
 
@@ -28,4 +30,11 @@ function read(url) {
   } catch {
     return undefined
   }
+}
+
+function run(program, args, failure) {
+  const { status } = spawnSync(program, args, { cwd: root, stdio: "inherit", shell: process.platform === "win32" })
+  if (status === 0) return
+  console.error(`${failure}; the reason stands above. Needed: Node 20 or newer, npm, and the npm registry in reach.`)
+  process.exit(1)
 }
