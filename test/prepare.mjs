@@ -20,7 +20,10 @@ if (read(mark) !== lock) {
     process.exit(1)
   }
   // npm may have been told to run no install scripts; bun's own puts its program into place.
-  run(process.execPath, ["node_modules/bun/install.js"], "bun could not be installed")
+  const bun = new URL("node_modules/.bin/bun", root).pathname
+  if (process.platform !== "win32" && spawnSync(bun, ["--version"]).status !== 0) {
+    run(process.execPath, ["node_modules/bun/install.js"], "bun could not be installed")
+  }
   writeFileSync(mark, lock)
 }
 
