@@ -13,7 +13,7 @@ const shortTextBytes = 24
  * little-endian width: fb 2 bytes, fc 4, fd 8, fe 16; a marker wider than the field's type is an error.
  */
 export class Reader {
-  bytes: Uint8Array
+  readonly bytes: Uint8Array
   position = 0
   /** Fewest bytes the message at `start` has, known after `incomplete` was thrown. */
   needed = 0
@@ -23,7 +23,8 @@ export class Reader {
   readonly #limits: Limits
 
   constructor(bytes: Uint8Array, limits: Limits = defaultLimits) {
-    this.bytes = bytes
+    // Views of a Buffer are Buffers, which cost more and are not what the types promise.
+    this.bytes = bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
     this.#limits = limits
   }
 

@@ -17,12 +17,19 @@ export class Writer {
   /** Where in the slab the part begins that is in no chunk yet. */
   #from = 0
   #position = 0
+  #chunkBytes = 0
+
+  /** Bytes written since the last `take`. */
+  get pendingBytes(): number {
+    return this.#chunkBytes + this.#position - this.#from
+  }
 
   /** Everything written since the last call. */
   take(): Uint8Array[] {
     this.#cut()
     const chunks = this.#chunks
     this.#chunks = []
+    this.#chunkBytes = 0
     return chunks
   }
 
@@ -32,6 +39,7 @@ export class Writer {
     const slab = this.#slab
     const from = this.#from
     const position = this.#position
+    const chunkBytes = this.#chunkBytes
     try {
       write()
     } catch (thrown) {
@@ -39,6 +47,7 @@ export class Writer {
       this.#slab = slab
       this.#from = from
       this.#position = position
+      this.#chunkBytes = chunkBytes
       throw thrown
     }
   }
@@ -91,7 +100,7 @@ export class Writer {
     if (bytes.length < referenceBytes) this.raw(bytes)
     else {
       this.#cut()
-      this.#chunks.push(bytes)
+      this.#add(bytes)
     }
   }
 
@@ -133,7 +142,12 @@ export class Writer {
 
   #cut(): void {
     if (this.#from === this.#position) return
-    this.#chunks.push(this.#slab.subarray(this.#from, this.#position))
+    this.#add(this.#slab.subarray(this.#from, this.#position))
     this.#from = this.#position
+  }
+
+  #add(chunk: Uint8Array): void {
+    this.#chunks.push(chunk)
+    this.#chunkBytes += chunk.length
   }
 }
