@@ -1,0 +1,109 @@
+import type { Logger } from "../log.ts"
+import { KubeError } from "./errors.ts"
+import type { Kube, Query } from "./kube.ts"
+import type { Metadata } from "./objects.ts"
+
+interface Named {
+  metadata: Metadata & { resourceVersion?: string; uid?: string }
+}
+
+export interface FollowOptions<T> {
+  kube: Kube
+  /** Path of a collection. */
+  path: string
+  query?: Query
+  signal: AbortSignal
+  log: Logger
+  /** All that matches, whenever something may have changed. Called with the first list before `follow` resolves. */
+  onChange(objects: ReadonlyMap<string, T>): void
+}
+
+/** Between attempts after a failure, in milliseconds: doubled each time up to the limit. */
+const firstPauseMs = 100
+const longestPauseMs = 5_000
+
+/**
+ * Keeps a collection in memory: lists it, then watches, and lists again when the watch cannot go on. Resolves after the first
+ * list; later failures are logged and tried again until `signal` is aborted. @throws what the first list throws
+ */
+export async function follow<T extends Named>(options: FollowOptions<T>): Promise<void> {
+  const objects = new Map<string, T>()
+  const version = await relist(options, objects)
+  void keepWatching(options, objects, version)
+}
+
+const keyOf = ({ metadata }: Named) => (metadata.namespace ? `${metadata.namespace}/${metadata.name}` : metadata.name)
+
+async function relist<T extends Named>(
+  options: FollowOptions<T>,
+  objects: Map<string, T>,
+): Promise<string | undefined> {
+  const { kube, path, query, signal, onChange } = options
+  const list = await kube.request<{ items?: T[] | null; metadata?: { resourceVersion?: string } }>("GET", path, {
+    query,
+    signal,
+    what: `list ${path}`,
+  })
+  objects.clear()
+  for (const object of list.items ?? []) objects.set(keyOf(object), object)
+  onChange(objects)
+  return list.metadata?.resourceVersion
+}
+
+async function keepWatching<T extends Named>(
+  options: FollowOptions<T>,
+  objects: Map<string, T>,
+  start: string | undefined,
+): Promise<void> {
+  const { signal, log, path } = options
+  let version = start
+  let pauseMs = firstPauseMs
+  while (!signal.aborted) {
+    try {
+      version ??= await relist(options, objects)
+      version = await watchOnce(options, objects, version)
+      pauseMs = firstPauseMs
+      // A server that ends watches at once must not be asked in a tight loop.
+      await pause(firstPauseMs, signal)
+    } catch (thrown) {
+      if (signal.aborted) return
+      // Expired or broken: what was missed can only be had by listing again.
+      version = undefined
+      if (!(thrown instanceof KubeError && thrown.code === "kube-expired")) {
+        log.warn("watch failed, trying again", { path, error: thrown, pauseMs })
+      }
+      await pause(pauseMs, signal)
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs)
+    }
+  }
+}
+
+/** Follows one watch to its end and gives the version to go on from. */
+async function watchOnce<T extends Named>(
+  { kube, path, query, signal, onChange }: FollowOptions<T>,
+  objects: Map<string, T>,
+  start: string | undefined,
+): Promise<string | undefined> {
+  let version = start
+  const watchQuery = { ...query, resourceVersion: version, allowWatchBookmarks: true }
+  for await (const { type, object } of kube.watch<T>(path, { query: watchQuery, signal })) {
+    version = object.metadata.resourceVersion ?? version
+    if (type === "BOOKMARK") continue
+    if (type === "DELETED") objects.delete(keyOf(object))
+    else objects.set(keyOf(object), object)
+    onChange(objects)
+  }
+  return version
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer)
+      signal.removeEventListener("abort", done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener("abort", done)
+  })
+}

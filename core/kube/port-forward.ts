@@ -1,0 +1,123 @@
+import { AppError } from "../errors.ts"
+import type { Kube } from "./kube.ts"
+import { podPath } from "./resources.ts"
+import { type KubeWebSocket, openWebSocket } from "./websocket.ts"
+
+/*
+ * Kubernetes port-forward over WebSocket, subprotocol v4.channel.k8s.io, one port.
+ *
+ *   each message: byte 0 = channel (0 data, 1 error), then the content
+ *   the first message of each channel carries the port number (u16, little endian) instead of content
+ *   a message on the error channel after that is a text, and the forward is over
+ */
+
+const dataChannel = new Uint8Array([0])
+const maxErrorBytes = 4_096
+const openTimeoutMs = 15_000
+
+export interface PortForwardHandlers {
+  data(bytes: Uint8Array): void
+  drain(): void
+  /** Called once; `error` is absent when we closed it. */
+  closed(error?: Error): void
+}
+
+/** A byte stream to one TCP port of a pod, through the API server. It has no half close. */
+export interface PortForward {
+  /** Nothing is read before this. */
+  attach(handlers: PortForwardHandlers): void
+  /** False: wait for `drain`. */
+  write(bytes: Uint8Array): boolean
+  readonly writable: boolean
+  pause(): void
+  resume(): void
+  close(): void
+}
+
+/** @throws KubeError "kube-forbidden" without `create` (or `get`) on `pods/portforward`; AppError "kube-unreachable" */
+export async function openPortForward(
+  kube: Kube,
+  pod: { namespace: string; name: string; port: number },
+  signal?: AbortSignal,
+): Promise<PortForward> {
+  const path = `${podPath(pod.namespace, pod.name)}/portforward?ports=${pod.port}`
+  const what = `forward port ${pod.port} of pod "${pod.name}" in ${pod.namespace}`
+  const options = { protocols: ["v4.channel.k8s.io"], timeoutMs: openTimeoutMs, what, signal }
+  const socket = await openWebSocket(await kube.access(), path, options)
+  return new ChannelForward(socket, what)
+}
+
+class ChannelForward implements PortForward {
+  readonly #socket: KubeWebSocket
+  readonly #what: string
+  #handlers: PortForwardHandlers | undefined
+  #channel = -1
+  /** Bytes of the port number still to skip, by channel. */
+  #skip = [2, 2]
+  #errorText = ""
+  #over = false
+
+  constructor(socket: KubeWebSocket, what: string) {
+    this.#socket = socket
+    this.#what = what
+  }
+
+  attach(handlers: PortForwardHandlers): void {
+    this.#handlers = handlers
+    this.#socket.attach({
+      data: (piece, first, last) => this.#piece(piece, first, last),
+      drain: () => handlers.drain(),
+      closed: ({ error, reason }) => this.#end(error ?? new Error(reason ?? "the API server closed the forward")),
+    })
+  }
+
+  write(bytes: Uint8Array): boolean {
+    return this.#socket.send([dataChannel, bytes])
+  }
+
+  get writable(): boolean {
+    return this.#socket.writable
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  close(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#socket.close()
+    this.#handlers?.closed()
+  }
+
+  #piece(piece: Uint8Array, first: boolean, last: boolean): void {
+    let rest = piece
+    if (first) {
+      if (piece.byteLength === 0) return
+      this.#channel = piece[0]!
+      rest = piece.subarray(1)
+    }
+    const skipped = Math.min(this.#skip[this.#channel] ?? 0, rest.byteLength)
+    if (skipped > 0) {
+      this.#skip[this.#channel]! -= skipped
+      rest = rest.subarray(skipped)
+    }
+    if (this.#channel === 0) {
+      if (rest.byteLength > 0 && !this.#over) this.#handlers?.data(rest)
+    } else if (this.#channel === 1) {
+      if (this.#errorText.length < maxErrorBytes) this.#errorText += new TextDecoder().decode(rest)
+      if (last && this.#errorText) this.#end(new Error(this.#errorText.trim()))
+    }
+  }
+
+  #end(cause: Error): void {
+    if (this.#over) return
+    this.#over = true
+    this.#socket.abort()
+    this.#handlers?.closed(new AppError("forward-broken", `Cannot ${this.#what}: ${cause.message}`, { cause }))
+  }
+}
