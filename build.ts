@@ -1,5 +1,6 @@
 import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
+import { pluginDeclarations } from "./config/build/plugin-declarations.ts"
 import { clientNodeFix } from "./core/kube/undici-fix.ts"
 
 /*
@@ -33,6 +34,7 @@ export async function buildBinary({ outfile, runtime }: BuildOptions): Promise<v
     // Each role and command is a chunk of its own, read only when it runs.
     splitting: true,
     plugins,
+    define: { PODSIDE_PLUGIN_TYPES: JSON.stringify(await pluginDeclarations(root)) },
     compile: {
       outfile,
       ...(runtime && { target: runtime.target, executablePath: runtime.executable }),

@@ -1,10 +1,10 @@
-import { errorText } from "./errors.ts"
 import { ask, type Plugins, type Wired } from "./host/ask.ts"
-import { badPlugin, checkHooks, checkOrder, type LoadedPlugin, placeOf, pluginError } from "./host/check.ts"
+import { badPlugin, checkOrder, type LoadedPlugin } from "./host/check.ts"
 import { checkConfigNames, type PluginConfigs, readConfig } from "./host/config.ts"
-import { type HooksOf, hooks, type Role } from "./host/hooks.ts"
+import { hooks, type Role } from "./host/hooks.ts"
+import { createScope } from "./host/scope.ts"
+import { pluginFailure, wire } from "./host/wire.ts"
 import type { Logger } from "./log.ts"
-import type { Host } from "./plugin.ts"
 
 export type { Plugins, Verdict } from "./host/ask.ts"
 export type { LoadedPlugin } from "./host/check.ts"
@@ -20,7 +20,7 @@ export interface StartOptions {
 /**
  * Wires every plugin that has this role, in list order, then starts them in the same order. Whatever fails, everything
  * already done is undone before the error is thrown.
- * @throws AppError "bad-plugin", "bad-plugin-config"; other AppErrors of a plugin's `start` pass through
+ * @throws AppError "bad-plugin", "bad-plugin-config"; other AppErrors of a built-in plugin pass through
  */
 export async function startPlugins<R extends Role>(
   role: R,
@@ -29,55 +29,28 @@ export async function startPlugins<R extends Role>(
 ): Promise<Plugins<R>> {
   checkOrder(list)
   checkConfigNames(config, list)
-  const stopping = new AbortController()
-  const undos: { name: string; undo: () => unknown }[] = []
-  const undo = async ({ name, undo: run }: (typeof undos)[number]) => {
-    try {
-      await run()
-    } catch (thrown) {
-      log.error("plugin could not undo", { plugin: name, error: errorText(thrown) })
-    }
-  }
-  const stop = async () => {
-    stopping.abort()
-    for (let each = undos.pop(); each; each = undos.pop()) await undo(each)
-  }
-
-  const wired: Wired<R>[] = []
+  // Checked even for plugins with no part in this role, and before any of them does anything.
+  const settings = list.map((loaded) => readConfig(loaded, config))
+  const scope = createScope(log)
   try {
-    for (const loaded of list) {
-      const wire = loaded.plugin[role] as ((host: Host) => HooksOf[R]) | undefined
-      // Checked even when the plugin has no part in this role: a wrong setting is wrong everywhere.
-      const settings = readConfig(loaded, config) as Record<string, unknown>
-      if (!wire) continue
-      const { name } = loaded.plugin
-      const host: Host = {
-        config: settings,
-        log: log.child({ plugin: name }),
-        signal: stopping.signal,
-        defer: (run) => {
-          // Somebody who registers after the stop is undone at once: nobody would come for it later.
-          if (stopping.signal.aborted) void undo({ name, undo: run })
-          else undos.push({ name, undo: run })
-        },
-      }
-      const hooksOfPlugin = attempt(loaded, () => wire.call(loaded.plugin, host))
-      checkHooks(hooksOfPlugin, role, loaded)
-      wired.push({ name, loaded, hooks: hooksOfPlugin })
+    const wired: Wired<R>[] = []
+    for (const [index, loaded] of list.entries()) {
+      const own = wire(loaded, role, settings[index], scope)
+      if (own) wired.push({ name: loaded.plugin.name, loaded, hooks: own })
     }
     checkProviders(role, wired)
     for (const { loaded, hooks: own } of wired) {
       try {
         await own.start?.()
       } catch (thrown) {
-        throw failed(loaded, thrown)
+        throw pluginFailure(loaded, thrown)
       }
     }
+    return ask<R>(wired, log, scope.stop)
   } catch (thrown) {
-    await stop()
+    await scope.stop()
     throw thrown
   }
-  return ask<R>(wired, log, stop)
 }
 
 /** `provide…` wants exactly one: two are refused here, none when somebody asks. */
@@ -87,21 +60,4 @@ function checkProviders<R extends Role>(role: R, wired: readonly Wired<R>[]): vo
     const [first, second] = wired.filter(({ hooks: own }) => own[hook as keyof typeof own] !== undefined)
     if (first && second) throw badPlugin(second.loaded, `${hook} is already provided by plugin "${first.name}"`, hook)
   }
-}
-
-function attempt<T>(loaded: LoadedPlugin, run: () => T): T {
-  try {
-    return run()
-  } catch (thrown) {
-    throw failed(loaded, thrown)
-  }
-}
-
-/** The line comes from the stack, as far as it names the plugin's file. */
-function failed(loaded: LoadedPlugin, thrown: unknown): Error {
-  const stack = thrown instanceof Error ? (thrown.stack ?? "") : ""
-  const at = loaded.origin === "built-in" ? -1 : stack.indexOf(`${loaded.origin}:`)
-  const line = at < 0 ? undefined : Number.parseInt(stack.slice(at + loaded.origin.length + 1), 10)
-  if (loaded.origin === "built-in" && thrown instanceof Error && thrown.name === "AppError") return thrown
-  return pluginError(placeOf(loaded, line), errorText(thrown), thrown)
 }

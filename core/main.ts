@@ -38,13 +38,19 @@ function contextOf({ pluginFolder, pluginConfigFile }: Leading): RoleContext {
     const { loadFolder } = await import("./host/load.ts")
     return [...builtIn, ...(await loadFolder(pluginFolder))]
   }
+  const loadPluginConfig = async () => {
+    if (pluginConfigFile === undefined) return {}
+    const { readConfigFile } = await import("./host/config.ts")
+    return readConfigFile(pluginConfigFile)
+  }
   return {
     loadPlugins,
+    loadPluginConfig,
     async startPlugins(role, options) {
       const { startPlugins } = await import("./host.ts")
-      const { readConfigFile, mergeConfigs } = await import("./host/config.ts")
-      const ofFile = pluginConfigFile === undefined ? {} : await readConfigFile(pluginConfigFile)
-      return startPlugins(role, await loadPlugins(), { ...options, config: mergeConfigs(options.config ?? {}, ofFile) })
+      const { mergeConfigs } = await import("./host/config.ts")
+      const config = mergeConfigs(options.config ?? {}, await loadPluginConfig())
+      return startPlugins(role, await loadPlugins(), { ...options, config })
     },
     stopOnSignals: createStopOnSignals(),
   }

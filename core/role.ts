@@ -1,9 +1,11 @@
-import type { LoadedPlugin, Plugins, Role, StartOptions } from "./host.ts"
+import type { LoadedPlugin, PluginConfigs, Plugins, Role, StartOptions } from "./host.ts"
 
 /** What `core/main.ts` hands to whatever it starts: a role or a command. */
 export interface RoleContext {
   /** Every plugin in list order: the built-in ones, then those of `--plugins DIR`. @throws AppError naming file, line and reason */
   loadPlugins(): Promise<readonly LoadedPlugin[]>
+  /** What `--plugin-config` says, or nothing. @throws AppError "bad-plugin-config" */
+  loadPluginConfig(): Promise<PluginConfigs>
   /** Loads, wires and starts the plugins for this role. The caller ends with `plugins.stop()`. */
   startPlugins<R extends Role>(role: R, options: StartOptions): Promise<Plugins<R>>
   /**

@@ -3,6 +3,24 @@ import type { CommandDescription } from "./command.ts"
 /** Every command of the client, in the order of `podside --help`. Loaded at every start: keep code out of here. */
 export const commands: readonly CommandDescription[] = [
   {
+    name: "plugin list",
+    summary: "Show the plugins in the order they are asked, with origin, hooks and settings",
+    options: [{ flags: "--json", about: "machine-readable" }],
+    load: () => import("../client/commands/plugin-list.ts"),
+  },
+  {
+    name: "plugin check",
+    summary: "Say what the host thinks of a plugin file, without starting it",
+    args: "<file>",
+    load: () => import("../client/commands/plugin-check.ts"),
+  },
+  {
+    name: "plugin types",
+    summary: "Print the type declarations a plugin's author needs",
+    notes: "Example:\n  podside plugin types > podside.d.ts",
+    load: () => import("../client/commands/plugin-types.ts"),
+  },
+  {
     name: "completions",
     summary: "Print a completion script for bash, zsh or fish",
     args: "<shell>",

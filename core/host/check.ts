@@ -8,7 +8,8 @@ export interface LoadedPlugin {
   plugin: Plugin
   /** "built-in", or the file as the user named it. */
   origin: string
-  /** Source text of an outside plugin, for line numbers in messages. */
+  /** Absolute path and text of an outside plugin's file, for line numbers in messages. */
+  path?: string
   source?: string
 }
 
@@ -20,8 +21,8 @@ const nameShape = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/
  * Looks at the object itself; nothing of the plugin runs.
  * @throws AppError "bad-plugin"
  */
-export function checkShape(exported: unknown, origin: string, source?: string): LoadedPlugin {
-  const bad = (reason: string, word?: string) => badPlugin({ origin, source }, reason, word)
+export function checkShape(exported: unknown, from: Omit<LoadedPlugin, "plugin">): LoadedPlugin {
+  const bad = (reason: string, word?: string) => badPlugin(from, reason, word)
   if (typeof exported !== "object" || exported === null || Array.isArray(exported)) {
     throw bad("it has no default export made with definePlugin({ … })")
   }
@@ -42,7 +43,7 @@ export function checkShape(exported: unknown, origin: string, source?: string): 
       throw bad(`${role} must be a function that takes the host and returns hooks`, role)
     }
   }
-  return { plugin: exported as Plugin, origin, source }
+  return { ...from, plugin: exported as Plugin }
 }
 
 /**

@@ -3,7 +3,8 @@ import { join, resolve } from "node:path"
 import * as valibot from "valibot"
 import { AppError, errorText } from "../errors.ts"
 import * as api from "./api.ts"
-import { checkShape, type LoadedPlugin, pluginError } from "./check.ts"
+import { checkShape, type LoadedPlugin, placeOf, pluginError } from "./check.ts"
+import { lineInStack } from "./wire.ts"
 
 /** A plugin file larger than this is no plugin, in bytes. */
 const maxPluginBytes = 4 * 1024 * 1024
@@ -21,16 +22,17 @@ export async function loadFolder(folder: string): Promise<LoadedPlugin[]> {
 
 /** @throws AppError "bad-plugin" */
 export async function loadFile(file: string): Promise<LoadedPlugin> {
+  const path = resolve(file)
   const source = await readSource(file)
   checkSyntax(file, source)
   provideModules()
   let module: { default?: unknown }
   try {
-    module = await import(resolve(file))
+    module = await import(path)
   } catch (thrown) {
-    throw pluginError(placeInStack(file, thrown), errorText(thrown), thrown)
+    throw pluginError(placeOf({ origin: file }, lineInStack(path, thrown)), errorText(thrown), thrown)
   }
-  const loaded = checkShape(module.default, file, source)
+  const loaded = checkShape(module.default, { origin: file, path, source })
   const expected = expectedName(file)
   if (loaded.plugin.name !== expected) {
     throw pluginError(file, `it is named "${loaded.plugin.name}", but its file says "${expected}"`)
@@ -91,15 +93,8 @@ function checkSyntax(file: string, source: string): void {
       position?: { line?: number } | null
     }
     const line = first.position?.line
-    throw pluginError(line ? `${file}:${line}` : file, first.message ?? errorText(thrown), thrown)
+    throw pluginError(placeOf({ origin: file }, line), first.message ?? errorText(thrown), thrown)
   }
-}
-
-/** The file's line on the stack of what was thrown, where it is named there. */
-function placeInStack(file: string, thrown: unknown): string {
-  const stack = thrown instanceof Error ? (thrown.stack ?? "") : ""
-  const at = stack.indexOf(`${resolve(file)}:`)
-  return at < 0 ? file : `${file}:${Number.parseInt(stack.slice(at + resolve(file).length + 1), 10)}`
 }
 
 function expectedName(file: string): string {
