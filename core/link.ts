@@ -10,7 +10,8 @@ export interface LinkEnd {
 export interface Link<In, Out> {
   /**
    * Queues one message and returns at once. False means the queue is above its mark: whoever produces more must wait
-   * for `whenWritable()` first. After the link has ended messages are dropped.
+   * for `whenWritable()` first. After the link has ended messages are dropped. Bytes in the message must not be changed
+   * afterwards. @throws AppError "protocol-bad-value" for what the wire cannot hold; the link goes on without it
    */
   send(message: Out): boolean
   /** Resolves when the queue is below its mark again; also when the link has ended. */

@@ -1,0 +1,7 @@
+/* Carriers of the protocol: implementations of `core/link.ts` over byte streams, WebSockets and memory. */
+export { bunSocketHandlers, connectLink, listenLinks, type StreamAddress } from "./bun-socket.ts"
+export { duplexLink } from "./duplex.ts"
+export { linkPair } from "./memory.ts"
+export { askingSide, defaultLinkLimits, type LinkLimits, type Side, servingSide } from "./side.ts"
+export { type Carrier, StreamLink } from "./stream-link.ts"
+export { type WebSocketLike, webSocketLink } from "./web-socket-link.ts"

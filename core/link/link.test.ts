@@ -1,0 +1,220 @@
+import { afterAll, describe, expect, test } from "bun:test"
+import { createServer } from "node:http"
+import { type AddressInfo, connect, createServer as createTcpServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { WebSocketServer } from "ws"
+import { certificate } from "../../test/fakes/localhost-certificate.ts"
+import type { Link } from "../link.ts"
+import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
+import { askingSide, connectLink, duplexLink, linkPair, listenLinks, servingSide, webSocketLink } from "./index.ts"
+
+type Ends = { client: Link<DaemonMessage, ClientMessage>; agent: Link<ClientMessage, DaemonMessage> }
+
+const undo: (() => void)[] = []
+afterAll(() => {
+  for (const step of undo) step()
+})
+
+async function overBunSocket(address: "tcp" | "unix" | "tls"): Promise<Ends> {
+  const accepted = Promise.withResolvers<Ends["agent"]>()
+  const unix = join(tmpdir(), `podside-link-${process.pid}-${crypto.randomUUID()}.sock`)
+  const where = address === "unix" ? { unix } : { hostname: "127.0.0.1", port: 0 }
+  const serverTls = address === "tls" ? { tls: { cert: certificate.cert, key: certificate.key } } : {}
+  const listener = listenLinks(servingSide, where, accepted.resolve, serverTls)
+  undo.push(() => listener.stop(true))
+  const target = "unix" in where ? where : { hostname: "127.0.0.1", port: (listener as { port: number }).port }
+  const clientTls = address === "tls" ? { tls: { ca: certificate.cert, serverName: "localhost" } } : {}
+  const client = await connectLink(askingSide, target, clientTls)
+  return { client, agent: await accepted.promise }
+}
+
+async function overNodeStreams(): Promise<Ends> {
+  const accepted = Promise.withResolvers<Ends["agent"]>()
+  const server = createTcpServer({ allowHalfOpen: true }, (socket) => accepted.resolve(duplexLink(socket, servingSide)))
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  undo.push(() => server.close())
+  const socket = connect({ port: (server.address() as AddressInfo).port, host: "127.0.0.1", allowHalfOpen: true })
+  await new Promise((resolve) => socket.once("connect", resolve))
+  return { client: duplexLink(socket, askingSide), agent: await accepted.promise }
+}
+
+async function overWebSockets(): Promise<Ends> {
+  const accepted = Promise.withResolvers<Ends["agent"]>()
+  const http = createServer()
+  const upgrader = new WebSocketServer({ noServer: true, perMessageDeflate: false })
+  http.on("upgrade", (request, socket, head) => {
+    upgrader.handleUpgrade(request, socket, head, (ws) => accepted.resolve(webSocketLink(ws as never, servingSide)))
+  })
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve))
+  undo.push(() => http.close())
+  const ws = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}/`)
+  await new Promise((resolve, reject) => {
+    ws.onopen = resolve
+    ws.onerror = reject
+  })
+  return { client: webSocketLink(ws as never, askingSide), agent: await accepted.promise }
+}
+
+const carriers: [string, () => Promise<Ends>][] = [
+  ["memory", async () => linkPair()],
+  ["Bun TCP sockets", () => overBunSocket("tcp")],
+  ["Bun unix sockets", () => overBunSocket("unix")],
+  ["Bun TLS sockets", () => overBunSocket("tls")],
+  ["node streams", overNodeStreams],
+  ["WebSockets", overWebSockets],
+]
+
+const pattern = Uint8Array.from({ length: 1024 * 1024 }, (_, i) => (i * 7 + (i >> 8)) & 255)
+/** A piece of the pattern that differs for each seed. */
+const payload = (size: number, seed: number) => pattern.slice(seed, seed + size)
+const data = (seed: number, size: number): DaemonMessage => ({
+  kind: "TcpSteal",
+  value: { kind: "Data", value: { connectionId: BigInt(seed), bytes: payload(size, seed) } },
+})
+
+/** Messages as they arrive, to wait for. */
+function inbox<In>(link: Link<In, never>): { messages: In[]; until(count: number): Promise<void> } {
+  const messages: In[] = []
+  let wake = () => {}
+  link.receive((message) => {
+    messages.push(message)
+    wake()
+  })
+  return {
+    messages,
+    async until(count) {
+      while (messages.length < count) await new Promise<void>((resolve) => (wake = resolve))
+    },
+  }
+}
+
+describe.each(carriers)("a link over %s", (_name, open) => {
+  test("carries messages of all sizes both ways, in order", async () => {
+    const { client, agent } = await open()
+    const sizes = [0, 1, 250, 251, 8191, 8192, 65_536, 300_000, 3]
+    const atClient = inbox(client as never)
+    const atAgent = inbox(agent as never)
+    const sent = sizes.map((size, seed) => data(seed, size))
+    for (const message of sent) agent.send(message)
+    client.send({ kind: "Ping" })
+    client.send({ kind: "OperatorPong", value: 5n })
+    await atClient.until(sizes.length)
+    await atAgent.until(2)
+    expect(atClient.messages).toEqual(sent as never)
+    expect(atAgent.messages).toEqual([{ kind: "Ping" }, { kind: "OperatorPong", value: 5n }] as never)
+    client.close()
+    expect(await agent.ended).toEqual({})
+    expect(await client.ended).toEqual({})
+  })
+
+  test("a reader that stops while much waits loses nothing, and the sender is told to wait", async () => {
+    const { client, agent } = await open()
+    const count = 600
+    let got = 0
+    const bad: number[] = []
+    let wake = () => {}
+    client.receive((message) => {
+      const { value } = (message as { value: { value: { connectionId: bigint; bytes: Uint8Array } } }).value
+      const same = Buffer.compare(value.bytes, payload(65_536, got)) === 0
+      if (!same || value.connectionId !== BigInt(got)) bad.push(got)
+      got++
+      if (got === 5) client.pause()
+      wake()
+    })
+    let sent = 0
+    let producerWaits = false
+    const producing = (async () => {
+      for (; sent < count; sent++) {
+        if (agent.send(data(sent, 65_536))) continue
+        producerWaits = true
+        await agent.whenWritable()
+        producerWaits = false
+      }
+    })()
+    let before = -1
+    // Until nothing moves any more: the sender waits and neither end makes progress for a while.
+    while (!producerWaits || before !== sent + got) {
+      before = sent + got
+      await Bun.sleep(60)
+    }
+    expect(sent).toBeLessThan(count)
+    expect(got).toBeLessThan(count)
+    client.resume()
+    await producing
+    while (got < count) await new Promise<void>((resolve) => (wake = resolve))
+    expect(bad).toEqual([])
+    agent.receive(() => {})
+    client.close()
+    expect(await agent.ended).toEqual({})
+  })
+
+  test("close delivers what was sent before it, also to a reader that comes late", async () => {
+    const { client, agent } = await open()
+    for (let seed = 0; seed < 20; seed++) agent.send(data(seed, 65_536))
+    agent.send({ kind: "Close", value: "bye" })
+    client.send({ kind: "Ping" })
+    agent.close()
+    await Bun.sleep(20)
+    const late = inbox(client as never)
+    await late.until(21)
+    expect(late.messages.at(-1)).toEqual({ kind: "Close", value: "bye" } as never)
+    expect((await client.ended).error).toBeUndefined()
+    expect((await agent.ended).error).toBeUndefined()
+  })
+
+  test("abort ends both ends and lets a waiting sender go on", async () => {
+    const { client, agent } = await open()
+    while (agent.send(data(1, 65_536)));
+    const waiting = agent.whenWritable()
+    agent.abort(new Error("enough"))
+    await waiting
+    expect((await agent.ended).error?.message).toBe("enough")
+    client.receive(() => {})
+    await client.ended
+    expect(agent.send({ kind: "Pong" })).toBe(true)
+  })
+
+  test("a sender that ignores back-pressure ends the link instead of filling the memory", async () => {
+    const { client, agent } = await open()
+    const big: DaemonMessage = { kind: "Close", value: "x".repeat(16 * 1024 * 1024) }
+    for (let i = 0; i < 40; i++) agent.send(big)
+    expect(((await agent.ended).error as { code?: string }).code).toBe("link-overflow")
+    client.abort()
+  })
+})
+
+describe("a stream that breaks the protocol", () => {
+  async function rawPeer(): Promise<{ link: Link<ClientMessage, DaemonMessage>; socket: ReturnType<typeof connect> }> {
+    const accepted = Promise.withResolvers<Link<ClientMessage, DaemonMessage>>()
+    const listener = listenLinks(servingSide, { hostname: "127.0.0.1", port: 0 }, accepted.resolve)
+    undo.push(() => listener.stop(true))
+    const socket = connect((listener as { port: number }).port, "127.0.0.1")
+    return { socket, link: await accepted.promise }
+  }
+
+  test("an unknown message ends the link with the decoder's error", async () => {
+    const { link, socket } = await rawPeer()
+    link.receive(() => {})
+    socket.write(Uint8Array.of(200))
+    expect(((await link.ended).error as { code?: string }).code).toBe("protocol-bad-tag")
+  })
+
+  test("an end inside a message is told apart from an end after one", async () => {
+    const cut = await rawPeer()
+    cut.link.receive(() => {})
+    cut.socket.end(Uint8Array.of(5, 0, 10, 47))
+    expect(((await cut.link.ended).error as { code?: string }).code).toBe("link-cut")
+    const whole = await rawPeer()
+    whole.link.receive(() => {})
+    whole.socket.end(Uint8Array.of(7))
+    expect(await whole.link.ended).toEqual({})
+  })
+
+  test("nobody there is an error with the address", async () => {
+    const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+    const { port } = listener
+    listener.stop(true)
+    await expect(connectLink(askingSide, { hostname: "127.0.0.1", port })).rejects.toThrow(`127.0.0.1:${port}`)
+  })
+})

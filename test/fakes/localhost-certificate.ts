@@ -1,0 +1,19 @@
+/** A self-signed certificate for `localhost` and 127.0.0.1, valid for a hundred years, made for these tests alone. */
+export const certificate = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBmjCCAUGgAwIBAgIUNcwHRMKW5tf14jaVfEBR71dZj54wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjE5MTI1OVoYDzIxMjYxMDI5
+MTkxMjU5WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASiAVkoJVXA8NjlOJ6r3Ewshl2e0oW1zQE/8ir+qgwRidUOHw4WnFY8
+8LVn/VwqmR3Mfxi0ub5Qquo/cuXosc/Lo28wbTAdBgNVHQ4EFgQUG5lq/divqk38
+oVHyoFG306vEpVYwHwYDVR0jBBgwFoAUG5lq/divqk38oVHyoFG306vEpVYwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDRwAwRAIgdSJq8BJVSdqVboYtNvJ6dyPHL92XXKflwC3QBANILw8CIHS/
+wjpCBRsbASiWdY/QVhlFLq1lzG67XwbthVwpRQLa
+-----END CERTIFICATE-----`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg8w5yHPbv9PuGNQus
+K8pwC6g8Wpx14nO4qR2lJ4mK8TChRANCAASiAVkoJVXA8NjlOJ6r3Ewshl2e0oW1
+zQE/8ir+qgwRidUOHw4WnFY88LVn/VwqmR3Mfxi0ub5Qquo/cuXosc/L
+-----END PRIVATE KEY-----`,
+}
