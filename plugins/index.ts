@@ -4,5 +4,5 @@ import rbacImpersonation from "./rbac-impersonation/plugin.ts"
 /** The plugins of the binary in the order they are asked, started and listed; each line says why it stands where it does. */
 export const builtInPlugins: readonly Plugin[] = [
   // First: what a caller may see comes before whatever else is decided about a session.
-  rbacImpersonation as Plugin,
+  rbacImpersonation,
 ]
