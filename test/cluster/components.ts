@@ -144,6 +144,8 @@ export async function writeConfiguration(layout: Layout, snapshotter: string): P
     "audit-policy.json": json({ apiVersion: "audit.k8s.io/v1", kind: "Policy", rules: [{ level: "Metadata" }] }),
     "containerd.toml": containerdConfiguration(snapshotter),
     Corefile: corefile(layout),
+    // An empty root: names outside the cluster do not exist, said with authority and at once.
+    "root.zone": ". 60 IN SOA ns.podside.test. nobody.podside.test. 1 60 60 60 5\n. 60 IN NS ns.podside.test.\n",
     "resolv.conf": "",
   }
   for (const [name, text] of Object.entries(files)) await Bun.write(join(folder, name), text)
@@ -195,7 +197,8 @@ function containerdConfiguration(snapshotter: string): string {
 }
 
 function corefile(layout: Layout): string {
-  return `.:53 {
+  const zones = ["cluster.local", "podside.test", "in-addr.arpa", "ip6.arpa"].map((zone) => `${zone}:53`).join(" ")
+  return `${zones} {
   bind ${layout.nodeAddress}
   errors
   ready ${layout.nodeAddress}:8181
@@ -207,6 +210,10 @@ function corefile(layout: Layout): string {
     kubeconfig /mnt/dns.kubeconfig cluster
     pods insecure
   }
+}
+.:53 {
+  bind ${layout.nodeAddress}
+  file /mnt/config/root.zone .
 }
 `
 }

@@ -97,6 +97,7 @@ async function whole(layout: Layout): Promise<boolean> {
   return (await Promise.all(probes)).every((problem) => problem === null)
 }
 
+/** @throws AppError "component-failed" as soon as a started component has ended, or when one is not ready after a minute */
 async function start(layout: Layout, say: Say): Promise<void> {
   const kubernetes = await program("kubernetes", say)
   const coredns = await program("coredns", say)
@@ -114,11 +115,25 @@ async function start(layout: Layout, say: Say): Promise<void> {
   await writeConfiguration(layout, await snapshotterFor(holder))
 
   const components = componentsOf(layout)
+  const started = new Set<string>()
   const launch = async (component: Component) => {
-    if (processesOf(holder).has(component.name)) return
-    await startInside(layout, holder, component.name, component.command)
+    if (!processesOf(holder).has(component.name)) {
+      await startInside(layout, holder, component.name, component.command)
+    }
+    started.add(component.name)
   }
-  const wait = (name: string, problem: () => Promise<string | null>) => waitFor(layout, holder, name, problem)
+  const wait = async (name: string, problem: () => Promise<string | null>) => {
+    const deadline = Date.now() + componentSeconds * 1000
+    for (;;) {
+      const why = await problem()
+      const running = processesOf(holder)
+      const ended = [...started].find((other) => !running.has(other))
+      if (ended !== undefined) throw await failure(layout, ended, "has ended")
+      if (why === null) return
+      if (Date.now() > deadline) throw await failure(layout, name, `is not ready after ${componentSeconds} s (${why})`)
+      await Bun.sleep(100)
+    }
+  }
 
   for (const component of components.filter(({ waitsForApi }) => !waitsForApi)) await launch(component)
   await wait("containerd", () => containerdProblem(layout))
@@ -133,35 +148,6 @@ async function start(layout: Layout, say: Say): Promise<void> {
   await wait("kube-controller-manager", () => accountProblem(layout))
   for (const name of ["kube-scheduler", "kube-proxy"]) await wait(name, async () => null)
   say(`  ready after ${seconds()}`)
-}
-
-/**
- * Waits until `problem` answers null.
- * @throws AppError "component-failed" as soon as any started component has ended, or after a minute
- */
-async function waitFor(
-  layout: Layout,
-  holder: number,
-  name: string,
-  problem: () => Promise<string | null>,
-): Promise<void> {
-  const deadline = Date.now() + componentSeconds * 1000
-  const started = new Set(
-    [...componentsOf(layout).map((component) => component.name)].filter((other) => hasLog(layout, other)),
-  )
-  for (;;) {
-    const why = await problem()
-    const running = processesOf(holder)
-    const ended = [...started].find((other) => !running.has(other))
-    if (ended !== undefined) throw await failure(layout, ended, "has ended")
-    if (why === null) return
-    if (Date.now() > deadline) throw await failure(layout, name, `is not ready after ${componentSeconds} s (${why})`)
-    await Bun.sleep(100)
-  }
-}
-
-function hasLog(layout: Layout, name: string): boolean {
-  return existsSync(join(layout.folder, "logs", `${name}.log`))
 }
 
 async function failure(layout: Layout, name: string, what: string): Promise<AppError> {

@@ -1,0 +1,66 @@
+import { beforeAll, describe, expect, test } from "bun:test"
+import { deployment, pod, samplePorts, service, twoContainerPod } from "./samples/workloads.ts"
+import { useCluster } from "./use.ts"
+
+const cluster = useCluster("cluster")
+
+describe.skipIf(!cluster.available)("the tests' cluster", () => {
+  beforeAll(async () => {
+    await cluster.apply([deployment("web"), service("web"), pod("client"), twoContainerPod("two")])
+    for (const target of ["deployment/web", "pod/client", "pod/two"]) await cluster.ready(target)
+  }, 120_000)
+
+  const inClient = (...command: string[]) => cluster.kubectl("exec", "client", "--", ...command)
+  const host = () => `web.${cluster.namespace}.svc.cluster.local`
+
+  test("a pod reaches a service by its short and its full name", async () => {
+    for (const name of ["web", host()]) {
+      const answer = await cluster.eventually(name, () => inClient("sample", "get", `http://${name}:8080/hello`))
+      expect(JSON.parse(answer)).toMatchObject({ name: "web", method: "GET", path: "/hello" })
+    }
+  })
+
+  test("TCP and UDP go through the service, too", async () => {
+    const [, tcp, udp] = samplePorts
+    expect(await inClient("sample", "tcp", `web:${tcp!.port}`, "over tcp")).toBe("over tcp")
+    expect(await inClient("sample", "udp", `web:${udp!.port}`, "over udp")).toBe("over udp")
+  })
+
+  test("a pod reaches itself through its own service", async () => {
+    const answer = await cluster.kubectl("exec", "deployment/web", "--", "sample", "get", "http://web:8080/")
+    expect(JSON.parse(answer).name).toBe("web")
+  })
+
+  test("a name nobody has does not resolve", async () => {
+    const result = await cluster.tryKubectl("exec", "client", "--", "sample", "resolve", "nobody")
+    expect(result.code).not.toBe(0)
+    expect(result.stderr).toContain("no such host")
+  })
+
+  test("exec passes standard input and the exit code", async () => {
+    const result = await cluster.tryKubectl("exec", "client", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    expect(result).toMatchObject({ code: 7, stdout: "out\n" })
+    expect(result.stderr).toStartWith("err\n")
+  })
+
+  test("both containers of a pod answer, each on its port", async () => {
+    const address = (await cluster.get("pod", "two")).status.podIP
+    const names = [8080, 8081].map(
+      async (port) => JSON.parse(await inClient("sample", "get", `http://${address}:${port}/`)).name,
+    )
+    expect(await Promise.all(names)).toEqual(["two", "side"])
+  })
+
+  test("port-forward reaches the pod, and no port where nothing listens", async () => {
+    await using forwarding = await cluster.forward("pod/client", 8080)
+    const response = await fetch(`http://127.0.0.1:${forwarding.port}/forwarded`)
+    expect(await response.json()).toMatchObject({ name: "client", path: "/forwarded" })
+    await using nowhere = await cluster.forward("pod/client", 9)
+    expect(fetch(`http://127.0.0.1:${nowhere.port}/`)).rejects.toThrow()
+  })
+
+  test("logs of a container can be read", async () => {
+    await cluster.apply(pod("talks", { command: ["/bin/sh", "-c", "echo hello from a pod; exec sample serve"] }))
+    expect(await cluster.eventually("the log", () => cluster.kubectl("logs", "talks"))).toBe("hello from a pod\n")
+  })
+})
