@@ -2,7 +2,7 @@ import type { Logger } from "../core/log.ts"
 import type { ClientMessage, DaemonMessage, ProtocolFeature } from "../core/protocol/index.ts"
 import type { AgentMetrics } from "./metrics.ts"
 import type { AgentSettings } from "./settings.ts"
-import type { AgentTarget } from "./target/target.ts"
+import type { AgentTarget, Surroundings } from "./target/target.ts"
 
 /*
  * How a part of the agent plugs in. `entry.ts` makes every feature once (`createIncoming(context)`), asks it for a
@@ -12,8 +12,10 @@ import type { AgentTarget } from "./target/target.ts"
 
 /** What every feature gets when the agent starts. */
 export interface AgentContext {
-  /** Undefined when targetless: then there is nothing to steal from, and files and sockets are the agent's own. */
+  /** Undefined when targetless: then there is nothing to steal from. */
   target: AgentTarget | undefined
+  /** Where files are read and sockets are made: the target, or the agent's own place when targetless. */
+  surroundings: Surroundings
   settings: AgentSettings
   metrics: AgentMetrics
   log: Logger

@@ -36,8 +36,6 @@ export interface AgentSettings {
   dnsAttempts: number | undefined
   ephemeralTargetContainerId: string
   idleSeconds: number
-  /** Backend of the interception plugin: "netlink", "iptables" or "auto". */
-  interception: string
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -81,7 +79,6 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     dnsAttempts: read("MIRRORD_AGENT_DNS_ATTEMPTS", whole),
     ephemeralTargetContainerId: text("MIRRORD_AGENT_EPHEMERAL_TARGET_CONTAINER_ID") ?? "",
     idleSeconds: count("MIRRORD_AGENT_IDLE_TTL", 0),
-    interception: text("PODSIDE_AGENT_INTERCEPTION") ?? "auto",
   }
 }
 

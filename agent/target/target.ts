@@ -1,13 +1,23 @@
+/** Whose files and network the agent works with. */
+export interface Surroundings {
+  /** O_PATH descriptor of the root folder, for `openBelow`. */
+  readonly rootFd: number
+  /** Below which etc/resolv.conf and etc/hosts are read. */
+  readonly namesRootFd: number
+  /** Process whose environment is read: "self" or a number. */
+  readonly environmentOf: number | "self"
+  /** Variables the environment of that process is laid over. */
+  readonly baseEnvironment: ReadonlyMap<string, string>
+  /** Runs `make` with this thread in the right network namespace; it must do its work synchronously. May be nested. */
+  inNamespace<T>(make: () => T): T
+}
+
 /** The container (or process) the agent works beside. */
-export interface AgentTarget {
+export interface AgentTarget extends Surroundings {
   /** Main process, in the agent's process namespace. */
   readonly pid: number
-  /** O_PATH descriptor of the target's root folder, for `openBelow`. */
-  readonly rootFd: number
   /** Id as Kubernetes prints it, without the runtime's prefix; empty for `process` and where it is not known. */
   readonly containerId: string
   /** Addresses of the pod as given by the client; may be empty. */
   readonly podIps: readonly string[]
-  /** Runs `make` with this thread in the target's network namespace; it must do its work synchronously. May be nested. */
-  inNamespace<T>(make: () => T): T
 }

@@ -1,0 +1,133 @@
+import { AppError, errorText } from "../core/errors.ts"
+import type { Interceptor } from "../core/interceptor.ts"
+import type { Logger } from "../core/log.ts"
+import { Clients } from "./clients.ts"
+import type { AgentOptions } from "./command-line.ts"
+import { createEnvironment } from "./environment.ts"
+import type { AgentContext, AgentFeature } from "./feature.ts"
+import { createFiles } from "./files/feature.ts"
+import { listenForClients } from "./listener.ts"
+import { AgentMetrics } from "./metrics.ts"
+import { serveMetrics } from "./metrics-server.ts"
+import { operatorTls } from "./operator-tls.ts"
+import type { AgentSettings } from "./settings.ts"
+import { joinTarget } from "./target/join.ts"
+import { watchProcess } from "./target/watch.ts"
+
+/**
+ * The line clients wait for in the container's log. Mirrord's agent adds its version and clients warn when that is not
+ * their own; the version is optional for all of them, so ours, which could only ever differ, is left out.
+ */
+const readyLine = "agent ready"
+
+/** How long clients get to take their last message, and each feature to undo what it did. */
+const stopMilliseconds = 5000
+
+export interface AgentRun {
+  options: AgentOptions
+  settings: AgentSettings
+  log: Logger
+  /** Ends the agent in good order. */
+  signal: AbortSignal
+  /** Called when there is a target; undefined when nothing can intercept here. */
+  interceptor(): Promise<Interceptor | undefined>
+  /** Writes one line to standard output. */
+  print(line: string): void
+}
+
+/** Why the agent ends; clients hear the reason. */
+interface End {
+  exitCode: 0 | 1
+  reason: string
+}
+
+/**
+ * Runs until nobody needs the agent any more. Resolves with the exit code once everything is undone.
+ * @throws AppError when it cannot start
+ */
+export async function runAgent({ options, settings, log, signal, interceptor, print }: AgentRun): Promise<number> {
+  const { promise: ended, resolve: end } = Promise.withResolvers<End>()
+  const stopping = new AbortController()
+  const undo: (() => unknown)[] = []
+  const onSignal = () => end({ exitCode: 0, reason: "The agent was told to stop" })
+  signal.addEventListener("abort", onSignal)
+  undo.push(() => signal.removeEventListener("abort", onSignal))
+  try {
+    const tls = tlsOf(settings)
+    const joined = joinTarget(options.mode, settings)
+    undo.push(joined.close)
+    const { target, surroundings } = joined
+    if (joined.settled && options.listen.kind === "tcp") throw settledOnTcp()
+    if (target)
+      undo.push(watchProcess(target.pid, () => end({ exitCode: 0, reason: "The target container has ended" })))
+
+    const metrics = new AgentMetrics()
+    if (settings.metricsAddress !== undefined) undo.push(serveMetrics(settings.metricsAddress, metrics).stop)
+    const fail = (error: Error) => end({ exitCode: 1, reason: errorText(error) })
+    const context: AgentContext = { target, surroundings, settings, metrics, log, signal: stopping.signal, fail }
+    const features = await createFeatures(context, interceptor)
+    undo.push(() => Promise.all(features.map((feature) => feature.close?.())))
+
+    const clients = new Clients({
+      features,
+      metrics,
+      log,
+      firstClientSeconds: options.firstClientSeconds,
+      idleSeconds: settings.idleSeconds,
+      onNoClient: () => end({ exitCode: 1, reason: "Timeout on accepting first client connection" }),
+      onFirstClient: () => options.testError && end({ exitCode: 1, reason: "Failed as --test-error demands" }),
+      onIdle: () => end({ exitCode: 0, reason: "The last client is gone" }),
+    })
+    const listener = listenForClients(options.listen, tls, log, (link) => clients.add(link))
+    undo.push(listener.stop)
+    log.info("listening", { address: listener.address, mode: options.mode.kind, pid: target?.pid })
+    print(readyLine)
+
+    const { exitCode, reason } = await ended
+    log.info("stopping", { reason, exitCode })
+    await atMost(clients.endAll(reason))
+    return exitCode
+  } finally {
+    stopping.abort()
+    for (const step of undo.reverse()) await atMost(attempt(step, log))
+  }
+}
+
+async function createFeatures(context: AgentContext, interceptor: AgentRun["interceptor"]): Promise<AgentFeature[]> {
+  const features = [createEnvironment(context), createFiles(context)]
+  const provided = context.target && (await interceptor())
+  if (!provided) return features
+  const { createIncoming } = await import("./incoming/incoming.ts")
+  return [...features, createIncoming(context, provided)]
+}
+
+function tlsOf({ operatorCertificate, requireTls }: AgentSettings) {
+  if (operatorCertificate !== undefined) return operatorTls(operatorCertificate)
+  if (!requireTls) return undefined
+  throw new AppError("tls-required", "This agent must speak TLS only, and has no operator's certificate", {
+    next: "Give the certificate in AGENT_OPERATOR_CERT_ENV, or unset PODSIDE_AGENT_REQUIRE_TLS.",
+  })
+}
+
+function settledOnTcp(): AppError {
+  return new AppError("cannot-listen", "Without the way back to its own network this agent cannot listen on a port", {
+    next: "Use --listen unix:PATH.",
+  })
+}
+
+async function attempt(step: () => unknown, log: Logger): Promise<void> {
+  try {
+    await step()
+  } catch (thrown) {
+    log.error("could not undo", { error: thrown })
+  }
+}
+
+async function atMost(work: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const limit = new Promise((resolve) => {
+    timer = setTimeout(resolve, stopMilliseconds)
+  })
+  await Promise.race([work, limit])
+  clearTimeout(timer)
+}

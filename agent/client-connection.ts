@@ -1,0 +1,162 @@
+import { AppError, errorText } from "../core/errors.ts"
+import type { Link } from "../core/link.ts"
+import type { Logger } from "../core/log.ts"
+import {
+  type ClientMessage,
+  type DaemonMessage,
+  negotiate,
+  type ProtocolFeature,
+  supports,
+  unnegotiatedVersion,
+} from "../core/protocol/index.ts"
+import type { AgentClient, AgentFeature, ClientFeature } from "./feature.ts"
+
+/** What is said when nothing serves a kind of message: the agent has no target, or cannot intercept beside it. */
+const unserved: Partial<Record<ClientMessage["kind"], string>> = {
+  Tcp: "The mirroring component is not running: the agent has no target",
+  TcpSteal: "incoming traffic stealing is not available in the targetless mode",
+}
+
+/** One client: answers what concerns the connection itself and hands the rest to the features. */
+export class ClientConnection implements AgentClient {
+  readonly id: number
+  readonly log: Logger
+  readonly signal: AbortSignal
+  /** Settles once the client is gone and its features have let go of it. */
+  readonly ended: Promise<void>
+  readonly #link: Link<ClientMessage, DaemonMessage>
+  readonly #aborter = new AbortController()
+  readonly #parts: readonly ClientFeature[]
+  readonly #byKind = new Map<ClientMessage["kind"], ClientFeature>()
+  /** As the client sent it: its own limits count, not the agreed ones. */
+  #version = unnegotiatedVersion
+  #wantsLogs = false
+  #hasSpoken = false
+
+  /** `onFirstMessage` hears once that this is a client and not just somebody who connected. */
+  constructor(
+    id: number,
+    link: Link<ClientMessage, DaemonMessage>,
+    features: readonly AgentFeature[],
+    log: Logger,
+    onFirstMessage: () => void,
+  ) {
+    this.id = id
+    this.log = log
+    this.#link = link
+    this.signal = this.#aborter.signal
+    this.#parts = features.map((feature) => {
+      const part = feature.serve(this)
+      for (const kind of feature.kinds) this.#byKind.set(kind, part)
+      return part
+    })
+    this.ended = link.ended.then(({ error }) => this.#finish(error))
+    link.receive((message) => {
+      if (!this.#hasSpoken) onFirstMessage()
+      this.#hasSpoken = true
+      this.#handle(message)
+    })
+  }
+
+  get hasSpoken(): boolean {
+    return this.#hasSpoken
+  }
+
+  supports(feature: ProtocolFeature): boolean {
+    return supports(this.#version, feature)
+  }
+
+  send(message: DaemonMessage): boolean {
+    return this.#link.send(message)
+  }
+
+  whenWritable(): Promise<void> {
+    return this.#link.whenWritable()
+  }
+
+  holdInput(): () => void {
+    let held = true
+    this.#link.pause()
+    return () => {
+      if (held) this.#link.resume()
+      held = false
+    }
+  }
+
+  tell(level: "Warn" | "Error" | "Info", message: string): void {
+    if (!this.#wantsLogs || (level === "Info" && !this.supports("infoLog"))) return
+    this.send({ kind: "LogMessage", value: { message, level: { kind: level } } })
+  }
+
+  refuse(reason: string): void {
+    this.log.info("client refused", { reason })
+    this.send({ kind: "Close", value: reason })
+  }
+
+  end(reason: string): void {
+    this.refuse(reason)
+    this.#link.close()
+  }
+
+  /** Without a word, as towards somebody who has gone or was never let in. */
+  abort(): void {
+    this.#link.abort()
+  }
+
+  #handle(message: ClientMessage): void {
+    if (this.signal.aborted) return
+    try {
+      this.#dispatch(message)
+    } catch (thrown) {
+      if (!(thrown instanceof AppError)) this.log.error("client message failed", { kind: message.kind, error: thrown })
+      this.end(errorText(thrown))
+    }
+  }
+
+  #dispatch(message: ClientMessage): void {
+    switch (message.kind) {
+      case "Ping":
+        this.send({ kind: "Pong" })
+        return
+      case "OperatorPong":
+        return
+      case "SwitchProtocolVersion":
+        this.#version = message.value
+        this.send({ kind: "SwitchProtocolVersionResponse", value: negotiate(message.value) })
+        return
+      case "ReadyForLogs":
+        this.#wantsLogs = true
+        return
+      case "Close":
+        this.#link.close()
+        return
+      case "PauseTargetRequest":
+        this.refuse("Pause isn't supported anymore.")
+        return
+      case "Vpn":
+        this.refuse("VPN is not supported")
+        return
+      default:
+        this.#dispatchToFeature(message)
+    }
+  }
+
+  #dispatchToFeature(message: ClientMessage): void {
+    const part = this.#byKind.get(message.kind)
+    const reason = unserved[message.kind]
+    if (part) part.handle(message)
+    else if (reason) this.refuse(reason)
+  }
+
+  #finish(error: Error | undefined): void {
+    this.#aborter.abort()
+    for (const part of this.#parts) {
+      try {
+        part.close()
+      } catch (thrown) {
+        this.log.error("a feature could not let go of its client", { error: thrown })
+      }
+    }
+    this.log.info("client gone", error ? { error } : {})
+  }
+}

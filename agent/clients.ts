@@ -1,0 +1,83 @@
+import type { Link } from "../core/link.ts"
+import type { Logger } from "../core/log.ts"
+import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
+import { ClientConnection } from "./client-connection.ts"
+import type { AgentFeature } from "./feature.ts"
+import type { AgentMetrics } from "./metrics.ts"
+
+/** Connections at once; an agent has one or two for each client. */
+const maxConnections = 512
+
+interface ClientsOptions {
+  features: readonly AgentFeature[]
+  metrics: AgentMetrics
+  log: Logger
+  /** Nobody sent a message within this time of the start. */
+  firstClientSeconds: number
+  /** How long the agent outlives its last client. */
+  idleSeconds: number
+  onNoClient(): void
+  onFirstClient(): void
+  onIdle(): void
+}
+
+/**
+ * The clients of an agent. Somebody who connects counts as a client from the first message on, so that a port scan
+ * neither ends an agent that still waits for its client nor keeps one alive.
+ */
+export class Clients {
+  readonly #options: ClientsOptions
+  readonly #connections = new Set<ClientConnection>()
+  #nextId = 0
+  #anybodyCame = false
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(options: ClientsOptions) {
+    this.#options = options
+    this.#timer = setTimeout(() => options.onNoClient(), options.firstClientSeconds * 1000)
+  }
+
+  add(link: Link<ClientMessage, DaemonMessage>): void {
+    const { features, metrics, log } = this.#options
+    if (this.#connections.size >= maxConnections) {
+      link.send({ kind: "Close", value: `This agent serves ${maxConnections} connections already` })
+      link.close()
+      return
+    }
+    const id = this.#nextId++
+    const client = new ClientConnection(id, link, features, log.child({ client: id }), () => this.#onFirstMessage())
+    this.#connections.add(client)
+    metrics.add("mirrord_agent_client_count", 1)
+    void client.ended.then(() => {
+      this.#connections.delete(client)
+      metrics.add("mirrord_agent_client_count", -1)
+      this.#waitWhenIdle()
+    })
+  }
+
+  /** Tells everybody why, and ends when they are gone. */
+  async endAll(reason: string): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#anybodyCame = false
+    const all = [...this.#connections]
+    for (const client of all) {
+      if (client.hasSpoken) client.end(reason)
+      else client.abort()
+    }
+    await Promise.all(all.map((client) => client.ended))
+  }
+
+  #onFirstMessage(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (!this.#anybodyCame) this.#options.onFirstClient()
+    this.#anybodyCame = true
+  }
+
+  #waitWhenIdle(): void {
+    const isServing = [...this.#connections].some((client) => client.hasSpoken)
+    if (isServing || !this.#anybodyCame || this.#timer) return
+    this.#timer = setTimeout(() => this.#options.onIdle(), this.#options.idleSeconds * 1000)
+  }
+}

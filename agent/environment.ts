@@ -1,0 +1,91 @@
+import { readFileSync } from "node:fs"
+import { errorText } from "../core/errors.ts"
+import type { GetEnvVarsRequest } from "../core/protocol/index.ts"
+import type { AgentContext, AgentFeature } from "./feature.ts"
+
+/**
+ * Variables that never leave the target, because they describe the machine it runs on rather than what it does; they win
+ * over an explicit wish. Source: mirrord's agent, kept the same so that programs see the same environment.
+ */
+const withheld = new Set(
+  [
+    "HOME HOMEPATH PATH PWD",
+    "CATALINA_HOME CLASSPATH JAVA_EXE JAVA_HOME JAVA_TOOL_OPTIONS _JAVA_OPTIONS",
+    "DOTNET_EnableDiagnostics DOTNET_STARTUP_HOOKS",
+    "GOPATH GOMODCACHE PYTHONPATH GEM_HOME GEM_PATH RUBYLIB RUBYOPT",
+    "BUNDLER_VERSION BUNDLE_APP_CONFIG BUNDLE_BIN_PATH BUNDLE_FORCE_RUBY_PLATFORM BUNDLE_GEMFILE BUNDLE_GEM_PATH",
+    "BUNDLE_PATH BUNDLE_WITHOUT BUNDLER_ORIG_BUNDLER_ORIG_MANPATH BUNDLER_ORIG_BUNDLER_VERSION",
+    "BUNDLER_ORIG_BUNDLE_BIN_PATH BUNDLER_ORIG_BUNDLE_GEMFILE BUNDLER_ORIG_GEM_HOME BUNDLER_ORIG_MANPATH",
+    "BUNDLER_ORIG_PATH BUNDLER_ORIG_RB_USER_INSTALL BUNDLER_ORIG_RUBYLIB BUNDLER_ORIG_RUBYOPT",
+    "MIRRORD_LOG RUST_LOG",
+  ].flatMap((line) => line.split(" ")),
+)
+
+/** The target's environment, as it was when the agent started. */
+export function createEnvironment({ surroundings, log }: AgentContext): AgentFeature {
+  const variables = new Map(surroundings.baseEnvironment)
+  try {
+    for (const [name, value] of readEnvironment(surroundings.environmentOf)) variables.set(name, value)
+  } catch (thrown) {
+    log.error("environment of the target cannot be read", { error: errorText(thrown) })
+  }
+  return {
+    kinds: ["GetEnvVarsRequest"],
+    serve: (client) => ({
+      handle(message) {
+        if (message.kind !== "GetEnvVarsRequest") return
+        client.send({
+          kind: "GetEnvVarsResponse",
+          value: { kind: "Ok", value: selectVariables(variables, message.value) },
+        })
+      },
+      close() {},
+    }),
+  }
+}
+
+/** The environment a process was started with. @throws when it cannot be read or is not UTF-8 */
+function readEnvironment(process: number | "self"): Map<string, string> {
+  const text = new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(`/proc/${process}/environ`))
+  const entries = text.split("\0").filter((entry) => entry.includes("="))
+  return new Map(entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]))
+}
+
+/** Those that some pattern of the selection (empty: all) matches and no pattern of the filter does. */
+export function selectVariables(
+  variables: ReadonlyMap<string, string>,
+  { envVarsFilter, envVarsSelect }: GetEnvVarsRequest,
+): Map<string, string> {
+  const isSelected = matcher(envVarsSelect.length > 0 ? envVarsSelect : ["*"])
+  const isFiltered = matcher(envVarsFilter)
+  return new Map([...variables].filter(([name]) => isSelected(name) && !isFiltered(name) && !withheld.has(name)))
+}
+
+function matcher(patterns: readonly string[]): (name: string) => boolean {
+  return (name) => patterns.some((pattern) => matchesWildcard(pattern, name))
+}
+
+/**
+ * `*` is any run of characters, `?` one character. Linear in the pattern for each character of the name: on a
+ * difference only the last `*` is tried again.
+ */
+export function matchesWildcard(pattern: string, name: string): boolean {
+  let inPattern = 0
+  let inName = 0
+  let star = -1
+  let afterStar = 0
+  while (inName < name.length) {
+    if (pattern[inPattern] === "*") {
+      star = inPattern++
+      afterStar = inName
+    } else if (inPattern < pattern.length && (pattern[inPattern] === "?" || pattern[inPattern] === name[inName])) {
+      inPattern++
+      inName++
+    } else if (star >= 0) {
+      inPattern = star + 1
+      inName = ++afterStar
+    } else return false
+  }
+  while (pattern[inPattern] === "*") inPattern++
+  return inPattern === pattern.length
+}

@@ -1,0 +1,91 @@
+import type { Socket, TLSOptions } from "bun"
+import { AppError, errorText } from "../core/errors.ts"
+import { connectLink, listenLinks, type StreamAddress, servingSide } from "../core/link/index.ts"
+import type { Link } from "../core/link.ts"
+import { syscall } from "../core/linux/syscall.ts"
+import type { Logger } from "../core/log.ts"
+import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
+import type { ListenAddress } from "./command-line.ts"
+
+type ClientLink = Link<ClientMessage, DaemonMessage>
+
+/** How long the operator may take for the TLS handshake. */
+const handshakeMilliseconds = 10_000
+/** fcntl(2): a second descriptor that children do not inherit. */
+const F_DUPFD_CLOEXEC = 1030
+
+export interface ClientListener {
+  /** For logs: "[::]:61337" or the path. */
+  address: string
+  stop(): void
+}
+
+/**
+ * Accepts clients. With `tls` nothing of a client is looked at before it has proved, in the role of the TLS server, that
+ * it is the operator. @throws AppError "cannot-listen"
+ */
+export function listenForClients(
+  address: ListenAddress,
+  tls: TLSOptions | undefined,
+  log: Logger,
+  onLink: (link: ClientLink) => void,
+): ClientListener {
+  const accept = (at: StreamAddress) =>
+    tls ? acceptSecured(at, tls, log, onLink) : listenLinks(servingSide, at, onLink)
+  try {
+    if (address.kind === "unix") {
+      const listener = accept({ unix: address.path })
+      return { address: address.path, stop: () => listener.stop() }
+    }
+    const { listener, hostname } = acceptBothFamilies(address.port, accept)
+    return { address: `${hostname}:${(listener as { port?: number }).port}`, stop: () => listener.stop() }
+  } catch (cause) {
+    throw new AppError("cannot-listen", `Cannot listen for clients: ${errorText(cause)}`, {
+      cause,
+      next: "Choose a port (or path) that is free.",
+    })
+  }
+}
+
+/** "::" takes IPv4, too; a node without IPv6 has only 0.0.0.0. */
+function acceptBothFamilies<T>(port: number, accept: (at: StreamAddress) => T): { listener: T; hostname: string } {
+  try {
+    return { listener: accept({ hostname: "::", port }), hostname: "[::]" }
+  } catch {
+    return { listener: accept({ hostname: "0.0.0.0", port }), hostname: "0.0.0.0" }
+  }
+}
+
+/**
+ * Bun refuses to be the TLS client on a socket it has accepted, so the socket is taken over by a second descriptor and
+ * adopted as one of ours.
+ */
+function acceptSecured(at: StreamAddress, tls: TLSOptions, log: Logger, onLink: (link: ClientLink) => void) {
+  return Bun.listen({
+    ...at,
+    socket: {
+      open(socket: Socket) {
+        socket.pause()
+        const fd = syscall("fcntl", (socket as unknown as { fd: number }).fd, F_DUPFD_CLOEXEC, 3)
+        socket.close()
+        if (fd >= 0) void handshake(fd, tls).then(onLink, (error) => log.warn("client refused: no TLS", { error }))
+      },
+      data() {},
+    },
+  } as never) as { port?: number; stop(): void }
+}
+
+async function handshake(fd: number, tls: TLSOptions): Promise<ClientLink> {
+  const secured = connectLink(servingSide, { fd }, { tls })
+  const tooLate = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    tooLate.reject(new AppError("handshake-timeout", `No TLS handshake within ${handshakeMilliseconds / 1000} s`))
+    secured.then((link) => link.abort()).catch(() => {})
+    syscall("shutdown", fd, 2)
+  }, handshakeMilliseconds)
+  try {
+    return await Promise.race([secured, tooLate.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,98 @@
+import { AppError } from "../../core/errors.ts"
+import { errno, isLinuxError, LinuxError } from "../../core/linux/errno.ts"
+import { joinNetworkNamespace, ownNetworkNamespace } from "../../core/linux/namespace.ts"
+import { openFlag } from "../../core/linux/open.ts"
+import { syscall } from "../../core/linux/syscall.ts"
+import type { AgentMode } from "../command-line.ts"
+import type { AgentSettings } from "../settings.ts"
+import { findContainer } from "./find-container.ts"
+import type { AgentTarget, Surroundings } from "./target.ts"
+
+export interface Joined {
+  target: AgentTarget | undefined
+  surroundings: Surroundings
+  /** True when this process left its own network for good and can listen on unix sockets only. */
+  settled: boolean
+  close(): void
+}
+
+/**
+ * Finds the target and opens what the agent needs of it.
+ * @throws AppError "target-not-found", "target-gone", "namespace-denied", "target-denied"
+ */
+export function joinTarget(mode: AgentMode, settings: AgentSettings): Joined {
+  if (mode.kind === "targetless") return targetless()
+  const pid = mainProcess(mode, settings)
+  // An ephemeral container shares the pod's network, and its own environment and /etc are those of the pod.
+  const isEphemeral = mode.kind === "ephemeral"
+  const network = isEphemeral ? ownNetworkNamespace : joinNetworkNamespace(pid)
+  const rootFd = openRoot(`/proc/${pid}/root`)
+  const ownRootFd = isEphemeral ? openRoot("/") : undefined
+  const target: AgentTarget = {
+    pid,
+    containerId: mode.kind === "targeted" ? mode.containerId : settings.ephemeralTargetContainerId,
+    podIps: settings.podIps,
+    rootFd,
+    namesRootFd: ownRootFd ?? rootFd,
+    environmentOf: pid,
+    baseEnvironment: isEphemeral ? ownEnvironment() : new Map(),
+    inNamespace: (make) => network.run(make),
+  }
+  return {
+    target,
+    surroundings: target,
+    settled: network.relation === "settled",
+    close() {
+      network.close()
+      syscall("close", rootFd)
+      if (ownRootFd !== undefined) syscall("close", ownRootFd)
+    },
+  }
+}
+
+function targetless(): Joined {
+  const rootFd = openRoot("/")
+  const surroundings: Surroundings = {
+    rootFd,
+    namesRootFd: rootFd,
+    environmentOf: "self",
+    baseEnvironment: new Map(),
+    inNamespace: (make) => ownNetworkNamespace.run(make),
+  }
+  return { target: undefined, surroundings, settled: false, close: () => void syscall("close", rootFd) }
+}
+
+function mainProcess(mode: Exclude<AgentMode, { kind: "targetless" }>, settings: AgentSettings): number {
+  if (mode.kind === "process") return mode.pid
+  if (mode.kind === "targeted") return findContainer(mode.containerId)
+  // Without a shared process namespace of the pod, the ephemeral container was put into the target's: its main
+  // process is number 1 there.
+  const id = settings.ephemeralTargetContainerId
+  try {
+    return id === "" ? 1 : findContainer(id)
+  } catch (thrown) {
+    if (thrown instanceof AppError && thrown.code === "target-not-found") return 1
+    throw thrown
+  }
+}
+
+function openRoot(path: string): number {
+  const fd = syscall(
+    "openat",
+    -100,
+    Buffer.from(`${path}\0`),
+    openFlag.path | openFlag.directory | openFlag.closeOnExec,
+    0,
+  )
+  if (fd >= 0) return fd
+  const cause = new LinuxError(fd, `open ${path}`)
+  if (!isLinuxError(cause, errno.EACCES, errno.EPERM)) throw cause
+  throw new AppError("target-denied", `Not permitted to see the files of the target (${path})`, {
+    cause,
+    next: "Give the agent the capability SYS_PTRACE, or run it as the target's user.",
+  })
+}
+
+function ownEnvironment(): Map<string, string> {
+  return new Map(Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
+}

@@ -1,0 +1,71 @@
+import { constants } from "node:fs"
+import { check, errno, LinuxError } from "./errno.ts"
+import { cString, syscall } from "./syscall.ts"
+
+/** Flags of open(2); those that differ between processors come from the runtime. */
+export const openFlag = {
+  readOnly: 0,
+  writeOnly: 1,
+  readWrite: 2,
+  create: 0o100,
+  exclusive: 0o200,
+  noControllingTerminal: 0o400,
+  truncate: 0o1000,
+  append: 0o2000,
+  nonBlocking: 0o4000,
+  directory: constants.O_DIRECTORY,
+  noFollow: constants.O_NOFOLLOW,
+  closeOnExec: 0o2000000,
+  /** Names a file without opening its content; enough for stat, access, readlink and for folders to work below. */
+  path: 0o10000000,
+} as const
+
+const RESOLVE_NO_MAGICLINKS = 0x02n
+const RESOLVE_IN_ROOT = 0x10n
+/** struct open_how: flags u64, mode u64, resolve u64. */
+const openHowBytes = 24
+/** The kernel gives up with EAGAIN when a rename races with `..`; a few attempts are enough in practice. */
+const attempts = 16
+
+/**
+ * Opens a path as a process whose root folder is `rootFd` would: links, absolute links and `..` stay below it however
+ * they are changed meanwhile, and links of /proc that lead to other processes' files are refused (ELOOP).
+ * `mode` counts only with `openFlag.create`. The caller closes the descriptor. @throws LinuxError
+ */
+export function openBelow(rootFd: number, path: string, flags: number, mode = 0): number {
+  const how = Buffer.alloc(openHowBytes)
+  how.writeBigUInt64LE(BigInt(flags | openFlag.closeOnExec), 0)
+  how.writeBigUInt64LE(BigInt(flags & openFlag.create ? mode : 0), 8)
+  how.writeBigUInt64LE(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, 16)
+  const name = pathBytes(path)
+  for (let attempt = 1; ; attempt++) {
+    const fd = syscall("openat2", rootFd, name, how, openHowBytes)
+    if (fd !== -errno.EAGAIN || attempt === attempts) return check(fd, "open")
+  }
+}
+
+/** Runs `use` with a descriptor from `openBelow` and closes it. @throws LinuxError */
+export function withOpenBelow<T>(rootFd: number, path: string, flags: number, use: (fd: number) => T): T {
+  const fd = openBelow(rootFd, path, flags)
+  try {
+    return use(fd)
+  } finally {
+    syscall("close", fd)
+  }
+}
+
+/**
+ * Runs `use` with the folder that holds the last name of `path`, and that name. The calls that take both (mkdirat,
+ * unlinkat, renameat2) never follow a link in the last place. @throws LinuxError
+ */
+export function inParent<T>(rootFd: number, path: string, use: (folderFd: number, name: Buffer) => T): T {
+  const [, parent = "", name = ""] = /^(.*?)([^/]*\/*)$/s.exec(path) ?? []
+  const flags = openFlag.path | openFlag.directory
+  return withOpenBelow(rootFd, parent || ".", flags, (folderFd) => use(folderFd, pathBytes(name || ".")))
+}
+
+/** A NUL inside would cut the path short, so it is refused. */
+function pathBytes(path: string): Buffer {
+  if (path.includes("\0")) throw new LinuxError(errno.EINVAL, "path with a NUL byte")
+  return cString(path)
+}
