@@ -1,0 +1,38 @@
+import type { Mode } from "../session/subscription.ts"
+
+export type OnConcurrentSteal = "abort" | "continue" | "override"
+
+/** One session's hold on a port of a target. */
+export interface PortLock {
+  sessionId: string
+  /** "shop/deployment/api": namespace and target, whatever container was named. */
+  targetKey: string
+  port: number
+  mode: Mode
+  /** Text of the HTTP filter; absent when the whole port is stolen. */
+  filter?: string
+}
+
+export type LockAnswer = { granted: true } | { granted: false; holder: PortLock }
+
+/** Who steals which port. Only stealing without a filter excludes others; mirroring never does. */
+export interface PortLocks {
+  /** `override` ends the sessions in the way first. */
+  acquire(lock: PortLock, onConcurrent: OnConcurrentSteal): Promise<LockAnswer>
+  release(lock: Pick<PortLock, "sessionId" | "targetKey" | "port">): Promise<void>
+  /** Everything a session holds. */
+  releaseAll(sessionId: string): Promise<void>
+  list(): readonly PortLock[]
+}
+
+/** Would the two disturb each other? */
+export function clash(one: PortLock, other: PortLock): boolean {
+  return (
+    one.sessionId !== other.sessionId &&
+    one.targetKey === other.targetKey &&
+    one.port === other.port &&
+    one.mode === "steal" &&
+    other.mode === "steal" &&
+    (one.filter === undefined || other.filter === undefined)
+  )
+}

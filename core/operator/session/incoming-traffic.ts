@@ -1,0 +1,171 @@
+import type { Verdict } from "../../host.ts"
+import type { Logger } from "../../log.ts"
+import type { ClientMessage, DaemonMessage, DaemonTcp, ResponseError } from "../../protocol/index.ts"
+import type { AgentConnection } from "./agent-connection.ts"
+import { IncomingIds } from "./incoming-ids.ts"
+import { daemonAbout, mirrorAbout, stealAbout } from "./incoming-messages.ts"
+import {
+  forbiddenSubscription,
+  type Mode,
+  mirrorSubscription,
+  type Subscription,
+  stealSubscription,
+} from "./subscription.ts"
+
+type SubscribeResult = { kind: "Ok"; value: number } | { kind: "Err"; value: ResponseError }
+type IncomingMessage = Extract<ClientMessage, { kind: "Tcp" | "TcpSteal" }>
+
+export interface IncomingTrafficOptions {
+  /** Connections to the agents of all pods there are now; agents that cannot be had are left out and logged. */
+  connections(): Promise<readonly AgentConnection[]>
+  toClient(message: DaemonMessage): void
+  toAgent(to: AgentConnection, message: ClientMessage): void
+  authorize(subscription: Subscription): Promise<Verdict>
+  /** False: another session has the port. */
+  lock(subscription: Subscription): Promise<boolean>
+  unlock(subscription: Subscription): void
+  /** Agreed with the client. */
+  version(): string
+  /** A stolen connection or request begins. */
+  onStolen(port: number, what: "connection" | "request"): void
+  log: Logger
+}
+
+/** Mirroring and stealing for one client socket: one subscription goes to the agents of all pods, one answer comes back. */
+export class IncomingTraffic {
+  readonly #options: IncomingTrafficOptions
+  readonly #ids = { mirror: new IncomingIds<AgentConnection>(), steal: new IncomingIds<AgentConnection>() }
+  readonly #awaited = { mirror: new Map<AgentConnection, Answer[]>(), steal: new Map<AgentConnection, Answer[]>() }
+  readonly #active = new Map<string, Subscription>()
+  /** Subscriptions run one after the other: clients match the answers by order. */
+  #turn: Promise<void> = Promise.resolve()
+
+  constructor(options: IncomingTrafficOptions) {
+    this.#options = options
+  }
+
+  fromClient(message: IncomingMessage): void {
+    const subscription = message.kind === "Tcp" ? mirrorSubscription(message.value) : stealSubscription(message.value)
+    if (subscription) {
+      this.#inTurn(() => this.#subscribe(subscription))
+      return
+    }
+    const mode = message.kind === "Tcp" ? "mirror" : "steal"
+    if (message.value.kind === "PortUnsubscribe") {
+      const port = message.value.value
+      this.#inTurn(() => this.#unsubscribe(mode, port, message))
+      return
+    }
+    const about = message.kind === "Tcp" ? mirrorAbout(message.value) : stealAbout(message.value)
+    const known = about && this.#ids[mode].forAgent(about.id)
+    // A connection that is over: late data is dropped, as agents do.
+    if (!about || !known) return
+    if (about.closes) this.#ids[mode].forget(about.id)
+    this.#options.toAgent(known.agent, { kind: message.kind, value: about.withId(known.id) } as ClientMessage)
+  }
+
+  fromAgent(kind: "Tcp" | "TcpSteal", message: DaemonTcp, from: AgentConnection): void {
+    const mode: Mode = kind === "Tcp" ? "mirror" : "steal"
+    if (message.kind === "SubscribeResult") {
+      this.#awaited[mode].get(from)?.shift()?.(message.value)
+      return
+    }
+    const about = daemonAbout(message)
+    const ids = this.#ids[mode]
+    const id = about.opens ? ids.announce(from, about.id) : ids.forClient(from, about.id)
+    if (id === undefined) return
+    if (about.closes) ids.forget(id)
+    if (about.opens && mode === "steal") this.#countStolen(message)
+    this.#options.toClient({ kind, value: about.withId(id) })
+  }
+
+  /** An agent came after its pod did: it gets what the others have. */
+  async agentAdded(connection: AgentConnection): Promise<void> {
+    for (const subscription of this.#active.values()) {
+      const result = await this.#ask(connection, subscription)
+      if (result.kind === "Err") this.#options.log.warn("a new pod's agent refused a port", { port: subscription.port })
+    }
+  }
+
+  agentLost(connection: AgentConnection): void {
+    for (const mode of ["mirror", "steal"] as const) {
+      const kind = mode === "mirror" ? "Tcp" : "TcpSteal"
+      for (const connectionId of this.#ids[mode].forgetAgent(connection)) {
+        this.#options.toClient({ kind, value: { kind: "Close", value: { connectionId } } })
+      }
+      for (const answer of this.#awaited[mode].get(connection) ?? []) answer(lost)
+      this.#awaited[mode].delete(connection)
+    }
+  }
+
+  /** Gives the locks back. */
+  close(): void {
+    for (const subscription of this.#active.values()) this.#options.unlock(subscription)
+    this.#active.clear()
+  }
+
+  async #subscribe(subscription: Subscription): Promise<void> {
+    const { authorize, lock, unlock, version, connections, toClient } = this.#options
+    const answer = (value: SubscribeResult) =>
+      toClient({ kind: subscription.request.kind, value: { kind: "SubscribeResult", value } })
+    const verdict = await authorize(subscription)
+    if (!verdict.allow) return answer({ kind: "Err", value: forbiddenSubscription(subscription, verdict, version()) })
+    if (!(await lock(subscription))) {
+      return answer({ kind: "Err", value: { kind: "PortAlreadyStolen", value: subscription.port } })
+    }
+    const results = await Promise.all((await connections()).map((one) => this.#ask(one, subscription)))
+    if (results.some((result) => result.kind === "Ok")) {
+      this.#active.set(keyOf(subscription.mode, subscription.port), subscription)
+      return answer({ kind: "Ok", value: subscription.port })
+    }
+    unlock(subscription)
+    const reason = { plugin: "operator", reason: "no agent of the target could be reached" }
+    answer({ kind: "Err", value: tellable(results) ?? forbiddenSubscription(subscription, reason, version()) })
+  }
+
+  async #unsubscribe(mode: Mode, port: number, message: IncomingMessage): Promise<void> {
+    const subscription = this.#active.get(keyOf(mode, port))
+    if (!subscription) return
+    this.#active.delete(keyOf(mode, port))
+    this.#options.unlock(subscription)
+    for (const connection of await this.#options.connections()) this.#options.toAgent(connection, message)
+  }
+
+  #ask(connection: AgentConnection, { mode, request }: Subscription): Promise<SubscribeResult> {
+    if (connection.over) return Promise.resolve(lost)
+    const { promise, resolve } = Promise.withResolvers<SubscribeResult>()
+    const waiting = this.#awaited[mode].get(connection) ?? []
+    this.#awaited[mode].set(connection, waiting)
+    waiting.push(resolve)
+    this.#options.toAgent(connection, request)
+    return promise
+  }
+
+  #inTurn(act: () => Promise<void>): void {
+    this.#turn = this.#turn.then(act).catch((error) => this.#options.log.error("a subscription failed", { error }))
+  }
+
+  #countStolen(message: DaemonTcp): void {
+    if (message.kind === "NewConnectionV1") this.#options.onStolen(message.value.destinationPort, "connection")
+    else if (message.kind === "NewConnectionV2") {
+      this.#options.onStolen(message.value.connection.destinationPort, "connection")
+    } else if (message.kind === "HttpRequestChunked" && message.value.kind === "StartV2") {
+      this.#options.onStolen(message.value.value.metadata.value.destination.port, "request")
+    } else if (message.kind === "HttpRequest" || message.kind === "HttpRequestFramed") {
+      this.#options.onStolen(message.value.port, "request")
+    }
+  }
+}
+
+type Answer = (result: SubscribeResult) => void
+
+const lost: SubscribeResult = { kind: "Err", value: { kind: "NotImplemented" } }
+
+const keyOf = (mode: Mode, port: number) => `${mode} ${port}`
+
+/** Clients understand only these; anything else would end their session with a riddle. */
+function tellable(results: readonly SubscribeResult[]): ResponseError | undefined {
+  const known = ["PortAlreadyStolen", "Forbidden", "ForbiddenWithReason"]
+  for (const result of results) if (result.kind === "Err" && known.includes(result.value.kind)) return result.value
+  return undefined
+}
