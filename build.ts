@@ -1,5 +1,6 @@
 import { mkdir, rm } from "node:fs/promises"
-import { join } from "node:path"
+import { dirname, join, relative } from "node:path"
+import { parseArgs } from "node:util"
 import { pluginDeclarations } from "./config/build/plugin-declarations.ts"
 import { clientNodeFix } from "./core/kube/undici-fix.ts"
 
@@ -49,9 +50,10 @@ export async function buildBinary({ outfile, runtime }: BuildOptions): Promise<v
 }
 
 if (import.meta.main) {
-  await mkdir(join(root, "dist"), { recursive: true })
-  const outfile = join(root, "dist/podside")
-  await rm(outfile, { force: true })
-  await buildBinary({ outfile })
-  console.log("dist/podside")
+  const { values } = parseArgs({ options: { outfile: { type: "string", default: join(root, "dist/podside") } } })
+  await mkdir(dirname(values.outfile), { recursive: true })
+  // Removed first: a binary that is running cannot be written to.
+  await rm(values.outfile, { force: true })
+  await buildBinary({ outfile: values.outfile })
+  console.log(relative(process.cwd(), values.outfile))
 }

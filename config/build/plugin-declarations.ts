@@ -1,56 +1,69 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
-import { join } from "node:path"
+import { join, normalize } from "node:path"
 
-/** Contracts a plugin's author sees, those that others build upon first. */
-const sources = [
-  "core/errors.ts",
-  "core/log.ts",
-  "core/target.ts",
-  "core/session.ts",
-  "core/interceptor.ts",
-  "core/client/engine.ts",
-  "core/plugin.ts",
-]
+/** What `import … from "podside"` means to a plugin. */
+const entry = "core/host/api.ts"
 
-const header = `// Types of podside's plugins. The types of settings and routes come from two packages:
-//   npm install --save-dev valibot hono
-`
-
-/** One ambient module "podside", made by TypeScript from the contracts themselves. `root` is the checkout. */
+/**
+ * The declarations of the module "podside", made by TypeScript from the contracts themselves. Every source file becomes
+ * an ambient module of its own ("podside/core/plugin"), so that names of different files cannot clash.
+ * `root` is the checkout.
+ */
 export async function pluginDeclarations(root: string): Promise<string> {
   const folder = await mkdtemp(join(root, "node_modules/.plugin-types-"))
   try {
-    const project = {
-      extends: join(root, "tsconfig.json"),
-      compilerOptions: { noEmit: false, declaration: true, emitDeclarationOnly: true, rootDir: root, outDir: folder },
-      files: sources.map((source) => join(root, source)),
-      include: [],
+    await emitDeclarations(root, folder)
+    const modules = new Map<string, string>()
+    const packages = new Set<string>()
+    for (const waiting = [entry]; waiting.length; ) {
+      const source = waiting.pop() as string
+      if (modules.has(source)) continue
+      const text = await readFile(join(folder, source.replace(/\.ts$/, ".d.ts")), "utf8")
+      const wrapped = text
+        .replace(/(from |import\()"([^"]+)"/g, (_, before: string, specifier: string) => {
+          if (!specifier.startsWith(".")) {
+            if (!/^(node|bun):/.test(specifier)) packages.add(packageOf(specifier))
+            return `${before}"${specifier}"`
+          }
+          const target = normalize(join(source, "..", specifier))
+          waiting.push(target)
+          return `${before}"${moduleName(target)}"`
+        })
+        .replace(/^(export )?declare /gm, "$1")
+      modules.set(source, wrapped.trim())
     }
-    await writeFile(join(folder, "tsconfig.json"), JSON.stringify(project))
-    const tsc = Bun.spawn([join(root, "node_modules/.bin/tsc"), "-p", folder], { stdout: "pipe", stderr: "inherit" })
-    const complaints = await new Response(tsc.stdout).text()
-    if ((await tsc.exited) !== 0) throw new Error(`The plugin declarations do not compile:\n${complaints}`)
-    const parts = await Promise.all(
-      sources.map((each) => readFile(join(folder, each.replace(/\.ts$/, ".d.ts")), "utf8")),
-    )
-    return wrap(parts)
+    const names = [...packages].map((name) => (name === "bun" ? "@types/bun" : name)).sort()
+    const header = `// Types for podside's plugins. They build upon: npm install --save-dev ${names.join(" ")}\n`
+    return header + [...modules].map(([source, text]) => ambient(moduleName(source), text)).join("\n")
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-function wrap(parts: readonly string[]): string {
-  const imports = new Set<string>()
-  const body = parts.map((part) =>
-    part
-      .replace(/^import .*?;\n/gm, (line) => {
-        if (!line.includes('"./') && !line.includes('"../')) imports.add(line.trim())
-        return ""
-      })
-      .replace(/^export \{\};\n/gm, "")
-      .replace(/^export declare /gm, "export ")
-      .replace(/^declare /gm, ""),
-  )
-  const lines = [...imports, 'export * as v from "valibot";', ...body.map((part) => part.trim())].join("\n").split("\n")
-  return `${header}declare module "podside" {\n${lines.map((line) => (line ? `  ${line}` : "")).join("\n")}\n}\n`
+async function emitDeclarations(root: string, folder: string): Promise<void> {
+  const project = {
+    extends: join(root, "tsconfig.json"),
+    compilerOptions: { noEmit: false, declaration: true, emitDeclarationOnly: true, rootDir: root, outDir: folder },
+    files: [join(root, entry)],
+    include: [],
+  }
+  await writeFile(join(folder, "tsconfig.json"), JSON.stringify(project))
+  const tsc = Bun.spawn([join(root, "node_modules/.bin/tsc"), "-p", folder], { stdout: "pipe", stderr: "inherit" })
+  const complaints = await new Response(tsc.stdout).text()
+  if ((await tsc.exited) !== 0) throw new Error(`The plugin declarations do not compile:\n${complaints}`)
+}
+
+function moduleName(source: string): string {
+  return source === entry ? "podside" : `podside/${source.replace(/\.ts$/, "")}`
+}
+
+/** "@scope/name/part" -> "@scope/name" */
+function packageOf(specifier: string): string {
+  const parts = specifier.split("/")
+  return parts.slice(0, specifier.startsWith("@") ? 2 : 1).join("/")
+}
+
+function ambient(name: string, text: string): string {
+  const body = text.split("\n").map((line) => (line ? `  ${line}` : ""))
+  return `declare module "${name}" {\n${body.join("\n")}\n}\n`
 }

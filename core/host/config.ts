@@ -18,7 +18,9 @@ export function checkConfigNames(configs: PluginConfigs, list: readonly LoadedPl
 
 /** A plugin's part of the configuration, checked and with its defaults. @throws AppError "bad-plugin-config" */
 export function readConfig({ plugin }: LoadedPlugin, configs: PluginConfigs): unknown {
-  const result = v.safeParse(plugin.config, Object.hasOwn(configs, plugin.name) ? configs[plugin.name] : {})
+  const given = Object.hasOwn(configs, plugin.name) ? configs[plugin.name] : {}
+  if (!isRecord(given)) throw badConfig(`Settings of plugin "${plugin.name}" must be an object`)
+  const result = v.safeParse(plugin.config, given)
   if (result.success) return result.output
   const entries = Object.keys((plugin.config as unknown as { entries?: object }).entries ?? {})
   const hints = new Set<string>()
@@ -52,7 +54,8 @@ export async function readConfigFile(file: string): Promise<PluginConfigs> {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(await readFile(file))
     // Aliases are refused altogether: settings need none, and they are what YAML bombs are made of.
     const value: unknown = parse(text, { maxAliasCount: 0, prettyErrors: true, uniqueKeys: true })
-    return v.parse(v.record(v.string(), v.unknown()), value ?? {})
+    if (!isRecord(value ?? {})) throw new Error("it must map plugin names to their settings")
+    return (value ?? {}) as PluginConfigs
   } catch (thrown) {
     throw badConfig(`Cannot read ${file}: ${errorText(thrown).split("\n")[0]}`)
   }
