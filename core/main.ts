@@ -18,6 +18,11 @@ const roles: Partial<Record<Leading["role"], () => Promise<{ run: RunRole }>>> =
 }
 
 async function main(): Promise<number> {
+  // The client's engine starts this binary once more as the process that becomes the program.
+  if (process.argv[2] === "__launch") {
+    const { runLauncher } = await import("../plugins/interception/client/launcher.ts")
+    return runLauncher()
+  }
   const leading = readLeading(process.argv0, process.argv.slice(2), process.env)
   if (leading.version) {
     process.stdout.write(`podside ${podsideVersion}\n`)

@@ -13,4 +13,16 @@ export default definePlugin({
       },
     }),
   }),
+  client: () => ({
+    provideEngine: () => ({
+      async unavailable() {
+        const { createEngine } = await import("./client/engine.ts")
+        return createEngine().unavailable()
+      },
+      async launch(options) {
+        const { createEngine } = await import("./client/engine.ts")
+        return createEngine().launch(options)
+      },
+    }),
+  }),
 })

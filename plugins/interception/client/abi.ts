@@ -185,5 +185,7 @@ export function callNumber(architecture: Architecture, name: CallName): number |
 /** Call by number, for one architecture. */
 export function callNames(architecture: Architecture): Map<number, CallName> {
   const names = Object.keys(numbers) as CallName[]
-  return new Map(names.map((name) => [numbers[name][architecture.column] as number, name] as const).filter(([n]) => n >= 0))
+  return new Map(
+    names.map((name) => [numbers[name][architecture.column] as number, name] as const).filter(([n]) => n >= 0),
+  )
 }

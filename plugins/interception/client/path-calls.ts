@@ -62,11 +62,41 @@ export const pathCalls: ReadonlyMap<CallName, PathArgument> = new Map<CallName, 
 
 /** Calls on two paths, the existing one first. A rename counts as a write here, unlike in mirrord's mode `read`. */
 export const twoPathCalls: ReadonlyMap<CallName, readonly [PathArgument, PathArgument]> = new Map([
-  ["rename", [{ path: 0, intent: write }, { path: 1, intent: write }]],
-  ["renameat", [{ dir: 0, path: 1, intent: write }, { dir: 2, path: 3, intent: write }]],
-  ["renameat2", [{ dir: 0, path: 1, intent: write }, { dir: 2, path: 3, intent: write }]],
-  ["link", [{ path: 0, intent: write }, { path: 1, intent: write }]],
-  ["linkat", [{ dir: 0, path: 1, intent: write }, { dir: 2, path: 3, intent: write }]],
+  [
+    "rename",
+    [
+      { path: 0, intent: write },
+      { path: 1, intent: write },
+    ],
+  ],
+  [
+    "renameat",
+    [
+      { dir: 0, path: 1, intent: write },
+      { dir: 2, path: 3, intent: write },
+    ],
+  ],
+  [
+    "renameat2",
+    [
+      { dir: 0, path: 1, intent: write },
+      { dir: 2, path: 3, intent: write },
+    ],
+  ],
+  [
+    "link",
+    [
+      { path: 0, intent: write },
+      { path: 1, intent: write },
+    ],
+  ],
+  [
+    "linkat",
+    [
+      { dir: 0, path: 1, intent: write },
+      { dir: 2, path: 3, intent: write },
+    ],
+  ],
 ])
 
 const O_ACCMODE = 3

@@ -89,7 +89,17 @@ export function watchRules(parts: Parts, { readyFrom, liveFrom, end }: Descripto
     set(always, "rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "mknod", "mknodat")
     set(always, "truncate", "chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat")
     set(always, "utime", "utimes", "futimesat", "utimensat", "inotify_add_watch")
-    set(always, "getxattr", "lgetxattr", "listxattr", "llistxattr", "setxattr", "lsetxattr", "removexattr", "lremovexattr")
+    set(
+      always,
+      "getxattr",
+      "lgetxattr",
+      "listxattr",
+      "llistxattr",
+      "setxattr",
+      "lsetxattr",
+      "removexattr",
+      "lremovexattr",
+    )
   }
   if (network) {
     set([[{ arg: 4, nonZero: true }]], "sendto", "recvfrom")

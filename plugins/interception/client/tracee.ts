@@ -166,3 +166,8 @@ export function readLink(path: string): string | number {
   const count = syscall("readlinkat", -100, cString(path), linkBuffer, linkBuffer.length)
   return count < 0 ? count : linkBuffer.toString("utf8", 0, count)
 }
+
+/** The position of an open file; shared by all copies of a descriptor. @throws LinuxError */
+export function positionOf(fd: number): number {
+  return check(syscall("lseek", fd, 0, 1), "lseek")
+}

@@ -108,6 +108,8 @@ function passingCalls({ memory, ranges }: WatchOptions): (call: Notification) =>
   return (call) => {
     const name = names.get(call.nr)
     if (name === undefined) return true
+    // Leaving a remote directory has to be noticed.
+    if (name === "chdir" && shared.remoteDirectory) return false
     if (pathCalls.has(name)) return pathPasses(call, name)
     switch (name) {
       case "connect":
@@ -117,6 +119,8 @@ function passingCalls({ memory, ranges }: WatchOptions): (call: Notification) =>
         return messagePasses(call)
       case "recvmsg":
         return !shared.namedSockets || messagePasses(call)
+      case "accept":
+      case "accept4":
       case "recvmmsg":
       case "recvfrom":
       case "getpeername":

@@ -1,0 +1,153 @@
+import { closeSync, openSync } from "node:fs"
+import type { RemoteStat } from "../../../core/client/engine.ts"
+import { check } from "../../../core/linux/errno.ts"
+import { cString, syscall } from "../../../core/linux/syscall.ts"
+import type { Logger } from "../../../core/log.ts"
+import { O_CLOEXEC } from "./notification.ts"
+import { EPOLLIN, type Readiness } from "./readiness.ts"
+
+const MFD_CLOEXEC = 1
+const IN_NONBLOCK = 0o4000
+const IN_CLOEXEC = 0o2000000
+const IN_MODIFY = 0x2
+const IN_CLOSE_WRITE = 0x8
+const IN_CLOSE_NOWRITE = 0x10
+const IN_OPEN = 0x20
+/** struct inotify_event: wd i32, mask u32, cookie u32, len u32, name. */
+const eventBytes = 16
+/** Bytes of a memfd's name the kernel keeps. */
+const nameBytes = 240
+
+/** What stands behind a descriptor that was given to the program. */
+export interface Injected {
+  readonly path: string
+  readonly range: "ready" | "live"
+  stat(): RemoteStat | Promise<RemoteStat>
+  /** The program wrote past the engine, into the memory file itself. */
+  modified?(): void
+  /** The last descriptor of the program was closed. */
+  released?(): void
+}
+
+interface Entry {
+  object: Injected
+  watch: number
+  /** Open files of the program on this memory file. */
+  open: number
+  /** Our own descriptor of the memory file, readable and writable. */
+  memory: number
+}
+
+/**
+ * The memory files the program holds. Each is known by its inode, so that copies made by dup, fork or over a socket
+ * need no bookkeeping; inotify tells when the last of them is closed.
+ */
+export class InjectedFiles {
+  readonly #readiness: Readiness
+  readonly #log: Logger
+  readonly #notify = check(syscall("inotify_init1", IN_NONBLOCK | IN_CLOEXEC), "inotify_init1")
+  readonly #byInode = new Map<string, Entry>()
+  readonly #byWatch = new Map<number, Entry>()
+  readonly #events = Buffer.alloc(64 * eventBytes)
+  readonly #stat = Buffer.alloc(256)
+
+  constructor(readiness: Readiness, log: Logger) {
+    this.#readiness = readiness
+    this.#log = log
+    this.#listen()
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#byInode.size
+  }
+
+  /**
+   * Makes an empty memory file. `fill` may put content into it (`memory` is writable) and names what it stands for.
+   * Returns a descriptor for the program with the given open flags; the caller gives it away or closes it.
+   * @throws LinuxError
+   */
+  create(path: string, openFlags: number, fill: (memory: number) => Injected): number {
+    const name = Buffer.from(path).subarray(0, nameBytes).toString("latin1").replaceAll("\0", "")
+    const memory = check(syscall("memfd_create", cString(name), MFD_CLOEXEC), "memfd_create")
+    let fd = -1
+    try {
+      fd = openSync(`/proc/self/fd/${memory}`, openFlags | O_CLOEXEC)
+      const mask = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
+      const watch = syscall("inotify_add_watch", this.#notify, cString(`/proc/self/fd/${memory}`), mask)
+      const entry: Entry = { object: fill(memory), watch, open: 1, memory }
+      this.#byInode.set(this.#inode(`/proc/self/fd/${memory}`)!, entry)
+      if (watch >= 0) this.#byWatch.set(watch, entry)
+      else this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
+      return fd
+    } catch (thrown) {
+      closeSync(memory)
+      if (fd >= 0) closeSync(fd)
+      throw thrown
+    }
+  }
+
+  /** What descriptor `fd` of a thread stands for; undefined when it is none of ours. */
+  of(tid: number, fd: number): Injected | undefined {
+    return this.entryOf(tid, fd)?.object
+  }
+
+  /** Our own descriptor of the memory file behind a thread's descriptor. */
+  memoryOf(tid: number, fd: number): number | undefined {
+    return this.entryOf(tid, fd)?.memory
+  }
+
+  private entryOf(tid: number, fd: number): Entry | undefined {
+    if (this.#byInode.size === 0) return undefined
+    const inode = this.#inode(`/proc/${tid}/fd/${fd}`)
+    return inode === undefined ? undefined : this.#byInode.get(inode)
+  }
+
+  /** Takes what inotify has to say now, so that what happened before this moment is known. */
+  catchUp(): void {
+    for (;;) {
+      const count = syscall("read", this.#notify, this.#events, this.#events.length)
+      if (count <= 0) return
+      for (let at = 0; at < count; at += eventBytes) {
+        const entry = this.#byWatch.get(this.#events.readInt32LE(at))
+        if (entry) this.#event(entry, this.#events.readUInt32LE(at + 4))
+      }
+    }
+  }
+
+  close(): void {
+    this.catchUp()
+    for (const entry of [...this.#byInode.values()]) this.#release(entry)
+    syscall("close", this.#notify)
+  }
+
+  #event(entry: Entry, mask: number): void {
+    if (mask & IN_OPEN) entry.open++
+    if (mask & IN_MODIFY) entry.object.modified?.()
+    if (mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE) && --entry.open === 0) this.#release(entry)
+  }
+
+  #release(entry: Entry): void {
+    const inode = this.#inode(`/proc/self/fd/${entry.memory}`)
+    if (inode !== undefined) this.#byInode.delete(inode)
+    if (entry.watch >= 0) {
+      this.#byWatch.delete(entry.watch)
+      syscall("inotify_rm_watch", this.#notify, entry.watch)
+    }
+    entry.object.released?.()
+    syscall("close", entry.memory)
+  }
+
+  #listen(): void {
+    this.#readiness.wait(this.#notify, EPOLLIN, () => {
+      this.catchUp()
+      this.#listen()
+    })
+  }
+
+  /** Device and inode of what a path leads to. struct statx: ino u64 at 32, dev_major u32 at 136, dev_minor u32 at 140. */
+  #inode(path: string): string | undefined {
+    if (syscall("statx", -100, cString(path), 0, 0x100, this.#stat) < 0) return undefined
+    return `${this.#stat.readUInt32LE(136)}:${this.#stat.readUInt32LE(140)}:${this.#stat.readBigUInt64LE(32)}`
+  }
+}

@@ -1,0 +1,87 @@
+import type { FileIntent, FileWorld } from "../../../core/client/engine.ts"
+import type { Call } from "./call.ts"
+import type { Injected, InjectedFiles } from "./injected.ts"
+import { directoryOf, intentOf, type PathArgument } from "./path-calls.ts"
+import { joinPath, RemoteDirectory } from "./remote-directory.ts"
+import { AT_FDCWD } from "./rules.ts"
+import type { SharedState } from "./shared-state.ts"
+import { peekString } from "./tracee.ts"
+import type { VirtualFile } from "./virtual-files.ts"
+import type { WorkingDirectories } from "./working-directories.ts"
+
+/** Where a call's path leads. */
+export type Located =
+  /** The machine's own, as the program wrote it. */
+  | { kind: "local" }
+  /** The machine's own, but under another name than the program wrote. */
+  | { kind: "mapped"; path: string }
+  | { kind: "remote"; path: string }
+  | { kind: "not-found" }
+  | { kind: "virtual"; file: VirtualFile }
+  /** No path: the descriptor itself is meant. */
+  | { kind: "descriptor"; object: Injected }
+
+const local: Located = { kind: "local" }
+const decoder = new TextDecoder("utf-8", { fatal: true })
+
+export interface Locator {
+  /** `intent` overrides what the call's table entry says. */
+  locate(call: Call, argument: PathArgument, intent?: FileIntent): Promise<Located>
+}
+
+export function createLocator(state: {
+  files: FileWorld | undefined
+  injected: InjectedFiles
+  directories: WorkingDirectories
+  shared: SharedState
+  virtualFile(path: string): Promise<VirtualFile | undefined>
+}): Locator {
+  const { files, injected, directories, shared } = state
+
+  /** A path below something remote needs no rule. */
+  function relative(call: Call, path: string, directory: number): Located {
+    if (directory === AT_FDCWD) {
+      const working = directories.of(call.tid)
+      return working === undefined ? local : { kind: "remote", path: joinPath(working, path) }
+    }
+    const object = injected.of(call.tid, directory)
+    return object instanceof RemoteDirectory ? { kind: "remote", path: object.join(path) } : local
+  }
+
+  return {
+    async locate(call, argument, intended) {
+      const int = (index: number) => call.int(index)
+      const directory = directoryOf(argument, int)
+      const bytes = call.isNull(argument.path) ? new Uint8Array(0) : peekString(call.tid, call.word(argument.path))
+      if (typeof bytes === "number") return local
+      if (bytes.length === 0) {
+        const object = directory < 0 ? undefined : injected.of(call.tid, directory)
+        return object ? { kind: "descriptor", object } : local
+      }
+      let path: string
+      try {
+        path = decoder.decode(bytes)
+      } catch {
+        return local
+      }
+      if (!path.startsWith("/")) return relative(call, path, directory)
+      const intent = intended ?? intentOf(argument, int)
+      // The bytes are only good until the next look into the program's memory.
+      const rememberLocal = () => shared.rememberLocal(Buffer.from(path), intent)
+      if (intent === "read") {
+        const file = await state.virtualFile(path)
+        if (file) return { kind: "virtual", file }
+      }
+      if (!files) {
+        rememberLocal()
+        return local
+      }
+      const placed = files.place(path, intent)
+      if (placed.place === "remote") return { kind: "remote", path: placed.path }
+      if (placed.place === "not-found") return { kind: "not-found" }
+      if (placed.path !== path) return { kind: "mapped", path: placed.path }
+      rememberLocal()
+      return local
+    },
+  }
+}

@@ -1,0 +1,147 @@
+import { constants } from "node:os"
+import type { LaunchOptions, RunningProgram } from "../../../core/client/engine.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { startWorker } from "../../../core/worker.ts"
+import { architectureOf } from "./abi.ts"
+import type { Handlers } from "./call.ts"
+import { descriptorCalls } from "./descriptor-calls.ts"
+import { directoryCalls } from "./directory-calls.ts"
+import { compileFilter } from "./filter.ts"
+import { InjectedFiles } from "./injected.ts"
+import { inheritedOpenFiles, type Prepared, prepareProgram } from "./launch.ts"
+import { createLocator } from "./locate.ts"
+import { nameCalls } from "./name-calls.ts"
+import { openCalls } from "./open-calls.ts"
+import { PendingWrites } from "./pending-writes.ts"
+import { Readiness } from "./readiness.ts"
+import { descriptorRanges, partsOf, refusedCalls, watchRules } from "./rules.ts"
+import { SharedState, sharedMemory } from "./shared-state.ts"
+import { statCalls } from "./stat-calls.ts"
+import type { Supervision } from "./supervision.ts"
+import { Supervisor } from "./supervisor.ts"
+import { transferCalls } from "./transfer-calls.ts"
+import { resolverFiles } from "./virtual-files.ts"
+import type { WatchMessage, WatchOptions } from "./watch.ts"
+import { WorkingDirectories } from "./working-directories.ts"
+
+/** Signals a terminal sends to the whole group: the program gets them itself, the engine stays to see it end. */
+const sharedSignals = ["SIGINT", "SIGQUIT"] as const
+/** Signals meant for whoever runs the program. */
+const forwardedSignals = ["SIGTERM", "SIGHUP"] as const
+
+/** Starts a program under a filter, watches it, and undoes everything when it has ended. */
+export async function runProgram(options: LaunchOptions): Promise<RunningProgram> {
+  const { world, log } = options
+  const architecture = architectureOf(process.arch)!
+  const openFiles = inheritedOpenFiles()
+  const ranges = descriptorRanges(openFiles[0])
+  const filter = compileFilter(architecture, watchRules(partsOf(world), ranges), refusedCalls)
+  const prepared = await prepareProgram(options, filter, openFiles)
+  const { listener, child } = prepared
+  const memory = sharedMemory()
+  const shared = new SharedState(memory)
+  const readiness = new Readiness(listener)
+  const injected = new InjectedFiles(readiness, log)
+  const directories = new WorkingDirectories(shared)
+  const locator = createLocator({
+    files: world.files,
+    injected,
+    directories,
+    shared,
+    virtualFile: resolverFiles(world.dns),
+  })
+  const pendingWrites = new PendingWrites()
+  const supervision: Supervision = {
+    world,
+    log,
+    architecture,
+    ranges,
+    shared,
+    readiness,
+    injected,
+    directories,
+    pendingWrites,
+    locator,
+  }
+  const supervisor = new Supervisor(listener, supervision, handlersFor(supervision))
+  const watching = startWatching({ listener, epoll: readiness.epoll, memory, ranges }, supervisor, readiness)
+  const stopSignals = passSignals(child)
+  try {
+    await watching.started
+    await prepared.go()
+  } catch (thrown) {
+    child.kill("SIGKILL")
+    stopSignals()
+    await watching.ended
+    readiness.close()
+    syscall("close", listener)
+    throw thrown
+  }
+  return {
+    pid: child.pid,
+    kill: (signal) => child.kill(signal),
+    exited: ended(prepared, async () => {
+      injected.catchUp()
+      await pendingWrites.allSettled()
+      stopSignals()
+      await watching.ended
+      injected.close()
+      readiness.close()
+      syscall("close", listener)
+    }),
+  }
+}
+
+function handlersFor(supervision: Supervision): Handlers {
+  return {
+    ...openCalls(supervision),
+    ...statCalls(supervision),
+    ...nameCalls(supervision),
+    ...directoryCalls(supervision),
+    ...transferCalls(supervision),
+    ...descriptorCalls(supervision),
+  }
+}
+
+function startWatching(options: WatchOptions, supervisor: Supervisor, readiness: Readiness) {
+  const worker = startWorker("plugins/interception/client/watch.worker.ts")
+  const started = Promise.withResolvers<void>()
+  const ended = Promise.withResolvers<void>()
+  worker.onmessage = ({ data }: MessageEvent<WatchMessage>) => {
+    switch (data.kind) {
+      case "started":
+        return started.resolve()
+      case "call":
+        return supervisor.take(data.bytes)
+      case "ready":
+        return readiness.ready(data.token)
+      case "ended":
+        worker.terminate()
+        return ended.resolve()
+    }
+  }
+  worker.onerror = (event) => {
+    started.reject(new Error(event.message))
+    ended.resolve()
+  }
+  worker.postMessage(options)
+  return { started: started.promise, ended: ended.promise }
+}
+
+function passSignals(child: Bun.Subprocess): () => void {
+  const ignore = () => {}
+  for (const signal of sharedSignals) process.on(signal, ignore)
+  const forward = (signal: NodeJS.Signals) => child.kill(signal)
+  for (const signal of forwardedSignals) process.on(signal, forward)
+  return () => {
+    for (const signal of sharedSignals) process.off(signal, ignore)
+    for (const signal of forwardedSignals) process.off(signal, forward)
+  }
+}
+
+async function ended({ child }: Prepared, cleanUp: () => Promise<void>): Promise<number> {
+  await child.exited
+  await cleanUp()
+  if (child.signalCode) return 128 + constants.signals[child.signalCode as NodeJS.Signals]
+  return child.exitCode ?? 1
+}

@@ -1,0 +1,24 @@
+import type { World } from "../../../core/client/engine.ts"
+import type { Logger } from "../../../core/log.ts"
+import type { Architecture } from "./abi.ts"
+import type { InjectedFiles } from "./injected.ts"
+import type { Locator } from "./locate.ts"
+import type { PendingWrites } from "./pending-writes.ts"
+import type { Readiness } from "./readiness.ts"
+import type { DescriptorRanges } from "./rules.ts"
+import type { SharedState } from "./shared-state.ts"
+import type { WorkingDirectories } from "./working-directories.ts"
+
+/** What the handlers of one running program share. */
+export interface Supervision {
+  world: World
+  log: Logger
+  architecture: Architecture
+  ranges: DescriptorRanges
+  shared: SharedState
+  readiness: Readiness
+  injected: InjectedFiles
+  directories: WorkingDirectories
+  pendingWrites: PendingWrites
+  locator: Locator
+}

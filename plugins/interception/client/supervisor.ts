@@ -1,0 +1,95 @@
+import { errorText } from "../../../core/errors.ts"
+import { errno } from "../../../core/linux/errno.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { callNames } from "./abi.ts"
+import { type Answer, Call, errnoOf, type Handlers } from "./call.ts"
+import { Replier } from "./notification.ts"
+import type { Supervision } from "./supervision.ts"
+import { readLink } from "./tracee.ts"
+
+/** Answers the calls the watching thread hands over. */
+export class Supervisor {
+  readonly #supervision: Supervision
+  readonly #handlers: Handlers
+  readonly #names: ReturnType<typeof callNames>
+  readonly #replier: Replier
+  readonly #next: { ready: number; live: number }
+
+  constructor(listener: number, supervision: Supervision, handlers: Handlers) {
+    this.#supervision = supervision
+    this.#handlers = handlers
+    this.#names = callNames(supervision.architecture)
+    this.#replier = new Replier(listener)
+    this.#next = { ready: supervision.ranges.readyFrom, live: supervision.ranges.liveFrom }
+  }
+
+  /** Takes one notification; the answer may come later. Never throws. */
+  take(bytes: Uint8Array): void {
+    const name = this.#names.get(new Call("read", bytes).nr)
+    const call = new Call(name ?? "read", bytes)
+    const handler = name && this.#handlers[name]
+    if (!handler) {
+      this.#replier.proceed(call.id)
+      return
+    }
+    try {
+      const answer = handler(call)
+      if (answer instanceof Promise)
+        answer.then((given) => this.#answer(call, given)).catch((thrown) => this.#fail(call, thrown))
+      else this.#answer(call, answer)
+    } catch (thrown) {
+      this.#fail(call, thrown)
+    }
+  }
+
+  #answer(call: Call, answer: Answer): void {
+    switch (answer.kind) {
+      case "proceed":
+        this.#replier.proceed(call.id)
+        break
+      case "value":
+        this.#replier.value(call.id, answer.value)
+        break
+      case "errno":
+        this.#replier.fail(call.id, answer.errno)
+        break
+      case "give":
+        this.#give(call, answer)
+    }
+  }
+
+  #give(call: Call, { fd, closeOnExec, range, fallback }: Answer & { kind: "give" }): void {
+    try {
+      let result = -errno.EMFILE
+      const at = range && this.#freeNumber(call.tid, range)
+      if (!range || at !== undefined) result = this.#replier.give(call.id, fd, closeOnExec, at)
+      if (result < 0 && fallback) result = this.#replier.give(call.id, fd, closeOnExec)
+      if (result < 0) this.#replier.fail(call.id, range ? errno.EMFILE : -result)
+    } finally {
+      syscall("close", fd)
+    }
+  }
+
+  /** A number in the range that the program does not use. Goes round, so that the first try nearly always fits. */
+  #freeNumber(tid: number, range: "ready" | "live"): number | undefined {
+    const { readyFrom, liveFrom, end } = this.#supervision.ranges
+    const [from, to] = range === "ready" ? [readyFrom, liveFrom] : [liveFrom, end]
+    for (let tries = to - from; tries > 0; tries--) {
+      const number = this.#next[range]
+      this.#next[range] = number + 1 < to ? number + 1 : from
+      if (typeof readLink(`/proc/${tid}/fd/${number}`) === "number") return number
+    }
+    return undefined
+  }
+
+  #fail(call: Call, thrown: unknown): void {
+    const number = errnoOf(thrown)
+    if (number === undefined) {
+      this.#supervision.log.warn("a call of the program could not be answered", {
+        call: call.name,
+        reason: errorText(thrown),
+      })
+    }
+    this.#replier.fail(call.id, number ?? errno.EIO)
+  }
+}

@@ -1,0 +1,91 @@
+import { readFileSync } from "node:fs"
+import { release } from "node:os"
+import { errno, errnoName } from "../../../core/linux/errno.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { architectureOf } from "./abi.ts"
+
+export interface Lack {
+  code: string
+  reason: string
+  next: string
+}
+
+/** Answer with a descriptor in one step (SECCOMP_ADDFD_FLAG_SEND) came with Linux 5.14. */
+const oldestKernel = [5, 14] as const
+/** kernel.yama.ptrace_scope from which on even own children may not be looked into. */
+const yamaTooStrict = 2
+const CAP_SYS_PTRACE = 19n
+const alternatives = "Use `podside port-forward`, or a Linux machine or virtual machine that allows it."
+
+/** What this machine lacks for the engine, with the next step; undefined when nothing is missing. */
+export function whyUnavailable(): Lack | undefined {
+  if (process.platform !== "linux" || !architectureOf(process.arch)) {
+    return {
+      code: "engine-platform",
+      reason: `Programs can be run in a pod on Linux (x86-64, arm64), this is ${process.platform} on ${process.arch}`,
+      next: alternatives,
+    }
+  }
+  return kernelTooOld(release()) ?? noNotification() ?? yama() ?? noDescriptorFetch()
+}
+
+/** @param version as `uname -r` prints it */
+export function kernelTooOld(version: string): Lack | undefined {
+  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10) || 0)
+  const [needMajor, needMinor] = oldestKernel
+  if (major > needMajor || (major === needMajor && minor >= needMinor)) return undefined
+  return {
+    code: "engine-kernel-too-old",
+    reason: `The kernel is ${version}, at least ${needMajor}.${needMinor} is needed`,
+    next: `Update the kernel. ${alternatives}`,
+  }
+}
+
+function noNotification(): Lack | undefined {
+  const actions = textOf("/proc/sys/kernel/seccomp/actions_avail")
+  if (actions?.split(/\s+/).includes("user_notif")) return undefined
+  return {
+    code: "engine-no-seccomp",
+    reason: "The kernel offers no seccomp user notification",
+    next: `Use a kernel with CONFIG_SECCOMP_FILTER; in a sandbox, use another one. ${alternatives}`,
+  }
+}
+
+function yama(): Lack | undefined {
+  const scope = Number(textOf("/proc/sys/kernel/yama/ptrace_scope") ?? 0)
+  if (scope < yamaTooStrict || mayTrace()) return undefined
+  return {
+    code: "engine-ptrace-scope",
+    reason: `kernel.yama.ptrace_scope is ${scope}: no process may look into its own children`,
+    next: "Set it to 1 (`sudo sysctl kernel.yama.ptrace_scope=1`); 3 needs a restart of the machine.",
+  }
+}
+
+function mayTrace(): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(textOf("/proc/self/status") ?? "")?.[1] ?? "0"
+  return (BigInt(`0x${effective}`) & (1n << CAP_SYS_PTRACE)) !== 0n
+}
+
+/** Some container profiles refuse the call altogether. */
+function noDescriptorFetch(): Lack | undefined {
+  const pidfd = syscall("pidfd_open", process.pid, 0)
+  const copy = pidfd < 0 ? pidfd : syscall("pidfd_getfd", pidfd, pidfd, 0)
+  for (const fd of [pidfd, copy]) if (fd >= 0) syscall("close", fd)
+  if (copy >= 0) return undefined
+  return {
+    code: "engine-no-pidfd",
+    reason: `Descriptors of a child cannot be fetched: ${errnoName(copy)}`,
+    next:
+      copy === -errno.ENOSYS
+        ? `Update the kernel. ${alternatives}`
+        : "In a container, add the capability SYS_PTRACE or allow pidfd_getfd in its seccomp profile.",
+  }
+}
+
+function textOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim()
+  } catch {
+    return undefined
+  }
+}
