@@ -1,7 +1,7 @@
+import { suggestion } from "../nearest.ts"
 import type { RoleContext } from "../role.ts"
 import type { CommandDescription } from "./command.ts"
 import { commandHelp, helpOption, leadingOptions, overview } from "./help.ts"
-import { suggestion } from "./nearest.ts"
 import { parseOption } from "./options.ts"
 import { parseWords, usage } from "./parse.ts"
 

@@ -1,7 +1,7 @@
 import { AppError } from "../errors.ts"
 import type { Role } from "../host.ts"
+import { suggestion } from "../nearest.ts"
 import { leadingOptions } from "./help.ts"
-import { suggestion } from "./nearest.ts"
 import { parseOption } from "./options.ts"
 import { parseWords, usageExitCode } from "./parse.ts"
 

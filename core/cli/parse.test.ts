@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { AppError } from "../errors.ts"
-import { nearest } from "./nearest.ts"
+import { nearest } from "../nearest.ts"
 import { parseOption } from "./options.ts"
 import { parseWords } from "./parse.ts"
 

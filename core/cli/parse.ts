@@ -1,6 +1,6 @@
 import { AppError } from "../errors.ts"
+import { suggestion } from "../nearest.ts"
 import type { CommandInput, OptionValue } from "./command.ts"
-import { suggestion } from "./nearest.ts"
 import type { ParsedOption } from "./options.ts"
 
 export interface Grammar {

@@ -1,5 +1,5 @@
-import { suggestion } from "../cli/nearest.ts"
 import { AppError } from "../errors.ts"
+import { suggestion } from "../nearest.ts"
 import type { Plugin } from "../plugin.ts"
 import { hooks, type Role } from "./hooks.ts"
 

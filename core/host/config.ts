@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises"
 import * as v from "valibot"
-import { suggestion } from "../cli/nearest.ts"
 import { AppError, errorText } from "../errors.ts"
+import { suggestion } from "../nearest.ts"
 import type { LoadedPlugin } from "./check.ts"
 
 /** Plugin name to its settings, not checked yet. */
