@@ -108,7 +108,7 @@ class IncomingClient implements ClientFeature {
 
   #compile(source: HttpFilter) {
     try {
-      return compileFilter(source, this.#context.settings)
+      return compileFilter(source)
     } catch (thrown) {
       this.#client.refuse(`bad HTTP filter: ${errorText(thrown)}`)
       return "refused"

@@ -9,7 +9,7 @@ export interface Budget {
 /** The sending side of a socket: keeps what the kernel does not take, in order, and ends it after that. */
 export class Outlet {
   readonly #socket: TcpSocket
-  readonly #budget: Budget | undefined
+  #budget: Budget | undefined
   #queue: Uint8Array[] = []
   #queuedBytes = 0
   #ending = false
@@ -24,6 +24,17 @@ export class Outlet {
 
   get queuedBytes(): number {
     return this.#queuedBytes
+  }
+
+  /** From now on somebody else fills this outlet; what waits counts as theirs. */
+  chargeTo(budget: Budget | undefined): void {
+    if (budget === this.#budget) return
+    const waiting = this.#queuedBytes
+    this.#queuedBytes = 0
+    if (waiting > 0) this.#budget?.changed(-waiting, this)
+    this.#queuedBytes = waiting
+    this.#budget = budget
+    if (waiting > 0) budget?.changed(waiting, this)
   }
 
   /** False: something waits; stop the source until `onDrain` returns true. The bytes are kept, not copied. */

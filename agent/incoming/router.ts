@@ -1,4 +1,6 @@
 import type { AgentContext } from "../feature.ts"
+import { Http1Connection } from "./http1/http1-connection.ts"
+import { incomingSettings } from "./incoming-settings.ts"
 import { MirroredConnection } from "./mirrored-connection.ts"
 import { passThrough } from "./pass-through.ts"
 import type { ServeConnection } from "./ports.ts"
@@ -6,7 +8,9 @@ import { StolenConnection } from "./stolen-connection.ts"
 import { tapped } from "./tap.ts"
 
 /** What becomes of a new connection, by the subscriptions its port has at that moment. */
-export function connectionRouter({ metrics }: AgentContext): ServeConnection {
+export function connectionRouter(context: AgentContext): ServeConnection {
+  const settings = incomingSettings(context)
+  const { metrics } = context
   return (connection, port, diversion) => {
     metrics.add("mirrord_agent_redirected_connections_count", 1)
     const counter = {
@@ -15,7 +19,11 @@ export function connectionRouter({ metrics }: AgentContext): ServeConnection {
       onClose: () => metrics.add("mirrord_agent_redirected_connections_count", -1),
     }
     const copies = port.mirrors.map(({ channel }) => new MirroredConnection(channel, connection))
-    const events = port.owner ? new StolenConnection(port.owner, connection) : passThrough(diversion, connection)
+    const events = port.owner
+      ? new StolenConnection(port.owner, connection)
+      : port.filtered.length > 0
+        ? new Http1Connection(connection, diversion, port, settings)
+        : passThrough(diversion, connection)
     return tapped(events, [...copies, counter])
   }
 }

@@ -1,0 +1,79 @@
+import { expect, test } from "bun:test"
+import { compileRegex } from "./regex.ts"
+
+test.each([
+  ["abc", "xxabcxx", true],
+  ["^abc$", "xxabcxx", false],
+  ["^x-user: (me|you)$", "x-user: you", true],
+  ["^x-user: (me|you)$", "x-user: them", false],
+  ["a.c", "a\nc", false],
+  ["(?s)a.c", "a\nc", true],
+  ["(?i)ABC", "xabc", true],
+  ["(?i:a)B", "AB", true],
+  ["(?i:a)B", "Ab", false],
+  ["[a-f0-9]{4}-[^x]", "beef-y", true],
+  ["[a-f0-9]{4}-[^x]", "beef-x", false],
+  [String.raw`\d{2,3}$`, "id 1", false],
+  [String.raw`\d{2,3}$`, "id 12", true],
+  [String.raw`^\w+\s\S+$`, "ab cd", true],
+  [String.raw`\bfoo\b`, "a foo b", true],
+  [String.raw`\bfoo\b`, "afoob", false],
+  ["(?=.*a)(?=.*b)^..$", "ba", true],
+  ["^(?!.*test).*prod", "a test prod", false],
+  ["^(?!.*test).*prod", "a prod", true],
+  ["(?<=user=)me", "user=me", true],
+  ["(?<=user=)me", "for me", false],
+  ["(?<!no-)cache", "no-cache", false],
+  ["(?<!no-)cache", "the cache", true],
+  [String.raw`^(\w+)=\1$`, "ab=ab", true],
+  [String.raw`^(\w+)=\1$`, "ab=ac", false],
+  [String.raw`^(?P<x>a|b)\k<x>$`, "bb", true],
+  [String.raw`\p{L}+é`, "caféé", true],
+  ["[[:alpha:]_]+9", "ab_9", true],
+  ["[]a]+$", "]a]", true],
+  [String.raw`[\d-]+`, "-", true],
+  ["(?x) a b # comment", "ab", true],
+  ["", "", true],
+  ["x*", "", true],
+  ["(a*)*b", "aaab", true],
+  ["(|a)+$", "aa", true],
+  ["a{0}b", "b", true],
+] as const)("%s on %j is %p", (pattern, text, expected) => {
+  expect(compileRegex(pattern).test(text)).toBe(expected)
+})
+
+test("patterns that explode elsewhere are answered, rightly and soon", () => {
+  const started = performance.now()
+  for (const pattern of ["(a+)+$", "(a|aa)+$", "(a|a?)+$", "(.*a){12}$", "(x+x+)+y"]) {
+    compileRegex(`^${pattern}`).test(`${"a".repeat(5000)}!`)
+    expect(compileRegex("^(a+)+$").test("a".repeat(5000))).toBe(true)
+  }
+  // An exploding matcher would need longer than the universe exists.
+  expect(performance.now() - started).toBeLessThan(5000)
+})
+
+test("back-references are cut off instead of going on for ever", () => {
+  expect(compileRegex(String.raw`^(a+)+\1(a+)+b$`).test("a".repeat(40))).toBe(false)
+})
+
+test.each([
+  "(",
+  "a)",
+  "[a",
+  "*a",
+  "a{3,2}",
+  "a{5000}",
+  String.raw`\q`,
+  String.raw`\1`,
+  "(?>a)",
+  "a++",
+  "(".repeat(200),
+  "((a{999}){999}){999}",
+])("%s is refused", (pattern) => {
+  expect(() => compileRegex(pattern)).toThrow(expect.objectContaining({ code: "bad-regex" }))
+})
+
+test("case is ignored on demand, also inside negated classes", () => {
+  expect(compileRegex("^X-User: ME$", true).test("x-user: me")).toBe(true)
+  expect(compileRegex("^[^a]$", true).test("A")).toBe(false)
+})

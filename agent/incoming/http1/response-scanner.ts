@@ -1,0 +1,93 @@
+import { BodyReader } from "./body-reader.ts"
+import { maxHeadBytes } from "./request-head.ts"
+
+const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)[ \r]/
+const length = /\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n/i
+const anyLength = /\r\ncontent-length[ \t]*:/gi
+const coding = /\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*\r\n/i
+
+/**
+ * Watches the bytes an application sends and counts its answers, so that an answer of somebody else is never put into the middle of
+ * one. It changes nothing; as soon as it does not understand, the stream is `opaque` and nothing may be put in any more.
+ */
+export class ResponseScanner {
+  /** Methods of the requests that are not answered completely, oldest first. */
+  readonly #awaited: string[] = []
+  #head: Buffer | undefined
+  #body: BodyReader | undefined
+  #opaque = false
+
+  /** A request was passed on. */
+  expect(method: string): void {
+    this.#awaited.push(method)
+  }
+
+  get outstanding(): number {
+    return this.#awaited.length
+  }
+
+  /** The rest of the connection belongs to the application: an upgrade, an answer without an end, or nonsense. */
+  get opaque(): boolean {
+    return this.#opaque
+  }
+
+  /** Has the application begun the oldest answer? */
+  get midway(): boolean {
+    return this.#body !== undefined || this.#head !== undefined
+  }
+
+  feed(bytes: Buffer): void {
+    let at = 0
+    while (at < bytes.length && !this.#opaque) {
+      if (this.#body) {
+        at = this.#body.feed(bytes, at)
+        if (this.#body.broken) this.#opaque = true
+        else if (this.#body.done) this.#finish()
+      } else at = this.#readHead(bytes, at)
+    }
+  }
+
+  #readHead(bytes: Buffer, at: number): number {
+    const kept = this.#head?.length ?? 0
+    const known = this.#head ? Buffer.concat([this.#head, bytes.subarray(at)]) : bytes
+    const start = this.#head ? 0 : at
+    const end = known.indexOf("\r\n\r\n", start, "latin1")
+    if (end === -1) {
+      if (known.length - start > maxHeadBytes) this.#opaque = true
+      this.#head = Buffer.from(known.subarray(start))
+      return bytes.length
+    }
+    this.#head = undefined
+    // With the last line's CRLF, so that every header line is found between two of them.
+    this.#understand(known.toString("latin1", start, end + 2))
+    return at + (end + 4 - start) - kept
+  }
+
+  #understand(head: string): void {
+    const status = Number(statusLine.exec(head)?.[2] ?? 0)
+    const method = this.#awaited[0]
+    if (status === 0 || method === undefined || status === 101 || (method === "CONNECT" && status < 300)) {
+      this.#opaque = true
+      return
+    }
+    if (status < 200) return
+    if (method === "HEAD" || status === 204 || status === 304) {
+      this.#finish()
+      return
+    }
+    const transfer = coding.exec(head)?.[1]
+    const size = length.exec(head)?.[1]
+    const lengths = head.match(anyLength)?.length ?? 0
+    if (transfer !== undefined && transfer.toLowerCase() === "chunked" && lengths === 0) {
+      this.#body = new BodyReader({ kind: "chunked" })
+    } else if (transfer === undefined && size !== undefined && lengths === 1) {
+      this.#body = new BodyReader({ kind: "length", bytes: Number(size) })
+      if (this.#body.done) this.#finish()
+    } else this.#opaque = true
+  }
+
+  #finish(): void {
+    this.#body = undefined
+    this.#awaited.shift()
+  }
+}

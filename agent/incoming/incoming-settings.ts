@@ -1,0 +1,26 @@
+import type { AgentContext } from "../feature.ts"
+import type { ResponseMarks } from "./http1/response-head.ts"
+
+/** The agent's settings as the connections need them. */
+export interface IncomingSettings {
+  /** How long a connection on which nothing readable arrives may stay undecided. */
+  detectionMilliseconds: number
+  maxBodyBytes: number
+  maxBodyMilliseconds: number
+  marks: ResponseMarks
+  /** Requests on their way to the application and back: more, fewer. */
+  onBypassed(port: number, by: number): void
+  /** Requests in the hands of clients: one more, one less. */
+  onClaimed(by: 1 | -1): void
+}
+
+export function incomingSettings({ settings, metrics }: AgentContext): IncomingSettings {
+  return {
+    detectionMilliseconds: settings.httpDetectionTimeoutSeconds * 1000,
+    maxBodyBytes: settings.maxBodyBufferBytes,
+    maxBodyMilliseconds: settings.maxBodyBufferMilliseconds,
+    marks: { inject: settings.injectHeaders, overrideCacheControl: settings.overrideCacheControl },
+    onBypassed: (port, by) => metrics.addBypassed(port, by),
+    onClaimed: (by) => metrics.add("mirrord_agent_redirected_requests_count", by),
+  }
+}
