@@ -1,5 +1,7 @@
 import * as v from "valibot"
 import { AppError } from "../core/errors.ts"
+import type { AgentOptions } from "../core/kube/agent-options.ts"
+import { agentConfig } from "./operator-agent.ts"
 
 /*
  * Settings of the operator, from its environment. The chart writes them; names follow the mirrord operator where it has
@@ -21,13 +23,6 @@ const whole = (otherwise: number, min: number, max: number) =>
   )
 const text = (otherwise: string) => v.optional(v.pipe(v.string(), v.nonEmpty()), otherwise)
 const absent = v.optional(v.pipe(v.string(), v.nonEmpty()))
-const jsonObject = v.optional(
-  v.pipe(
-    v.string(),
-    v.transform((json): unknown => JSON.parse(json)),
-    v.record(v.string(), v.unknown()),
-  ),
-)
 
 const environment = v.object({
   /** Address of the API, `host:port`; IPv6 in brackets. */
@@ -51,8 +46,8 @@ const environment = v.object({
     v.pipe(v.string(), v.regex(/^\d+$/), v.transform(Number), v.minValue(1), v.maxValue(65535)),
   ),
   OPERATOR_AGENT_IMAGE: text("podside:dev"),
-  /** JSON object: the keys of the client configuration's `agent` section. */
-  OPERATOR_AGENT_CONFIG: jsonObject,
+  OPERATOR_AGENT_HOST_PATHS: flag(false),
+  OPERATOR_AGENT_CONFIG: v.optional(agentConfig),
   /** An agent without any client leaves after this many seconds. */
   OPERATOR_AGENT_IDLE_SECONDS: whole(60, 1, 86_400),
   OPERATOR_AGENT_STARTUP_SECONDS: whole(60, 5, 600),
@@ -83,7 +78,9 @@ export interface OperatorSettings {
     tls: boolean
     port: number | undefined
     image: string
-    config: Record<string, unknown>
+    options: Partial<AgentOptions>
+    /** Mount the node's runtime sockets: only mirrord's own agent needs them. */
+    hostPaths: boolean
     idleSeconds: number
     startupSeconds: number
   }
@@ -125,7 +122,8 @@ export function readOperatorSettings(env: Readonly<Record<string, string | undef
       tls: read.OPERATOR_AGENT_CONNECTION_TLS,
       port: read.OPERATOR_AGENT_PORT,
       image: read.OPERATOR_AGENT_IMAGE,
-      config: read.OPERATOR_AGENT_CONFIG ?? {},
+      options: read.OPERATOR_AGENT_CONFIG ?? {},
+      hostPaths: read.OPERATOR_AGENT_HOST_PATHS,
       idleSeconds: read.OPERATOR_AGENT_IDLE_SECONDS,
       startupSeconds: read.OPERATOR_AGENT_STARTUP_SECONDS,
     },

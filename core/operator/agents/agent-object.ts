@@ -1,0 +1,88 @@
+import { createHash } from "node:crypto"
+import type { OperatorSettings } from "../../../config/operator.ts"
+import { type AgentOptions, defaultAgentOptions } from "../../kube/agent-options.ts"
+import { type AgentIdentity, agentJob } from "../../kube/agent-spec.ts"
+import { runtimeId } from "../../kube/containers.ts"
+import type { OwnerReference, Pod } from "../../kube/objects.ts"
+
+/** What an agent is beside: one container of one pod, or nothing in one namespace. */
+export type AgentPlace = { pod: Pod; container: string } | { namespace: string }
+
+export const ownerLabel = "operator.metalbear.co/owner"
+/** On agents: which place they are for, as `placeKey` writes it. */
+export const placeLabel = "podside.dev/place"
+const portAnnotation = "podside.dev/port"
+
+/** Label-safe and equal for every replica: two replicas that want the same agent make up the same name. */
+export function placeKey(place: AgentPlace): string {
+  const text =
+    "pod" in place
+      ? `${place.pod.metadata.uid} ${runtimeId(place.pod, place.container).id}`
+      : `targetless ${place.namespace}`
+  return createHash("sha256").update(text).digest("hex").slice(0, 32)
+}
+
+export interface AgentObjectOptions {
+  place: AgentPlace
+  /** Counts up when an earlier agent for this place has ended but its object is still there. */
+  attempt: number
+  settings: OperatorSettings
+  /** PEM the agent checks the operator with; undefined for plain TCP. */
+  operatorCertificate: string | undefined
+  owner: OwnerReference | undefined
+}
+
+export type AgentObject = Pod & { apiVersion: string; kind: string }
+
+/** The agent's Pod. It runs where the operator runs, except a targetless one, whose network is its namespace's. */
+export function agentObject({ place, attempt, settings, operatorCertificate, owner }: AgentObjectOptions): AgentObject {
+  const key = placeKey(place)
+  const identity = agentIdentity(key, attempt, settings.agent.port)
+  const target = "pod" in place ? { pod: place.pod, container: place.container } : undefined
+  const job = agentJob(identity, agentOptions(settings, operatorCertificate), target)
+  const { metadata, spec } = job.spec.template
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: {
+      name: identity.name,
+      namespace: "pod" in place ? settings.namespace : place.namespace,
+      labels: { ...metadata.labels, [ownerLabel]: settings.ownerMarker, [placeLabel]: key },
+      annotations: { ...metadata.annotations, [portAnnotation]: String(identity.port) },
+      ...(owner && "pod" in place ? { ownerReferences: [owner] } : {}),
+    },
+    spec: settings.agent.hostPaths ? spec : withoutHostPaths(spec),
+  } as AgentObject
+}
+
+export function agentPort(agent: Pod): number {
+  return Number(agent.metadata.annotations?.[portAnnotation])
+}
+
+/** Derived, not random: see `placeKey`. */
+function agentIdentity(key: string, attempt: number, fixedPort: number | undefined): AgentIdentity {
+  const digest = createHash("sha256").update(`${key} ${attempt}`).digest()
+  const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
+  const suffix = [...digest.subarray(0, 10)].map((byte) => alphabet[byte % alphabet.length]).join("")
+  return {
+    name: `mirrord-agent-${suffix}`,
+    port: fixedPort ?? 30_000 + (digest.readUInt32BE(12) % 35_536),
+    gid: 3_000 + (digest.readUInt32BE(16) % 62_535),
+  }
+}
+
+/** podside's agent finds its target through the host's process ids; only mirrord's needs the runtime's sockets. */
+function withoutHostPaths<S extends { containers: object[] }>(spec: S): S {
+  const containers = spec.containers.map(({ volumeMounts: _, ...container }: { volumeMounts?: unknown }) => container)
+  return { ...spec, volumes: undefined, containers }
+}
+
+function agentOptions({ agent }: OperatorSettings, operatorCertificate: string | undefined): AgentOptions {
+  return {
+    ...defaultAgentOptions,
+    image: agent.image,
+    ...agent.options,
+    idleTtlSeconds: agent.idleSeconds,
+    operatorCertificate,
+  }
+}

@@ -1,0 +1,164 @@
+import type { OperatorSettings } from "../../../config/operator.ts"
+import { AppError, errorText } from "../../errors.ts"
+import { KubeError } from "../../kube/errors.ts"
+import { follow } from "../../kube/follow.ts"
+import type { Kube } from "../../kube/kube.ts"
+import type { OwnerReference, Pod } from "../../kube/objects.ts"
+import { podPath } from "../../kube/resources.ts"
+import type { Logger } from "../../log.ts"
+import { type AgentObject, type AgentPlace, agentObject, agentPort, ownerLabel } from "./agent-object.ts"
+import { agentState, waitingFor } from "./agent-state.ts"
+
+export interface AgentPoolOptions {
+  kube: Kube
+  settings: OperatorSettings
+  operatorCertificate: string | undefined
+  owner: OwnerReference | undefined
+  log: Logger
+  signal: AbortSignal
+}
+
+export interface RunningAgent {
+  name: string
+  hostname: string
+  port: number
+}
+
+/** Names tried for one place before giving up; each stands for an agent that has ended but is still listed. */
+const maxAttempts = 8
+
+/**
+ * All agents of the cluster, whichever replica started them. An agent is found by its place, made when there is none, and
+ * its object is removed when it has ended. Agents end by themselves when nobody uses them.
+ */
+export class AgentPool {
+  readonly #options: AgentPoolOptions
+  #agents: ReadonlyMap<string, Pod> = new Map()
+  readonly #waiting = new Set<() => void>()
+  readonly #removing = new Set<string>()
+
+  constructor(options: AgentPoolOptions) {
+    this.#options = options
+  }
+
+  /** Adopts what is there. @throws KubeError when agents may not be listed */
+  start(): Promise<void> {
+    const { kube, settings, signal, log } = this.#options
+    return follow<Pod>({
+      kube,
+      path: "/api/v1/pods",
+      query: { labelSelector: `app=mirrord,${ownerLabel}=${settings.ownerMarker}` },
+      signal,
+      log,
+      onChange: (agents) => {
+        this.#agents = agents
+        for (const check of this.#waiting) check()
+        for (const agent of agents.values()) this.#removeEnded(agent)
+      },
+    })
+  }
+
+  get size(): number {
+    return this.#agents.size
+  }
+
+  /** The running agent of a place. @throws AppError "agent-not-started" with what Kubernetes says */
+  async obtain(place: AgentPlace, signal: AbortSignal): Promise<RunningAgent> {
+    const { settings } = this.#options
+    const name = await this.#ensure(place)
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(settings.agent.startupSeconds * 1000)])
+    const key = `${"pod" in place ? settings.namespace : place.namespace}/${name}`
+    return this.#running(key, name, deadline, signal)
+  }
+
+  /** Makes the agent unless it is there. @returns its name */
+  async #ensure(place: AgentPlace): Promise<string> {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const object = agentObject({ ...this.#options, place, attempt })
+      const known = this.#agents.get(`${object.metadata.namespace}/${object.metadata.name}`)
+      const state = known && agentState(known)
+      if (state?.kind === "ended" || state?.kind === "failed") continue
+      if (state || (await this.#create(object))) return object.metadata.name
+    }
+    throw new AppError(
+      "agent-not-started",
+      `No agent could be started: ${maxAttempts} earlier ones are still being removed`,
+      {
+        next: "Try again in a minute.",
+      },
+    )
+  }
+
+  /** False when there is one of this name that has ended. */
+  async #create(object: AgentObject): Promise<boolean> {
+    const { kube, log } = this.#options
+    const { namespace, name } = object.metadata
+    try {
+      await kube.request("POST", podPath(namespace!), { body: object, what: `create agent ${name} in ${namespace}` })
+      log.info("agent created", { agent: name, namespace })
+      return true
+    } catch (thrown) {
+      if (!(thrown instanceof KubeError)) throw thrown
+      if (thrown.status !== 409) throw notStarted(thrown.message, thrown)
+      // Another request or replica was quicker; what it made may have ended already.
+      const there = await kube.request<Pod>("GET", podPath(namespace!, name)).catch(() => undefined)
+      return there !== undefined && agentState(there).kind !== "ended"
+    }
+  }
+
+  #running(key: string, name: string, deadline: AbortSignal, cancelled: AbortSignal): Promise<RunningAgent> {
+    const { promise, resolve, reject } = Promise.withResolvers<RunningAgent>()
+    let seen = false
+    const check = () => {
+      const agent = this.#agents.get(key)
+      if (!agent) return seen ? reject(notStarted("it was deleted")) : undefined
+      seen = true
+      const state = agentState(agent)
+      if (state.kind === "running") return resolve({ name, hostname: state.address, port: agentPort(agent) })
+      if (state.kind === "starting") return undefined
+      this.#remove(agent)
+      return reject(notStarted(state.why))
+    }
+    const expired = () => {
+      const agent = this.#agents.get(key)
+      if (agent && !cancelled.aborted) this.#remove(agent)
+      reject(cancelled.aborted ? cancelled.reason : notStarted(agent ? waitingFor(agent) : "it never appeared"))
+    }
+    this.#waiting.add(check)
+    deadline.addEventListener("abort", expired)
+    check()
+    return promise.finally(() => {
+      this.#waiting.delete(check)
+      deadline.removeEventListener("abort", expired)
+    })
+  }
+
+  #removeEnded(agent: Pod): void {
+    if (agentState(agent).kind === "ended" && !agent.metadata.deletionTimestamp) this.#remove(agent)
+  }
+
+  #remove({ metadata: { name, namespace, uid } }: Pod): void {
+    const { kube, log, signal } = this.#options
+    if (!uid || this.#removing.has(uid) || signal.aborted) return
+    this.#removing.add(uid)
+    kube
+      // The uid keeps a namesake that was made meanwhile out of it.
+      .request("DELETE", podPath(namespace!, name), {
+        body: { preconditions: { uid } },
+        query: { gracePeriodSeconds: 0 },
+      })
+      .then(() => log.info("agent removed", { agent: name, namespace }))
+      .catch((thrown) => {
+        const settled = thrown instanceof KubeError && (thrown.status === 404 || thrown.status === 409)
+        if (!settled) log.warn("agent could not be removed", { agent: name, error: errorText(thrown) })
+      })
+      .finally(() => this.#removing.delete(uid))
+  }
+}
+
+function notStarted(why: string, cause?: unknown): AppError {
+  return new AppError("agent-not-started", `The agent did not start: ${why}`, {
+    cause,
+    next: "Whoever runs the cluster finds more in the operator's log and the agent pod's events.",
+  })
+}

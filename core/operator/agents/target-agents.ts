@@ -1,0 +1,112 @@
+import { chooseContainer, notUsable } from "../../kube/containers.ts"
+import type { Kube } from "../../kube/kube.ts"
+import type { Pod } from "../../kube/objects.ts"
+import { noUsablePod, podsOf, resolvePod } from "../../kube/pods.ts"
+import type { ResolvedPod } from "../../session.ts"
+import type { Target } from "../../target.ts"
+import type { PodAgent } from "../session/agent-connection.ts"
+import type { SessionAgents } from "../session/session-agents.ts"
+import { type AgentPlace, placeKey } from "./agent-object.ts"
+import type { AgentPool } from "./agent-pool.ts"
+import { type DialOptions, dialAgent } from "./dial.ts"
+
+export interface TargetAgentsOptions {
+  target: Target
+  namespace: string
+  pool: AgentPool
+  identity: DialOptions["identity"]
+  startupSeconds: number
+}
+
+/** The agents of one session's target. A pod keeps its agent object for as long as its container lives. */
+export class TargetAgents implements SessionAgents {
+  readonly #options: TargetAgentsOptions
+  #agents = new Map<string, PodAgent>()
+  #pods: readonly ResolvedPod[] = []
+  readonly #listeners = new Set<() => void>()
+
+  constructor(options: TargetAgentsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Finds the target's pods as the caller sees them. @throws AppError "target-not-found", "kube-forbidden", "target-not-ready",
+   * "container-not-found"
+   */
+  async resolve(asCaller: Kube): Promise<void> {
+    const { target, namespace } = this.#options
+    if (target.kind === "targetless") {
+      this.#agents.set("targetless", this.#podAgent({ namespace }, undefined))
+      return
+    }
+    const pods = await podsOf(asCaller, target, namespace)
+    const usable = usablePods(target, namespace, pods)
+    const resolved = await Promise.all(usable.map(({ pod }) => resolvePod(asCaller, pod, namespace)))
+    this.set(usable.map((one, i) => ({ ...one, resolved: resolved[i]! })))
+  }
+
+  /** Takes what the target's pods are now; known ones keep their agents. */
+  set(usable: readonly (UsablePod & { resolved: ResolvedPod })[]): void {
+    const agents = new Map<string, PodAgent>()
+    for (const { pod, container, resolved } of usable) {
+      const key = placeKey({ pod, container })
+      agents.set(key, this.#agents.get(key) ?? this.#podAgent({ pod, container }, resolved))
+    }
+    const changed = agents.size !== this.#agents.size || [...agents.keys()].some((key) => !this.#agents.has(key))
+    this.#agents = agents
+    this.#pods = usable.map(({ resolved }) => resolved)
+    if (changed) for (const listener of this.#listeners) listener()
+  }
+
+  primary(): PodAgent | undefined {
+    return this.#agents.values().next().value
+  }
+
+  all(): readonly PodAgent[] {
+    return [...this.#agents.values()]
+  }
+
+  pods(): readonly ResolvedPod[] {
+    return this.#pods
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  close(): void {
+    this.#listeners.clear()
+  }
+
+  #podAgent(place: AgentPlace, pod: ResolvedPod | undefined): PodAgent {
+    const { pool, identity, startupSeconds } = this.#options
+    return {
+      pod,
+      async connect(signal) {
+        const { hostname, port } = await pool.obtain(place, signal)
+        return dialAgent({ hostname, port, identity, patienceMs: startupSeconds * 1000, signal })
+      },
+    }
+  }
+}
+
+export interface UsablePod {
+  pod: Pod
+  container: string
+}
+
+/** @throws AppError "target-not-ready" saying why of each pod, "container-not-found" */
+export function usablePods(target: Target, namespace: string, pods: readonly Pod[]): UsablePod[] {
+  const named = "container" in target ? target.container : undefined
+  const reasons: string[] = []
+  const usable = pods.flatMap((pod) => {
+    const { name } = chooseContainer(pod, named)
+    const reason = notUsable(pod, name)
+    if (reason === undefined) return [{ pod, container: name }]
+    reasons.push(`pod "${pod.metadata.name}": ${reason}`)
+    return []
+  })
+  if (usable.length === 0) throw noUsablePod(target, namespace, reasons)
+  return usable
+}

@@ -1,0 +1,20 @@
+import type { Context } from "hono"
+import type { FrontDoorEnv } from "./front-door.ts"
+import { badRequest, StatusError } from "./status.ts"
+
+/** The request's body as JSON, read no further than `maxBytes`. @throws StatusError 400, 413 */
+export async function readJson(c: Context<FrontDoorEnv>, maxBytes: number): Promise<unknown> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of c.req.raw.body ?? []) {
+    length += chunk.length
+    if (length > maxBytes)
+      throw new StatusError(413, "RequestEntityTooLarge", `The body is longer than ${maxBytes} bytes`)
+    chunks.push(chunk)
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString("utf8"))
+  } catch {
+    throw badRequest("The body is not JSON")
+  }
+}

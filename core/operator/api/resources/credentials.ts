@@ -1,0 +1,57 @@
+import type { Hono } from "hono"
+import * as v from "valibot"
+import type { Operator } from "../../operator.ts"
+import type { FrontDoorEnv } from "../front-door.ts"
+import { readJson } from "../read-json.ts"
+import { groupVersion, userCredentialSchema } from "../resources.ts"
+import { badRequest } from "../status.ts"
+
+const maxBodyBytes = 64 * 1024
+
+/** Client certificates, in the current form and in the one older clients use. */
+export function addCredentialRoutes(app: Hono<FrontDoorEnv>, { certificates, log }: Operator): void {
+  app.post(`/apis/${groupVersion}/mirrordclusteroperatorusercredentials`, async (c) => {
+    const body = v.safeParse(
+      v.object({
+        metadata: v.optional(v.object({ generateName: v.optional(v.string()) })),
+        ...userCredentialSchema.entries,
+      }),
+      await readJson(c, maxBodyBytes),
+    )
+    if (!body.success) throw badRequest(`Cannot read the credential request: ${body.issues[0].message}`)
+    const { spec, metadata } = body.output
+    const kind = spec.kind === "ci" ? "ci" : "regular"
+    const certificate = certificates.issue(spec.csr, kind)
+    log.info("client certificate issued", { user: c.get("identity").user, kind })
+    return c.json(
+      {
+        apiVersion: groupVersion,
+        kind: "MirrordClusterOperatorUserCredential",
+        metadata: { name: `${metadata?.generateName ?? "mirrord-operator-cred-"}${crypto.randomUUID().slice(0, 8)}` },
+        spec,
+        status: { certificate },
+      },
+      201,
+    )
+  })
+
+  // The body is PEM, bare or as a JSON string; the content type says JSON either way.
+  app.post(`/apis/${groupVersion}/mirrordoperators/operator/certificate`, async (c) => {
+    const text = await c.req.text()
+    if (text.length > maxBodyBytes) throw badRequest("The certificate request is too long")
+    const request = text.startsWith('"')
+      ? v.safeParse(v.string(), parsed(text))
+      : { success: true as const, output: text }
+    if (!request.success) throw badRequest("The certificate request is neither PEM nor a JSON string")
+    log.info("client certificate issued", { user: c.get("identity").user, kind: "regular" })
+    return c.json(certificates.issue(request.output, "regular"))
+  })
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,65 @@
+import type { Context, Hono } from "hono"
+import { podsideVersion } from "../../../cli/version.ts"
+import { protocolVersion } from "../../../protocol/index.ts"
+import type { Operator } from "../../operator.ts"
+import { sessionSpec } from "../../session/live-session.ts"
+import type { FrontDoorEnv } from "../front-door.ts"
+import { groupVersion, type OperatorObject } from "../resources.ts"
+import { notFound } from "../status.ts"
+import { answerList, answerObject } from "../table.ts"
+
+/** The mirrord operator whose behaviour this one has; clients gate on it. podside's own version is the build part. */
+const operatorVersion = `3.250.0+podside.${podsideVersion}`
+
+/** What clients may use. A name appears here exactly when the thing works. */
+const supportedFeatures = [
+  "ProxyApi",
+  "LayerReconnect",
+  "ConnectParamsInHeader",
+  "ExtendableUserCredentials",
+  "BypassCiCertificateVerification",
+  "SessionManagement",
+  "LabelTargeting",
+  "DiagnosticPing",
+] as const
+
+const plural = "mirrordoperators"
+const path = `/apis/${groupVersion}/${plural}`
+
+export function addOperatorRoutes(app: Hono<FrontDoorEnv>, operator: Operator): void {
+  app.get(path, (c) => answerList(c, plural, [operatorObject(operator)]))
+  app.get(`${path}/:name`, (c: Context<FrontDoorEnv>) => {
+    if (c.req.param("name") !== "operator") throw notFound(`There is no ${plural} "${c.req.param("name")}"`)
+    return answerObject(c, plural, operatorObject(operator))
+  })
+}
+
+function operatorObject({ settings, certificates, sessions, locks }: Operator) {
+  const locked = locks.list()
+  const object: OperatorObject = {
+    spec: {
+      operator_version: operatorVersion,
+      default_namespace: settings.namespace,
+      // Older clients read this list; any other word in it breaks them.
+      features: ["ProxyApi"],
+      supported_features: [...supportedFeatures],
+      // podside is free software: no licence limits it. Clients insist on the fields, and on a date to come.
+      license: {
+        name: "podside (open source)",
+        organization: settings.organization,
+        expire_at: "9999-12-31",
+        fingerprint: certificates.fingerprint,
+        subscription_id: null,
+      },
+      protocol_version: protocolVersion,
+      copy_target_enabled: false,
+      operator_namespace: null,
+    },
+    status: {
+      sessions: sessions.list().map((session) => sessionSpec(session, locked)),
+      statistics: null,
+      copy_targets: [],
+    },
+  }
+  return { metadata: { name: "operator" }, ...object }
+}

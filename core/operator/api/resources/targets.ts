@@ -1,0 +1,98 @@
+import type { Context, Hono } from "hono"
+import { AppError } from "../../../errors.ts"
+import { notUsable } from "../../../kube/containers.ts"
+import { KubeError } from "../../../kube/errors.ts"
+import type { Kube } from "../../../kube/kube.ts"
+import type { Pod, Workload } from "../../../kube/objects.ts"
+import { read } from "../../../kube/pods.ts"
+import { resourcePath, resources } from "../../../kube/resources.ts"
+import type { Target, TargetKind } from "../../../target.ts"
+import type { Operator } from "../../operator.ts"
+import { asksToConnect } from "../connect-params.ts"
+import type { FrontDoorEnv } from "../front-door.ts"
+import { groupVersion } from "../resources.ts"
+import { badRequest } from "../status.ts"
+import { type ApiObject, answerList, answerObject } from "../table.ts"
+import { configForm, parseTargetName, targetName } from "../target-name.ts"
+
+const plural = "targets"
+const root = `/apis/${groupVersion}`
+
+/** Kinds a list shows, in this order. Services and jobs are targets too, but not what people look for. */
+const listedKinds: readonly TargetKind[] = ["deployment", "statefulset", "daemonset", "replicaset", "rollout", "pod"]
+
+export function addTargetRoutes(app: Hono<FrontDoorEnv>, operator: Operator): void {
+  const get = async (c: Context<FrontDoorEnv>) => {
+    const namespace = c.req.param("namespace")!
+    const { incoming } = c.env
+    if (asksToConnect(incoming.url?.split("?")[1] ?? "", incoming.headers)) {
+      throw badRequest("Connecting to a target needs a WebSocket upgrade")
+    }
+    const target = parseTargetName(c.req.param("name")!)
+    await assertVisible(operator.asCaller(c.get("identity")), target, namespace)
+    return answerObject(c, plural, targetObject(target, namespace))
+  }
+  app.get(`${root}/namespaces/:namespace/targets/:name`, get)
+  app.get(`${root}/proxy/namespaces/:namespace/targets/:name`, get)
+  app.get(`${root}/namespaces/:namespace/targets`, async (c) => {
+    const namespace = c.req.param("namespace")
+    return answerList(c, plural, await visibleTargets(operator.asCaller(c.get("identity")), namespace))
+  })
+  app.get(`${root}/targets`, async (c) => {
+    return answerList(c, plural, await visibleTargets(operator.asCaller(c.get("identity")), undefined))
+  })
+}
+
+function targetObject(target: Target, namespace: string): ApiObject {
+  return { metadata: { name: targetName(target), namespace }, spec: { target: configForm(target) } }
+}
+
+/** @throws AppError "target-not-found", "container-not-found"; KubeError "kube-forbidden" */
+async function assertVisible(asCaller: Kube, target: Target, namespace: string): Promise<void> {
+  if (target.kind === "targetless" || target.kind === "label") return
+  const workload = await read<Workload>(asCaller, resources[target.kind], namespace, target.name)
+  const containers = workload.spec?.template?.spec?.containers ?? (workload as unknown as Pod).spec?.containers
+  if (!target.container || !containers || containers.some(({ name }) => name === target.container)) return
+  throw new AppError("container-not-found", `"${target.name}" has no container "${target.container}"`, {
+    next: `Choose one of: ${containers.map(({ name }) => name).join(", ")}.`,
+  })
+}
+
+/** What of each kind the caller may list. A kind that is refused, or that the cluster does not have, is left out; all refused is a refusal. */
+async function visibleTargets(asCaller: Kube, namespace: string | undefined): Promise<ApiObject[]> {
+  const lists = await Promise.all(
+    listedKinds.map(async (kind) => {
+      const path = resourcePath(resources[kind], namespace)
+      const where = namespace === undefined ? "all namespaces" : namespace
+      try {
+        const objects = await asCaller.list<Workload & Pod>(path, {
+          what: `list ${resources[kind].resource} in ${where}`,
+        })
+        return objects.filter((object) => isWorthListing(kind, object)).map((object) => ({ kind, object }))
+      } catch (thrown) {
+        if (thrown instanceof KubeError && (thrown.status === 403 || thrown.status === 404)) return thrown
+        throw thrown
+      }
+    }),
+  )
+  const refusals = lists.filter((list) => list instanceof KubeError)
+  const [refusal] = refusals.filter(({ status }) => status === 403)
+  if (refusal && refusals.length === lists.length) throw refusal
+  return lists.flatMap((list) => {
+    if (list instanceof KubeError) return []
+    return list.map(({ kind, object: { metadata } }) => {
+      const { name } = metadata
+      const shown = targetObject({ kind, name }, metadata.namespace ?? namespace ?? "")
+      return { ...shown, metadata: { ...shown.metadata, creationTimestamp: metadata.creationTimestamp } }
+    })
+  })
+}
+
+/** Neither agents, nor pods that cannot be used, nor the ReplicaSets that only serve a Deployment. */
+function isWorthListing(kind: TargetKind, object: Workload & Pod): boolean {
+  if (object.metadata.labels?.["app"] === "mirrord") return false
+  if (kind === "replicaset") return !object.metadata.ownerReferences?.length
+  if (kind !== "pod") return true
+  const container = object.spec?.containers[0]?.name
+  return container !== undefined && notUsable(object, container) === undefined
+}

@@ -1,0 +1,65 @@
+import { randomBytes } from "node:crypto"
+import { resources } from "../../kube/resources.ts"
+import type { AuditEvent } from "../../session.ts"
+import { parseTarget, type Target } from "../../target.ts"
+
+const reasons: Record<AuditEvent["kind"], [reason: string, type: "Normal" | "Warning"]> = {
+  "session-started": ["SessionStarted", "Normal"],
+  "session-denied": ["SessionDenied", "Warning"],
+  "session-killed": ["SessionKilled", "Normal"],
+  "session-ended": ["SessionEnded", "Normal"],
+  "request-denied": ["RequestDenied", "Warning"],
+}
+
+/** Longest text the API server accepts in an Event's message. */
+const maxMessageLength = 1024
+
+/** A core/v1 Event about the workload the session works on. */
+export function kubeEvent(event: AuditEvent, replica: string) {
+  const [reason, type] = reasons[event.kind]
+  const at = event.at.toISOString()
+  return {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name: `podside-${randomBytes(8).toString("hex")}`, namespace: event.namespace },
+    involvedObject: { namespace: event.namespace, ...involved(event) },
+    reason,
+    type,
+    message: message(event).slice(0, maxMessageLength),
+    source: { component: "podside-operator", host: replica },
+    reportingComponent: "podside-operator",
+    reportingInstance: replica,
+    action: reason,
+    firstTimestamp: at,
+    lastTimestamp: at,
+    eventTime: null,
+    count: 1,
+  }
+}
+
+function involved({ target: text, namespace }: AuditEvent) {
+  const target = parsed(text)
+  if (target.kind === "targetless" || target.kind === "label")
+    return { apiVersion: "v1", kind: "Namespace", name: namespace }
+  const { group, version, kind } = resources[target.kind]
+  return { apiVersion: group === "" ? version : `${group}/${version}`, kind, name: target.name }
+}
+
+function parsed(text: string): Target {
+  try {
+    return parseTarget(text)
+  } catch {
+    return { kind: "targetless" }
+  }
+}
+
+function message({ identity, target, sessionId, mode, ports, reason }: AuditEvent): string {
+  const parts = [
+    `user ${identity.user}`,
+    `target ${target}`,
+    sessionId && `session ${sessionId}`,
+    mode && `${mode}${ports?.length ? ` ports ${ports.join(", ")}` : ""}`,
+    reason,
+  ]
+  return parts.filter(Boolean).join("; ")
+}

@@ -1,0 +1,53 @@
+import type { Session } from "../../session.ts"
+import { formatTarget } from "../../target.ts"
+import type { SessionSpec } from "../api/resources.ts"
+import type { PortLock } from "../locks/port-locks.ts"
+import type { Relay } from "./relay.ts"
+import type { SessionAgents } from "./session-agents.ts"
+
+/** A session of this process. It outlives its sockets for a while, so that a client may come back. */
+export interface LiveSession {
+  /** What plugins see; `id` is upper-case hexadecimal. */
+  info: Session
+  number: bigint
+  /** Key of the client's certificate: with the Kubernetes user, what a returning client must show again. */
+  userId: string
+  /** Groups sessions that belong together. */
+  key: string | undefined
+  headerFilter: string | undefined
+  /** From a CI credential. */
+  ci: boolean
+  agents: SessionAgents
+  relays: Set<Relay>
+  /** When the last socket left, or the session was made; undefined while there is one. */
+  unusedSince: number | undefined
+}
+
+export const formatSessionId = (id: bigint): string => id.toString(16).toUpperCase()
+
+/** `local/kubernetes@host`, as every table shows it. */
+export function displayUser({ identity, client }: Session): string {
+  return `${client.user ?? "unknown"}/${identity.user}@${client.hostname ?? "unknown"}`
+}
+
+/** The session as the API shows it. */
+export function sessionSpec(session: LiveSession, locks: readonly PortLock[], now = Date.now()): SessionSpec {
+  const { info, userId, key, headerFilter } = session
+  return {
+    id: info.id,
+    duration_secs: Math.floor((now - info.openedAt.getTime()) / 1000),
+    user: displayUser(info),
+    target: formatTarget(info.target),
+    namespace: info.namespace,
+    locked_ports: locks
+      .filter((lock) => lock.sessionId === info.id)
+      .map(({ port, filter, mode }) => ({
+        port,
+        kind: mode === "mirror" ? "mirror" : filter === undefined ? "steal" : "steal-filtered",
+        filter: filter ?? null,
+      })),
+    user_id: userId,
+    key: key ?? null,
+    http_filter: headerFilter === undefined ? null : { headerFilter },
+  }
+}
