@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, stat } from "node:fs/promises"
+import { stat } from "node:fs/promises"
 import { join } from "node:path"
 
 const root = join(import.meta.dir, "..")
@@ -20,20 +20,9 @@ async function buildIfOld(): Promise<string> {
     isOld = !source.includes(".test.") && (await modified(join(root, source))) > built
   }
   if (!isOld) return binary
-  // A process of its own, and a rename at the end: other tests may be running the old binary right now.
-  const fresh = join(root, `dist/.podside-${process.pid}`)
-  await mkdir(join(root, "dist"), { recursive: true })
-  const build = Bun.spawn([process.execPath, join(root, "build.ts"), "--outfile", fresh], {
-    stdout: "pipe",
-    stderr: "pipe",
-  })
-  if ((await build.exited) !== 0) {
-    await rm(fresh, { force: true })
-    throw new Error(
-      `The build failed:\n${await new Response(build.stdout).text()}${await new Response(build.stderr).text()}`,
-    )
-  }
-  await rename(fresh, binary)
+  const build = Bun.spawn([process.execPath, join(root, "build.ts")], { stdout: "pipe", stderr: "pipe" })
+  const output = Promise.all([new Response(build.stdout).text(), new Response(build.stderr).text()])
+  if ((await build.exited) !== 0) throw new Error(`The build failed:\n${(await output).join("")}`)
   return binary
 }
 
