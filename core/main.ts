@@ -13,6 +13,7 @@ import { createStopOnSignals } from "./stop-signals.ts"
  */
 
 const roles: Partial<Record<Leading["role"], () => Promise<{ run: RunRole }>>> = {
+  operator: () => import("./operator/entry.ts"),
   agent: () => import("../agent/entry.ts"),
   client: async () => ({ run: (words, context) => runCommand(words, commands, context) }),
 }

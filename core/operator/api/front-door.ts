@@ -13,7 +13,7 @@ import { failure, failureHeaders, StatusError, toStatusError, unauthorized, unav
 
 /** What routes find in their context: the caller, settled before any routing. */
 export interface FrontDoorEnv {
-  Bindings: { incoming: IncomingMessage }
+  Bindings: { incoming: IncomingMessage; identity: Identity }
   Variables: { identity: Identity }
 }
 
@@ -47,13 +47,13 @@ export interface FrontDoor {
  */
 export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoor> {
   const identities = new WeakMap<IncomingMessage, Identity>()
-  options.app.use(async (c, next) => {
-    c.set("identity", identities.get(c.env.incoming)!)
-    await next()
-  })
-  const listener = getRequestListener((request, env) => options.app.fetch(request, env), {
-    overrideGlobalObjects: false,
-  })
+  const listener = getRequestListener(
+    (request, env) => {
+      const incoming = env.incoming as unknown as IncomingMessage
+      return options.app.fetch(request, { incoming, identity: identities.get(incoming)! })
+    },
+    { overrideGlobalObjects: false },
+  )
   const sockets = new Set<Duplex>()
 
   const server = http2.createSecureServer(

@@ -1,0 +1,37 @@
+import { Hono } from "hono"
+import type { Operator } from "../operator.ts"
+import { addDiscoveryRoutes } from "./discovery.ts"
+import type { FrontDoorEnv } from "./front-door.ts"
+import { addOpenApiRoutes } from "./openapi.ts"
+import { addCredentialRoutes } from "./resources/credentials.ts"
+import { addOperatorRoutes } from "./resources/mirrord-operator.ts"
+import { addPortLockRoutes } from "./resources/port-locks.ts"
+import { addSessionRoutes } from "./resources/sessions.ts"
+import { addTargetRoutes } from "./resources/targets.ts"
+import { failure, failureHeaders, notFound, toStatusError } from "./status.ts"
+
+/** Every route behind the front door that is no upgrade. Plugins come last and cannot take a route that is there. */
+export function createApp(operator: Operator): Hono<FrontDoorEnv> {
+  const app = new Hono<FrontDoorEnv>()
+  app.use(async (c, next) => {
+    c.set("identity", c.env.identity)
+    await next()
+  })
+  app.onError((thrown, c) => {
+    const refusal = toStatusError(thrown)
+    if (refusal.code >= 500) operator.log.error("request failed", { error: thrown, path: c.req.path })
+    return c.body(JSON.stringify(failure(refusal)), refusal.code as 500, failureHeaders(refusal))
+  })
+  app.notFound(() => {
+    throw notFound("The server could not find the requested resource")
+  })
+  addDiscoveryRoutes(app)
+  addOpenApiRoutes(app)
+  addOperatorRoutes(app, operator)
+  addCredentialRoutes(app, operator)
+  addTargetRoutes(app, operator)
+  addPortLockRoutes(app, operator)
+  addSessionRoutes(app, operator)
+  operator.plugins.add("addRoutes", app as unknown as Hono)
+  return app
+}

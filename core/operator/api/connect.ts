@@ -1,0 +1,192 @@
+import type { IncomingMessage } from "node:http"
+import type { Duplex } from "node:stream"
+import type { AuditEvent, Identity, SessionRequest } from "../../session.ts"
+import { formatTarget } from "../../target.ts"
+import { TargetAgents } from "../agents/target-agents.ts"
+import type { UserCertificate } from "../credentials/user-certificates.ts"
+import type { Operator } from "../operator.ts"
+import type { PodAgent } from "../session/agent-connection.ts"
+import { formatSessionId, type LiveSession } from "../session/live-session.ts"
+import { Relay } from "../session/relay.ts"
+import { filterText, type Subscription } from "../session/subscription.ts"
+import { targetKey } from "../session/target-key.ts"
+import { readClientHeaders, readSessionId } from "./client-headers.ts"
+import { type ConnectParams, readConnectParams } from "./connect-params.ts"
+import { acceptClient } from "./sockets.ts"
+import { badRequest, forbidden, StatusError, toStatusError, unauthorized } from "./status.ts"
+import { parseTargetName } from "./target-name.ts"
+
+export interface ConnectRequest {
+  request: IncomingMessage
+  socket: Duplex
+  head: Buffer
+  identity: Identity
+  namespace: string
+  name: string
+  query: string
+}
+
+/**
+ * One client socket: checks who asks for what, finds or makes the session, starts its agent, then completes the upgrade.
+ * Until then every failure is an HTTP answer the client can show. @throws StatusError, AppError
+ */
+export async function connectTarget(operator: Operator, connect: ConnectRequest): Promise<void> {
+  const { request, socket, head } = connect
+  const params = readConnectParams(connect.query, request.headers)
+  const asked = askedFor(operator, connect, params)
+  const gone = new AbortController()
+  const leave = () => gone.abort(new StatusError(499, "ClientClosedRequest", "The client left"))
+  socket.once("close", leave)
+  try {
+    const { session, fresh } = await sessionFor(operator, asked, params)
+    const agent = session.agents.primary()
+    if (!agent) throw new StatusError(409, "Conflict", `No pod of "${formatTarget(asked.info.target)}" can be used now`)
+    const link = await agent.connect(gone.signal)
+    const client = await acceptClient(request, socket, head).catch((error) => {
+      link.abort()
+      throw error
+    })
+    if (fresh) opened(operator, session)
+    operator.sessions.attach(session, createRelay(operator, session, { agent, link }, client, params))
+  } catch (thrown) {
+    const { code, message } = toStatusError(thrown)
+    // Refusals are recorded here, whoever refused: RBAC, a plugin, or a certificate that is not ours.
+    if (code === 401 || code === 403) record(operator, "session-denied", asked.info, { reason: message })
+    if (code === 403) operator.metrics.denied("connect")
+    throw thrown
+  } finally {
+    socket.off("close", leave)
+  }
+}
+
+interface Asked {
+  info: SessionRequest
+  number: bigint
+  certificate(): UserCertificate
+}
+
+function askedFor(
+  operator: Operator,
+  { request, identity, namespace, name }: ConnectRequest,
+  params: ConnectParams,
+): Asked {
+  const label = params.label_target && {
+    labels: params.label_target.labels,
+    container: params.label_target.container ?? undefined,
+  }
+  const headers = readClientHeaders(request.headers)
+  const number = readSessionId(request.headers)
+  if (number === undefined) throw badRequest("The header x-session-id is missing")
+  return {
+    info: {
+      identity,
+      target: parseTargetName(name, label),
+      namespace,
+      client: { user: headers.user, hostname: headers.hostname, version: headers.version, branch: params.branch_name },
+    },
+    number,
+    certificate: () => {
+      if (!headers.certificate) throw unauthorized("The header x-client-der with a client certificate is missing")
+      return operator.certificates.verify(headers.certificate)
+    },
+  }
+}
+
+/** The session a socket belongs to: one that stands and is the caller's, or a new one. */
+async function sessionFor(
+  operator: Operator,
+  { info, number, certificate }: Asked,
+  params: ConnectParams,
+): Promise<{ session: LiveSession; fresh: boolean }> {
+  const { userId, kind } = certificate()
+  const known = operator.sessions.find(number, info.identity.user, userId)
+  if (known) {
+    if (targetKey(known.info.namespace, known.info.target) !== targetKey(info.namespace, info.target)) {
+      throw forbidden(`Session ${known.info.id} is for another target`)
+    }
+    return { session: known, fresh: false }
+  }
+  const { settings, agents, agentIdentity } = operator
+  const ofTarget = new TargetAgents({
+    target: info.target,
+    namespace: info.namespace,
+    pool: agents,
+    identity: agentIdentity,
+    startupSeconds: settings.agent.startupSeconds,
+  })
+  // Kubernetes first, as the caller: nothing else is told to who may not even see the target.
+  await ofTarget.resolve(operator.asCaller(info.identity))
+  const verdict = await operator.plugins.authorize("authorizeSession", info)
+  if (!verdict.allow) throw forbidden(verdict.reason)
+  const session: LiveSession = {
+    info: { ...info, id: formatSessionId(number), openedAt: new Date() },
+    number,
+    userId,
+    key: params.key,
+    headerFilter: params.header_filter,
+    ci: kind === "ci" || params.session_ci_info !== undefined,
+    agents: ofTarget,
+    relays: new Set(),
+    unusedSince: Date.now(),
+  }
+  return { session, fresh: true }
+}
+
+function opened(operator: Operator, session: LiveSession): void {
+  operator.sessions.add(session)
+  operator.metrics.opened(session)
+  operator.plugins.notify("onSessionOpened", session.info)
+  record(operator, "session-started", session.info, {})
+}
+
+function createRelay(
+  operator: Operator,
+  session: LiveSession,
+  first: { agent: PodAgent; link: Awaited<ReturnType<PodAgent["connect"]>> },
+  client: Awaited<ReturnType<typeof acceptClient>>,
+  params: ConnectParams,
+): Relay {
+  const { info, agents } = session
+  const { locks, metrics, plugins } = operator
+  const target = targetKey(info.namespace, info.target)
+  const lockOf = ({ port, mode, filter }: Subscription) => ({
+    sessionId: info.id,
+    targetKey: target,
+    port,
+    mode,
+    filter: filterText(filter),
+  })
+  return new Relay({
+    client,
+    first,
+    session: info,
+    agents,
+    plugins,
+    lock: async (subscription) =>
+      subscription.mode === "mirror" || (await locks.acquire(lockOf(subscription), params.on_concurrent_steal)).granted,
+    unlock: (subscription) => void locks.release(lockOf(subscription)),
+    onDenied: (what, denial, subscription) => {
+      metrics.denied(denial.plugin)
+      const ports = subscription && { mode: subscription.mode, ports: [subscription.port] }
+      record(operator, "request-denied", info, { ...ports, reason: `${what}: ${denial.reason}` })
+    },
+    onSubscribed: ({ mode, port, filter }) =>
+      operator.log.info(mode === "steal" ? "port stolen" : "port mirrored", {
+        session: info.id,
+        port,
+        filter: filterText(filter),
+      }),
+    onStolen: (port, what) => metrics.stolen(session, port, what),
+    onLatency: (ms) => metrics.pinged(session, ms),
+    log: operator.log.child({ session: info.id }),
+  })
+}
+
+export function record(
+  { audit }: Operator,
+  kind: AuditEvent["kind"],
+  { identity, target, namespace, ...rest }: SessionRequest & { id?: string },
+  more: Partial<AuditEvent>,
+): void {
+  audit.record({ kind, at: new Date(), identity, target: formatTarget(target), namespace, sessionId: rest.id, ...more })
+}

@@ -1,0 +1,49 @@
+import type { IncomingMessage } from "node:http"
+import type { Duplex } from "node:stream"
+import type { Identity } from "../../session.ts"
+import type { Operator } from "../operator.ts"
+import { connectTarget } from "./connect.ts"
+import { ConnectLimit } from "./connect-limit.ts"
+import { groupVersion } from "./resources.ts"
+import { acceptClient, assertUpgradable } from "./sockets.ts"
+import { badRequest, notFound } from "./status.ts"
+
+const root = `/apis/${groupVersion}`
+/** With and without the path element that RBAC sees as the verb `proxy`. */
+const targetPath = new RegExp(`^${root}/(?:proxy/)?namespaces/([^/]+)/targets/([^/]+)$`)
+const pingPath = `${root}/mirrordoperators/operator/ping`
+
+export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) => Promise<void>
+
+/** The routes that become WebSockets. */
+export function createUpgrades(operator: Operator): Upgrade {
+  const limit = new ConnectLimit(operator.settings.maxConnectsPerUser)
+  return async (request, socket, head, identity) => {
+    const [path = "", query = ""] = (request.url ?? "").split("?")
+    const target = targetPath.exec(path)
+    if (!target && path !== pingPath) throw notFound("There is nothing to connect to here")
+    assertUpgradable(request)
+    if (!target) return answerPings(request, socket, head)
+    const [namespace, name] = [decoded(target[1]!), decoded(target[2]!)]
+    await limit.run(identity.user, () =>
+      connectTarget(operator, { request, socket, head, identity, namespace, name, query }),
+    )
+  }
+}
+
+/** For `diagnose latency`: answers pings and nothing else. */
+async function answerPings(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  const client = await acceptClient(request, socket, head)
+  client.receive((message) => {
+    if (message.kind === "Ping") client.send({ kind: "Pong" })
+    else client.close()
+  })
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    throw badRequest("The path cannot be decoded")
+  }
+}

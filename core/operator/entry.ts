@@ -1,0 +1,30 @@
+import { readOperatorSettings } from "../../config/operator.ts"
+import { AppError } from "../errors.ts"
+import { openKube } from "../kube/kube.ts"
+import { createLogger } from "../log.ts"
+import type { RunRole } from "../role.ts"
+import { startOperator } from "./start.ts"
+
+/** The role `operator`: settings from the environment, Kubernetes from the pod it runs in or a kubeconfig. */
+export const run: RunRole = async (argv, context) => {
+  if (argv.length > 0) {
+    throw new AppError("bad-arguments", `The operator takes no arguments, but was given "${argv[0]}"`, {
+      next: "Set its environment variables; the chart shows them.",
+      exitCode: 2,
+    })
+  }
+  const settings = readOperatorSettings(process.env)
+  const log = createLogger({ format: settings.jsonLog ? "json" : "text", level: settings.logLevel })
+  const stop = context.stopOnSignals()
+  const plugins = await context.startPlugins("operator", { log })
+  try {
+    const running = await startOperator({ settings, kube: openKube(), plugins, log })
+    log.info("operator ready", { address: `${settings.listen.host}:${running.port}` })
+    await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }))
+    log.info("operator stopping")
+    await running.stop()
+  } finally {
+    await plugins.stop()
+  }
+  return 0
+}

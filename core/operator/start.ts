@@ -1,0 +1,113 @@
+import type { OperatorSettings } from "../../config/operator.ts"
+import type { Plugins } from "../host.ts"
+import type { Kube } from "../kube/kube.ts"
+import type { OwnerReference } from "../kube/objects.ts"
+import type { Logger } from "../log.ts"
+import { ownerLabel } from "./agents/agent-object.ts"
+import { AgentPool } from "./agents/agent-pool.ts"
+import { createApp } from "./api/app.ts"
+import { record } from "./api/connect.ts"
+import { openFrontDoor } from "./api/front-door.ts"
+import { createUpgrades } from "./api/upgrades.ts"
+import { watchFrontProxy } from "./api/watch-front-proxy.ts"
+import { Audit } from "./audit/audit.ts"
+import { privateKeyFromPem } from "./credentials/keys.ts"
+import { agentKeyPair, userAuthorityKey } from "./credentials/operator-keys.ts"
+import { servingCertificate } from "./credentials/serving-certificate.ts"
+import { UserCertificates } from "./credentials/user-certificates.ts"
+import { LocalPortLocks } from "./locks/local-port-locks.ts"
+import { serveMetrics } from "./metrics/metrics-server.ts"
+import { operatorMetrics } from "./metrics/operator-metrics.ts"
+import type { Operator } from "./operator.ts"
+import { ownDeployment } from "./own-deployment.ts"
+import { SessionRegistry } from "./session/registry.ts"
+
+export interface StartOperatorOptions {
+  settings: OperatorSettings
+  kube: Kube
+  plugins: Plugins<"operator">
+  log: Logger
+}
+
+export interface RunningOperator {
+  port: number
+  metricsPort: number | undefined
+  /** Tells every client, then ends. */
+  stop(): Promise<void>
+}
+
+/** Puts the operator together; whatever fails, everything already started is stopped. */
+export async function startOperator({ settings, kube, plugins, log }: StartOperatorOptions): Promise<RunningOperator> {
+  const ending = new AbortController()
+  const { signal } = ending
+  const labels = { [ownerLabel]: settings.ownerMarker }
+  const place = { kube, namespace: settings.namespace, labels }
+  const undo: (() => unknown)[] = [() => ending.abort()]
+  const stop = async () => {
+    for (let step = undo.pop(); step; step = undo.pop()) await step()
+  }
+  try {
+    const frontProxy = await watchFrontProxy(kube, log, signal)
+    const agentIdentity = settings.agent.tls ? await agentKeyPair(place) : undefined
+    const userKey = privateKeyFromPem(await userAuthorityKey(place))
+    const owner: OwnerReference | undefined = await ownDeployment(kube, settings, log)
+    const agents = new AgentPool({ kube, settings, operatorCertificate: agentIdentity?.cert, owner, log, signal })
+    await agents.start()
+
+    const access = plugins.provide("provideCallerAccess")
+    const metrics = operatorMetrics(
+      () => operator.sessions.list().length,
+      () => agents.size,
+    )
+    const sessions = new SessionRegistry({
+      unusedMs: settings.sessionUnusedSeconds * 1000,
+      maxLifeMs: settings.maxSessionSeconds * 1000,
+      log,
+      onClosed: (session, why, killed) => {
+        void operator.locks.releaseAll(session.info.id)
+        metrics.closed(session)
+        plugins.notify("onSessionClosed", session.info, why)
+        record(operator, killed ? "session-killed" : "session-ended", session.info, { reason: why })
+      },
+    })
+    undo.push(() => sessions.stop("the operator is stopping"))
+    const operator: Operator = {
+      settings,
+      log,
+      kube,
+      asCaller: (identity) => access(kube, identity),
+      plugins,
+      certificates: new UserCertificates(userKey, { commonName: "podside", organization: settings.organization }),
+      agentIdentity,
+      agents,
+      sessions,
+      locks: new LocalPortLocks(async (sessionId, why) => {
+        const session = sessions.byText(sessionId)
+        if (session) sessions.close(session, why, true)
+      }),
+      audit: new Audit({ kube, log, plugins, replica: settings.podName ?? "podside-operator" }),
+      metrics,
+    }
+
+    const app = createApp(operator)
+    let replace: ((pair: { cert: string; key: string }) => void) | undefined
+    const certificate = await servingCertificate({ kube, settings, labels, log, signal }, (pair) => replace?.(pair))
+    const door = await openFrontDoor({
+      ...settings.listen,
+      certificate,
+      frontProxy,
+      app,
+      upgrade: createUpgrades(operator),
+      notReady: () => (frontProxy() ? plugins.notReady()[0] : "the API server's settings were not read yet"),
+      log,
+    })
+    replace = door.replaceCertificate
+    undo.push(() => door.close(true))
+    const metricsServer = settings.metrics && serveMetrics(settings.metrics, metrics.render)
+    if (metricsServer) undo.push(() => metricsServer.stop())
+    return { port: door.port, metricsPort: metricsServer?.port, stop }
+  } catch (thrown) {
+    await stop()
+    throw thrown
+  }
+}
