@@ -16,6 +16,8 @@ export interface Connection {
   usersFolder: string
   /** True for a cluster of ours, whose processes and folder this machine has. */
   own: boolean
+  /** Address of this machine that the cluster's pods and API server reach; empty where it is not known. */
+  hostAddress: string
   importImage(path: string): Promise<void>
 }
 
@@ -43,6 +45,7 @@ async function connectOwn(say: Say): Promise<Connection> {
     kubeconfig: join(layout.folder, "admin.kubeconfig"),
     usersFolder: join(layout.folder, "users"),
     own: true,
+    hostAddress: layout.hostAddress,
     async importImage(path) {
       // A mark for each content spares the second import, which would copy the whole image again.
       const content = createHash("sha256")
@@ -77,6 +80,7 @@ async function connectForeign(kubeconfig: string): Promise<Connection> {
     kubeconfig: file,
     usersFolder: join(folder, "users"),
     own: false,
+    hostAddress: process.env["PODSIDE_TEST_HOST_ADDRESS"] ?? "",
     async importImage(path) {
       const command = process.env["PODSIDE_TEST_IMPORT"]
       if (!command) {

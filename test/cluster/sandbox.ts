@@ -180,12 +180,12 @@ export function placeProgram(layout: Layout, file: string, name: string): void {
   }
 }
 
-/** cgroup v1: one folder per controller; v2: the one tree. */
+/** cgroup v1: one folder per controller, and `unified`, where runc makes groups as well; v2: the one tree. */
 function controlGroupHierarchies(): string[] {
   const root = "/sys/fs/cgroup"
   if (existsSync(join(root, "cgroup.controllers"))) return [root]
   return readdirSync(root, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && entry.name !== "unified")
+    .filter((entry) => entry.isDirectory())
     .map((entry) => join(root, entry.name))
 }
 

@@ -29,6 +29,8 @@ export interface TestCluster extends ClusterUser {
   available: boolean
   /** True for a cluster of ours; false for the one PODSIDE_TEST_KUBECONFIG names. */
   own: boolean
+  /** Address of this machine that the cluster's pods and API server reach (in pods also `host.podside.test`). */
+  hostAddress: string
   namespace: string
   helm(...args: string[]): Promise<string>
   /** `kubectl apply` of objects or of YAML text; objects without a namespace go into the test file's. */
@@ -151,6 +153,9 @@ function describeCluster(namespace: string, connection: () => Connection, availa
       namespace,
       get own() {
         return connection().own
+      },
+      get hostAddress() {
+        return connection().hostAddress
       },
       get,
       eventually,
