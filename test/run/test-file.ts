@@ -1,0 +1,48 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { runBounded } from "./bounded.ts"
+
+export interface Counts {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+export interface FileResult extends Counts {
+  path: string
+  seconds: number
+  /** Lines that say why something was skipped. */
+  skipReasons: string[]
+  /** Everything the file printed, when something failed. */
+  output: string
+}
+
+/** `unit`: beside the code. `system`: whole programs, on this machine. `cluster`: needs a Kubernetes. */
+export type Kind = "unit" | "system" | "cluster"
+
+/** How long one file may take, in seconds. */
+const limits: Record<Kind, number> = { unit: 180, system: 600, cluster: 1500 }
+
+export function findTests(root: string): { path: string; kind: Kind }[] {
+  const found = [...new Bun.Glob("{core,agent,plugins,config,test}/**/*.test.ts").scanSync({ cwd: root })].sort()
+  return found.map((path) => ({ path, kind: kindOf(root, path) }))
+}
+
+function kindOf(root: string, path: string): Kind {
+  if (path.startsWith("test/cluster/") || readFileSync(join(root, path), "utf8").includes("useCluster("))
+    return "cluster"
+  return path.startsWith("test/") ? "system" : "unit"
+}
+
+/** Every file runs in a process of its own: some of them join namespaces, change limits or leave threads. */
+export async function runTestFile(root: string, path: string, kind: Kind): Promise<FileResult> {
+  const command = [process.execPath, "test", "--timeout", "30000", `./${path}`]
+  const { code, timedOut, output, seconds } = await runBounded(command, { cwd: root, limitSeconds: limits[kind] })
+  const count = (word: string) => Number(new RegExp(`^ *(\\d+) ${word}$`, "m").exec(output)?.[1] ?? 0)
+  const counts = { passed: count("pass"), failed: count("fail"), skipped: count("skip") + count("todo") }
+  // A file that died, hung or did not load has failed even if no test of it could say so.
+  if (code !== 0 && counts.failed === 0) counts.failed = 1
+  const ending = timedOut ? `\nStopped after ${limits[kind]} s.` : code === null ? "\nEnded by a signal." : ""
+  const skipReasons = output.split("\n").filter((line) => line.startsWith("SKIPPED"))
+  return { path, seconds, ...counts, skipReasons, output: counts.failed ? output + ending : "" }
+}
