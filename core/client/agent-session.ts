@@ -3,6 +3,7 @@ import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
 
 /** A way to an agent: created directly, through an operator, or one that was already running. */
 export interface AgentSession {
+  /** Paused, with the version agreed: set a receiver, then `resume()`. */
   link: Link<DaemonMessage, ClientMessage>
   /** Agreed protocol version, e.g. "1.29.0". */
   protocolVersion: string

@@ -198,7 +198,13 @@ export interface IncomingWorld {
   closed(listener: { requested: Endpoint; local: Endpoint }): void
   /**
    * For a connection accepted from `localSource` (an address of this machine the features connected from): who is really
-   * calling and whom. Undefined for the developer's own local connections.
+   * calling and whom. Undefined for the developer's own local connections. A promise when the program was faster to accept
+   * than the features were to learn which port they connected from.
    */
-  peerOf(localSource: Endpoint): { source: Endpoint; destination: Endpoint } | undefined
+  peerOf(localSource: Endpoint): IncomingPeer | undefined | Promise<IncomingPeer | undefined>
+}
+
+export interface IncomingPeer {
+  source: Endpoint
+  destination: Endpoint
 }

@@ -1,0 +1,33 @@
+import type { Names } from "./lookup.ts"
+
+/** Names kept; an arbitrary program asks for a few dozen. */
+const maxNames = 1_000
+
+/** Which addresses a name has, as far as this session has seen; for filters that speak of names. */
+export class KnownNames {
+  readonly #addresses = new Map<string, Set<string>>()
+
+  learn(name: string, ips: readonly string[]): void {
+    const known = this.#addresses.get(name) ?? new Set()
+    for (const ip of ips) known.add(ip)
+    this.#addresses.delete(name)
+    this.#addresses.set(name, known)
+    if (this.#addresses.size > maxNames) this.#addresses.delete(this.#addresses.keys().next().value!)
+  }
+
+  isAddressOf(name: string, ip: string): boolean {
+    return this.#addresses.get(name)?.has(ip) ?? false
+  }
+
+  /** Asks for names a filter speaks of, so that it can decide about the first connection already. */
+  async prepare(filterNames: readonly string[], ask: Names["remote"]): Promise<void> {
+    await Promise.all(
+      filterNames.flatMap((name) =>
+        ([4, 6] as const).map(async (family) => {
+          const result = await ask(name, family)
+          if ("ips" in result) this.learn(name, result.ips)
+        }),
+      ),
+    )
+  }
+}

@@ -1,0 +1,55 @@
+import { AppError } from "../../../errors.ts"
+import type { FileRequest, FileResponse, ProtocolFeature, Result } from "../../../protocol/index.ts"
+import { AnswerQueue } from "../../answer-queue.ts"
+import type { Conversation } from "../../conversation.ts"
+import { ErrnoError } from "../../engine.ts"
+import { errno, forbiddenText, toErrno } from "../response-errno.ts"
+
+type AnswerKind = FileResponse["kind"]
+type Value<K extends AnswerKind> = Extract<FileResponse, { kind: K }>["value"] extends Result<infer T> ? T : never
+
+/** Questions about files: every one has exactly one answer, in order, so any number may be on the way. */
+export class FileLink {
+  readonly #conversation: Conversation
+  readonly #answers = new AnswerQueue<FileResponse>()
+
+  constructor(conversation: Conversation) {
+    this.#conversation = conversation
+    conversation.on("File", (answer) => {
+      if (!this.#answers.answer(answer)) conversation.broken("a file answer")
+    })
+    conversation.onEnd((error) => this.#answers.fail(error))
+  }
+
+  supports(feature: ProtocolFeature): boolean {
+    return this.#conversation.supports(feature)
+  }
+
+  /** Sends at once. @throws ErrnoError with what the agent says, EIO when it is gone */
+  async ask<K extends AnswerKind>(request: FileRequest, kind: K): Promise<Value<K>> {
+    const answered = this.#answers.next()
+    this.#conversation.send({ kind: "FileRequest", value: request })
+    const answer = await answered.catch((error: Error) => {
+      throw new ErrnoError(errno.EIO, error.message)
+    })
+    if (answer.kind !== kind) {
+      this.#conversation.broken(`${answer.kind} as answer to ${request.kind}`)
+      throw new ErrnoError(errno.EIO, "the answer does not fit the question")
+    }
+    const result = answer.value as Result<Value<K>>
+    if (result.kind === "Ok") return result.value
+    const refusal = forbiddenText(result.value)
+    if (refusal) this.#conversation.refused(new AppError("policy", refusal))
+    throw toErrno(result.value)
+  }
+
+  /** For requests without an answer. */
+  tell(request: FileRequest): void {
+    this.#conversation.send({ kind: "FileRequest", value: request })
+  }
+
+  /** Waits until what was written is on its way, so that a fast writer does not fill the memory. */
+  settle(): Promise<void> {
+    return this.#conversation.whenWritable()
+  }
+}

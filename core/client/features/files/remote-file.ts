@@ -1,0 +1,75 @@
+import type { RemoteFile, RemoteStat } from "../../engine.ts"
+import { ErrnoError } from "../../engine.ts"
+import { errno } from "../response-errno.ts"
+import type { FileLink } from "./file-link.ts"
+import { toStat } from "./metadata.ts"
+
+/** Most bytes one message asks for or carries. */
+const maxTransferBytes = 1 << 20
+
+/** An open file at the agent. */
+export class AgentFile implements RemoteFile {
+  readonly #link: FileLink
+  readonly #fd: bigint
+  #closed = false
+
+  constructor(link: FileLink, fd: bigint) {
+    this.#link = link
+    this.#fd = fd
+  }
+
+  async stat(): Promise<RemoteStat> {
+    const request = { path: null, fd: this.#fd, followSymlink: true }
+    return toStat((await this.#link.ask({ kind: "Xstat", value: request }, "Xstat")).metadata)
+  }
+
+  async readAt(offset: bigint, length: number): Promise<Uint8Array> {
+    const value = { remoteFd: this.#fd, bufferSize: BigInt(Math.min(length, maxTransferBytes)), startFrom: offset }
+    return (await this.#link.ask({ kind: "ReadLimited", value }, "ReadLimited")).bytes
+  }
+
+  async writeAt(offset: bigint, data: Uint8Array): Promise<number> {
+    await this.#link.settle()
+    const value = { remoteFd: this.#fd, startFrom: offset, writeBytes: data.subarray(0, maxTransferBytes) }
+    return Number((await this.#link.ask({ kind: "WriteLimited", value }, "WriteLimited")).writtenAmount)
+  }
+
+  async append(data: Uint8Array): Promise<number> {
+    await this.#link.settle()
+    const value = { fd: this.#fd, writeBytes: data.subarray(0, maxTransferBytes) }
+    return Number((await this.#link.ask({ kind: "Write", value }, "Write")).writtenAmount)
+  }
+
+  async truncate(size: bigint): Promise<void> {
+    this.#need()
+    await this.#link.ask({ kind: "Ftruncate", value: { fd: this.#fd, length: size } }, "Ftruncate")
+  }
+
+  async setTimes(atimeNs: bigint, mtimeNs: bigint): Promise<void> {
+    this.#need()
+    const times: [ReturnType<typeof timespec>, ReturnType<typeof timespec>] = [timespec(atimeNs), timespec(mtimeNs)]
+    await this.#link.ask({ kind: "Futimens", value: { fd: this.#fd, times } }, "Futimens")
+  }
+
+  async setMode(mode: number): Promise<void> {
+    this.#need()
+    await this.#link.ask({ kind: "Fchmod", value: { fd: this.#fd, mode } }, "Fchmod")
+  }
+
+  async setOwner(uid: number, gid: number): Promise<void> {
+    this.#need()
+    await this.#link.ask({ kind: "Fchown", value: { fd: this.#fd, owner: uid, group: gid } }, "Fchown")
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#link.tell({ kind: "Close", value: { fd: this.#fd } })
+  }
+
+  #need(): void {
+    if (!this.#link.supports("copyFile")) throw new ErrnoError(errno.ENOSYS, "the agent is too old for this")
+  }
+}
+
+const timespec = (ns: bigint) => ({ tvSec: ns / 1_000_000_000n, tvNsec: ns % 1_000_000_000n })

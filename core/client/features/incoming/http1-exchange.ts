@@ -1,0 +1,178 @@
+import type { TLSOptions } from "bun"
+import { errorText } from "../../../errors.ts"
+import type { Endpoint } from "../../../interceptor.ts"
+import type { HttpHeaders } from "../../../protocol/index.ts"
+import type { IncomingPeer } from "../../engine.ts"
+import type { LocalStream } from "../../local-stream.ts"
+import type { Exchange, ExchangeEvents, ExchangeRequest } from "./exchange.ts"
+import type { Http1Pool } from "./http1-pool.ts"
+import { type BodyFraming, encodeBody, encodeBodyEnd, encodeRequestHead } from "./http1-request.ts"
+import { ResponseReader } from "./http1-response.ts"
+
+/** Pauses before trying again, in milliseconds; a program that restarts is back within them. */
+const retryPausesMs = [50, 100, 200, 400, 500, 500, 500, 500, 500]
+/** A request whose body is larger than this is sent once only: to send it again it would have to be kept. */
+const maxKeptBytes = 1 << 20
+
+/** One request over HTTP/1: tried again while nothing was answered and everything can be said again. */
+export class Http1Exchange implements Exchange {
+  readonly #pool: Http1Pool
+  readonly #to: Endpoint
+  readonly #peer: IncomingPeer
+  readonly #tls: TLSOptions | undefined
+  readonly #request: ExchangeRequest
+  readonly #events: ExchangeEvents
+  readonly #framing: BodyFraming
+  /** Everything to be sent, from the start; undefined once it became too large to be sent again. */
+  #sent: Uint8Array[] | undefined
+  #sentBytes = 0
+  #stream: LocalStream | undefined
+  #reader: ResponseReader | undefined
+  #attempt = 0
+  #wasUsed = false
+  #requestDone = false
+  #over = false
+  #upgraded = false
+  #endAfterUpgrade = false
+
+  constructor(options: {
+    pool: Http1Pool
+    to: Endpoint
+    peer: IncomingPeer
+    tls?: TLSOptions
+    request: ExchangeRequest
+    events: ExchangeEvents
+  }) {
+    this.#pool = options.pool
+    this.#to = options.to
+    this.#peer = options.peer
+    this.#tls = options.tls
+    this.#request = options.request
+    this.#events = options.events
+    const { bytes, framing } = encodeRequestHead(options.request, options.request.hasBody)
+    this.#framing = framing
+    this.#sent = [bytes]
+    this.#sentBytes = bytes.byteLength
+    void this.#try()
+  }
+
+  readonly body = {
+    data: (bytes: Uint8Array) => this.#say(encodeBody(this.#framing, bytes)),
+    end: (trailers?: HttpHeaders) => {
+      this.#requestDone = true
+      this.#say(encodeBodyEnd(this.#framing, trailers))
+    },
+  }
+
+  tunnel(bytes: Uint8Array): void {
+    if (bytes.byteLength === 0) this.#endAfterUpgrade = true
+    if (!this.#upgraded) {
+      if (bytes.byteLength > 0) this.#say([bytes])
+      return
+    }
+    if (bytes.byteLength === 0) this.#stream?.end()
+    else this.#stream?.write(bytes)
+  }
+
+  pause(): void {
+    this.#stream?.pause()
+  }
+
+  resume(): void {
+    this.#stream?.resume()
+  }
+
+  cancel(): void {
+    if (this.#over) return
+    this.#over = true
+    if (this.#stream) this.#pool.drop(this.#stream)
+  }
+
+  #say(parts: Uint8Array[]): void {
+    if (this.#over) return
+    for (const part of parts) {
+      this.#sentBytes += part.byteLength
+      if (this.#sentBytes > maxKeptBytes && this.#stream) this.#sent = undefined
+      this.#sent?.push(part)
+      this.#stream?.write(part)
+    }
+  }
+
+  async #try(): Promise<void> {
+    try {
+      const { stream, used } = await this.#pool.take(this.#to, this.#peer, this.#tls)
+      if (this.#over) {
+        this.#pool.drop(stream)
+        return
+      }
+      this.#wasUsed = used
+      this.#stream = stream
+      this.#reader = this.#newReader()
+      stream.handlers = {
+        data: (bytes) => this.#feed(() => this.#reader!.push(bytes)),
+        drain() {},
+        end: () => this.#programEnded(),
+        closed: (error) => this.#lost(error?.message ?? "the program closed the connection"),
+      }
+      // One write for what is known already: small requests go out in one packet.
+      stream.write(Buffer.concat(this.#sent ?? []))
+      if (this.#sentBytes > maxKeptBytes) this.#sent = undefined
+      stream.resume()
+    } catch (thrown) {
+      this.#lost(errorText(thrown))
+    }
+  }
+
+  #newReader(): ResponseReader {
+    return new ResponseReader(this.#request.method, {
+      head: (head) => {
+        this.#sent = undefined
+        this.#events.head(head)
+        if (head.status !== 101) return
+        this.#upgraded = true
+        if (this.#endAfterUpgrade) this.#stream?.end()
+      },
+      body: (bytes) => this.#events.body(bytes),
+      tunnel: (bytes) => this.#events.tunnel(bytes),
+      done: (trailers, reusable) => {
+        this.#over = true
+        const stream = this.#stream!
+        if (reusable && this.#requestDone) this.#pool.giveBack(stream, this.#to, this.#tls)
+        else this.#pool.drop(stream)
+        this.#events.done(trailers)
+      },
+    })
+  }
+
+  #programEnded(): void {
+    if (this.#upgraded) this.#events.tunnel(new Uint8Array(0))
+    else this.#feed(() => this.#reader!.end())
+  }
+
+  #feed(step: () => void): void {
+    if (this.#over) return
+    try {
+      step()
+    } catch (thrown) {
+      this.#lost(errorText(thrown))
+    }
+  }
+
+  #lost(reason: string): void {
+    if (this.#over) return
+    const stream = this.#stream
+    this.#stream = undefined
+    if (stream) {
+      stream.handlers = { data() {}, drain() {}, end() {}, closed() {} }
+      this.#pool.drop(stream)
+    }
+    const pause = this.#wasUsed ? 0 : retryPausesMs[this.#attempt++]
+    this.#wasUsed = false
+    if (this.#reader?.begun || !this.#sent || pause === undefined) {
+      this.#over = true
+      this.#events.failed(reason)
+      return
+    }
+    setTimeout(() => !this.#over && void this.#try(), pause)
+  }
+}

@@ -1,0 +1,27 @@
+import type { HttpFilter } from "../../../protocol/index.ts"
+
+export interface IncomingOptions {
+  mode: "mirror" | "steal" | "off"
+  /** Which requests are meant; absent: everything. */
+  filter?: HttpFilter
+  /** Remote ports the filter is for; absent: all. Others are taken whole. */
+  filterPorts?: readonly number[]
+  /** Port the program listens on, to the pod's port. */
+  portMapping: ReadonlyMap<number, number>
+  ignoreLocalhost: boolean
+  /** Ports of the program that stay local. */
+  ignorePorts: readonly number[]
+  /** The only remote ports that are taken; absent: all. */
+  ports?: readonly number[]
+  /** Traffic whose TLS the agent ended: made TLS again for the program, or given to it plain. */
+  tlsDelivery: TlsDelivery
+  /** Idle connections to the program are kept this long, in milliseconds. */
+  idleConnectionMs: number
+}
+
+export interface TlsDelivery {
+  protocol: "tls" | "tcp"
+  /** Authorities or the one certificate the program may show, PEM; absent: any. */
+  trusted?: string
+  serverName?: string
+}

@@ -1,0 +1,141 @@
+import type { Conversation } from "../../conversation.ts"
+import type { LocalStream } from "../../local-stream.ts"
+import type { InputBudget } from "../outgoing/input-budget.ts"
+
+/** Once the caller is gone, a connection to the program ends after this much silence, in milliseconds: it may still be reading. */
+const lingerMs = 1_000
+const nothing = new Uint8Array(0)
+
+export interface RawDeliveryOptions {
+  conversation: Conversation
+  budget: InputBudget
+  connectionId: bigint
+  steal: boolean
+  /** Connects to the program. */
+  connect(): Promise<{ stream: LocalStream; forget(): void }>
+  /** Both sides are finished with it. */
+  onOver(): void
+}
+
+/** One intercepted TCP connection, delivered byte for byte. */
+export class RawDelivery {
+  readonly #options: RawDeliveryOptions
+  #stream: LocalStream | undefined
+  #forget = () => {}
+  /** Bytes for a program that is not connected yet. */
+  #early: Uint8Array[] = []
+  #earlyEnd = false
+  /** Bytes counted in the budget for this connection. */
+  #charged = 0
+  #over = false
+  #linger: ReturnType<typeof setTimeout> | undefined
+  #remoteGone = false
+
+  constructor(options: RawDeliveryOptions) {
+    this.#options = options
+    void this.#connect()
+  }
+
+  async #connect(): Promise<void> {
+    try {
+      const { stream, forget } = await this.#options.connect()
+      if (this.#over) {
+        forget()
+        stream.destroy()
+        return
+      }
+      this.#stream = stream
+      this.#forget = forget
+      stream.handlers = {
+        data: (bytes) => this.#fromProgram(bytes),
+        drain: () => this.#recharge(),
+        end: () => this.#programEnded(),
+        closed: () => this.#programGone(),
+      }
+      stream.resume()
+      for (const bytes of this.#early) stream.write(bytes)
+      this.#early = []
+      this.#recharge()
+      if (this.#earlyEnd) stream.end()
+    } catch {
+      this.#programGone()
+    }
+  }
+
+  // ---- from the agent
+
+  data(bytes: Uint8Array): void {
+    if (this.#over) return
+    if (bytes.byteLength === 0) {
+      this.#earlyEnd = true
+      this.#stream?.end()
+      return
+    }
+    if (this.#stream) this.#stream.write(bytes)
+    else this.#early.push(bytes)
+    this.#recharge()
+  }
+
+  closedByAgent(): void {
+    this.#remoteGone = true
+    if (!this.#stream) {
+      this.#finish()
+      return
+    }
+    this.#stream.end()
+    this.#waitForSilence()
+  }
+
+  // ---- from the program
+
+  #fromProgram(bytes: Uint8Array): void {
+    if (this.#remoteGone) this.#waitForSilence()
+    if (this.#remoteGone || !this.#options.steal) return
+    const { conversation, connectionId } = this.#options
+    const open = conversation.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId, bytes } } })
+    if (open) return
+    this.#stream?.pause()
+    void conversation.whenWritable().then(() => this.#stream?.resume())
+  }
+
+  #programEnded(): void {
+    if (this.#over || this.#remoteGone || !this.#options.steal) return
+    const { conversation, connectionId } = this.#options
+    conversation.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId, bytes: nothing } } })
+  }
+
+  #programGone(): void {
+    if (this.#over) return
+    const { conversation, connectionId, steal } = this.#options
+    const value = { kind: "ConnectionUnsubscribe", value: connectionId } as const
+    if (!this.#remoteGone) conversation.send(steal ? { kind: "TcpSteal", value } : { kind: "Tcp", value })
+    this.#finish()
+  }
+
+  #waitForSilence(): void {
+    clearTimeout(this.#linger)
+    this.#linger = setTimeout(() => this.#finish(), lingerMs)
+    this.#linger.unref()
+  }
+
+  /** Keeps the budget equal to what waits here. */
+  #recharge(): void {
+    const now = this.#over
+      ? 0
+      : this.#early.reduce((sum, bytes) => sum + bytes.byteLength, 0) + (this.#stream?.queuedBytes ?? 0)
+    if (now > this.#charged) this.#options.budget.add(now - this.#charged)
+    if (now < this.#charged) this.#options.budget.remove(this.#charged - now)
+    this.#charged = now
+  }
+
+  #finish(): void {
+    if (this.#over) return
+    this.#over = true
+    clearTimeout(this.#linger)
+    this.#early = []
+    this.#recharge()
+    this.#forget()
+    this.#stream?.destroy()
+    this.#options.onOver()
+  }
+}

@@ -1,0 +1,188 @@
+import type { Endpoint } from "../../../interceptor.ts"
+import type { DaemonTcp, NewTcpConnection, TrafficTransport } from "../../../protocol/index.ts"
+import type { Conversation } from "../../conversation.ts"
+import type { IncomingPeer, IncomingWorld } from "../../engine.ts"
+import { InputBudget } from "../outgoing/input-budget.ts"
+import { isLoopback } from "../outgoing/world.ts"
+import type { ExchangeEvents, ExchangeRequest } from "./exchange.ts"
+import { requireFilterSupport } from "./http-filter.ts"
+import { Http1Exchange } from "./http1-exchange.ts"
+import { Http1Pool } from "./http1-pool.ts"
+import { Http2Exchange } from "./http2-exchange.ts"
+import type { IncomingOptions } from "./options.ts"
+import { Peers } from "./peers.ts"
+import { RawDelivery } from "./raw-delivery.ts"
+import { type IncomingRequest, RequestDelivery, requestStart, unknownOrigin } from "./request-delivery.ts"
+import { Subscriptions } from "./subscriptions.ts"
+import { deliveryTls } from "./tls.ts"
+
+export interface IncomingParts {
+  world: IncomingWorld
+  /** Takes a port of the pod without a program that listens: `port-forward`. */
+  subscribe(remotePort: number, to: Endpoint): Promise<void>
+  /** Does the program listen on this port, as it asked for it? */
+  listensOn(port: number): boolean
+}
+
+/** The pod's incoming traffic, for the program's listeners. @throws AppError "filter-unsupported" */
+export function createIncomingWorld(conversation: Conversation, options: IncomingOptions): IncomingParts {
+  if (options.filter) requireFilterSupport(options.filter, (feature) => conversation.supports(feature))
+  const traffic = new Traffic(conversation, options)
+  const remotePort = (port: number) => options.portMapping.get(port) ?? port
+  /** Ports the program asked for, with how many listeners each has. */
+  const requested = new Map<number, number>()
+  const isIgnored = ({ ip, port }: Endpoint) =>
+    port === 0 || (options.ignoreLocalhost && isLoopback(ip) && ip !== "::" && ip !== "0.0.0.0")
+  const world: IncomingWorld = {
+    wants(port) {
+      if (options.mode === "off" || options.ignorePorts.includes(port)) return false
+      return options.ports?.includes(remotePort(port)) ?? true
+    },
+    async listening(listener) {
+      requested.set(listener.requested.port, (requested.get(listener.requested.port) ?? 0) + 1)
+      if (!isIgnored(listener.requested)) {
+        await traffic.subscriptions.add(remotePort(listener.requested.port), reachable(listener.local))
+      }
+    },
+    closed(listener) {
+      const left = (requested.get(listener.requested.port) ?? 1) - 1
+      if (left > 0) requested.set(listener.requested.port, left)
+      else requested.delete(listener.requested.port)
+      if (!isIgnored(listener.requested)) {
+        traffic.subscriptions.remove(remotePort(listener.requested.port), reachable(listener.local))
+      }
+    },
+    peerOf: (localSource) => traffic.peers.peerOf(localSource),
+  }
+  return {
+    world,
+    subscribe: (port, to) => traffic.subscriptions.add(port, to),
+    listensOn: (port) => requested.has(port),
+  }
+}
+
+/** A listener on every address is reached by its loopback one. */
+function reachable({ ip, port }: Endpoint): Endpoint {
+  if (ip === "0.0.0.0") return { ip: "127.0.0.1", port }
+  return ip === "::" ? { ip: "::1", port } : { ip, port }
+}
+
+/** Everything that is on its way to the program, by the agent's connection ids. Each mode counts its own. */
+class Traffic {
+  readonly subscriptions: Subscriptions
+  readonly peers = new Peers()
+  readonly #conversation: Conversation
+  readonly #options: IncomingOptions
+  readonly #budget: InputBudget
+  readonly #pool: Http1Pool
+  readonly #open = new Map<string, RawDelivery | RequestDelivery>()
+
+  constructor(conversation: Conversation, options: IncomingOptions) {
+    this.#conversation = conversation
+    this.#options = options
+    this.#budget = new InputBudget(conversation)
+    this.#pool = new Http1Pool(this.peers, options.idleConnectionMs)
+    this.subscriptions = new Subscriptions(conversation, options)
+    conversation.on("TcpSteal", (message) => this.#received(message, true))
+    conversation.on("Tcp", (message) => this.#received(message, false))
+    conversation.onEnd(() => this.#over())
+  }
+
+  #received(message: DaemonTcp, steal: boolean): void {
+    switch (message.kind) {
+      case "SubscribeResult":
+        this.subscriptions.answered(message.value)
+        return
+      case "NewConnectionV1":
+        this.#connection(message.value, { kind: "Tcp" }, steal)
+        return
+      case "NewConnectionV2":
+        this.#connection(message.value.connection, message.value.transport, steal)
+        return
+      case "Data": {
+        const open = this.#open.get(keyOf(message.value.connectionId, steal))
+        if (open instanceof RawDelivery) open.data(message.value.bytes)
+        else open?.tunnelData(message.value.bytes)
+        return
+      }
+      case "Close":
+        this.#open.get(keyOf(message.value.connectionId, steal))?.closedByAgent()
+        return
+      case "HttpRequest":
+      case "HttpRequestFramed": {
+        const { internalRequest, connectionId, requestId, port } = message.value
+        const { body, ...request } = internalRequest
+        const frames = body instanceof Uint8Array ? [{ kind: "Data", value: body } as const] : body
+        this.#request({ connectionId, requestId, port, request, frames, isLast: true, ...unknownOrigin(port) }, steal)
+        return
+      }
+      case "HttpRequestChunked": {
+        const start = requestStart(message.value)
+        if (start) {
+          this.#request(start, steal)
+          return
+        }
+        const { connectionId } = message.value.value as { connectionId: bigint }
+        const open = this.#open.get(keyOf(connectionId, steal))
+        if (!(open instanceof RequestDelivery)) return
+        if (message.value.kind === "Body") open.bodyPart(message.value.value.frames, message.value.value.isLast)
+        else open.lost()
+      }
+    }
+  }
+
+  #connection(from: NewTcpConnection, transport: TrafficTransport, steal: boolean): void {
+    const { connectionId, remoteAddress, sourcePort, localAddress, destinationPort } = from
+    const to = this.subscriptions.listenerFor(destinationPort)
+    if (!to) {
+      const value = { kind: "ConnectionUnsubscribe", value: connectionId } as const
+      this.#conversation.send(steal ? { kind: "TcpSteal", value } : { kind: "Tcp", value })
+      return
+    }
+    const peer: IncomingPeer = {
+      source: { ip: remoteAddress, port: sourcePort },
+      destination: { ip: localAddress, port: destinationPort },
+    }
+    const key = keyOf(connectionId, steal)
+    const delivery = new RawDelivery({
+      conversation: this.#conversation,
+      budget: this.#budget,
+      connectionId,
+      steal,
+      connect: () => this.peers.connect(to, peer, deliveryTls(transport, this.#options.tlsDelivery)),
+      onOver: () => this.#open.delete(key),
+    })
+    this.#open.set(key, delivery)
+  }
+
+  #request(incoming: IncomingRequest, steal: boolean): void {
+    const key = keyOf(incoming.connectionId, steal)
+    let over = false
+    const delivery = new RequestDelivery(incoming, {
+      conversation: this.#conversation,
+      steal,
+      exchange: (request, of, events) => this.#exchange(request, of, events),
+      onOver: () => {
+        over = true
+        this.#open.delete(key)
+      },
+    })
+    if (!over) this.#open.set(key, delivery)
+  }
+
+  #exchange(request: ExchangeRequest, of: IncomingRequest, events: ExchangeEvents) {
+    const to = this.subscriptions.listenerFor(of.port)
+    if (!to) return undefined
+    const tls = deliveryTls(of.transport, this.#options.tlsDelivery)
+    const common = { to, peer: of.peer, tls, request, events }
+    if (of.request.version === "HTTP/2.0") return new Http2Exchange({ ...common, peers: this.peers })
+    return new Http1Exchange({ ...common, pool: this.#pool })
+  }
+
+  #over(): void {
+    for (const open of [...this.#open.values()]) open.closedByAgent()
+    this.#pool.close()
+  }
+}
+
+const keyOf = (connectionId: bigint, steal: boolean) => `${steal ? "s" : "m"}${connectionId}`

@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto"
+import { AppError } from "../../../errors.ts"
+import type { Endpoint } from "../../../interceptor.ts"
+import type {
+  ClientMessage,
+  DaemonConnect,
+  DaemonTcpOutgoing,
+  LayerTcpOutgoing,
+  ResponseError,
+  Result,
+  SocketAddress,
+} from "../../../protocol/index.ts"
+import { AnswerQueue } from "../../answer-queue.ts"
+import type { Conversation } from "../../conversation.ts"
+import { ErrnoError } from "../../engine.ts"
+import { errno, forbiddenText, toErrno } from "../response-errno.ts"
+import { AgentConnection } from "./connection.ts"
+import type { InputBudget } from "./input-budget.ts"
+
+export type FamilyKind = "TcpOutgoing" | "UdpOutgoing" | "SeqpacketOutgoing"
+
+/** Longest wait for a connection; the agent gives up after 5 s by itself. */
+const connectLimitMs = 15_000
+
+/** The connections of one of the protocol's three outgoing families. */
+export class OutgoingFamily {
+  readonly #kind: FamilyKind
+  readonly #conversation: Conversation
+  readonly #budget: InputBudget
+  readonly #open = new Map<bigint, AgentConnection>()
+  readonly #byUid = new Map<string, (answer: Result<DaemonConnect>) => void>()
+  readonly #inOrder = new AnswerQueue<Result<DaemonConnect>>()
+
+  constructor(kind: FamilyKind, conversation: Conversation, budget: InputBudget) {
+    this.#kind = kind
+    this.#conversation = conversation
+    this.#budget = budget
+    // The message of seqpacket sockets lacks one variant; all others are the same.
+    conversation.on(kind, (message) => this.#received(message as DaemonTcpOutgoing))
+    conversation.onEnd((error) => this.#over(error))
+  }
+
+  /** @throws ErrnoError */
+  async connect(remoteAddress: SocketAddress): Promise<AgentConnection> {
+    const answer = await this.#ask(remoteAddress)
+    if (answer.kind === "Err") throw this.#refusal(answer.value)
+    const { connectionId, localAddress } = answer.value
+    const connection = new AgentConnection({
+      isStream: this.#kind === "TcpOutgoing",
+      budget: this.#budget,
+      local: endpointOf(localAddress),
+      remote: endpointOf(answer.value.remoteAddress),
+      forget: () => this.#open.delete(connectionId),
+      wire: {
+        write: (bytes) => this.#send({ kind: "Write", value: { connectionId, bytes } }),
+        close: () => void this.#send({ kind: "Close", value: { connectionId } }),
+        whenWritable: () => this.#conversation.whenWritable(),
+      },
+    })
+    this.#open.set(connectionId, connection)
+    return connection
+  }
+
+  #ask(remoteAddress: SocketAddress): Promise<Result<DaemonConnect>> {
+    if (!this.#conversation.supports("connectV2")) {
+      if (this.#kind === "SeqpacketOutgoing") throw new ErrnoError(errno.EINVAL, "the agent is too old for this")
+      const answered = this.#inOrder.next()
+      this.#send({ kind: "Connect", value: { remoteAddress } })
+      return answered
+    }
+    const { promise, resolve } = Promise.withResolvers<Result<DaemonConnect>>()
+    const uid = randomUUID()
+    const limit = setTimeout(() => {
+      this.#byUid.delete(uid)
+      resolve(lostAnswer(errno.ETIMEDOUT))
+    }, connectLimitMs)
+    this.#byUid.set(uid, (answer) => {
+      clearTimeout(limit)
+      this.#byUid.delete(uid)
+      resolve(answer)
+    })
+    this.#send({ kind: "ConnectV2", value: { uid, remoteAddress } })
+    return promise
+  }
+
+  #send(value: LayerTcpOutgoing): boolean {
+    return this.#conversation.send({ kind: this.#kind, value } as ClientMessage)
+  }
+
+  #received(message: DaemonTcpOutgoing): void {
+    switch (message.kind) {
+      case "Connect":
+        if (!this.#inOrder.answer(message.value)) this.#conversation.broken("an outgoing connection")
+        return
+      case "ConnectV2": {
+        const { uid, connect } = message.value
+        const waiting = this.#byUid.get(uid)
+        if (waiting) waiting(connect)
+        // The program did not wait that long; without this the agent would keep the connection for ever.
+        else if (connect.kind === "Ok")
+          this.#send({ kind: "Close", value: { connectionId: connect.value.connectionId } })
+        return
+      }
+      case "Read":
+        if (message.value.kind === "Ok")
+          this.#open.get(message.value.value.connectionId)?.received(message.value.value.bytes)
+        else this.#conversation.broken("a failed read of no connection")
+        return
+      case "Close":
+        this.#open.get(message.value)?.closedByAgent()
+    }
+  }
+
+  #refusal(error: ResponseError): ErrnoError {
+    const forbidden = forbiddenText(error)
+    if (forbidden) this.#conversation.refused(new AppError("policy", forbidden))
+    return toErrno(error)
+  }
+
+  #over(error: Error): void {
+    this.#inOrder.fail(new ErrnoError(errno.EIO, error.message))
+    for (const answer of this.#byUid.values()) answer(lostAnswer(errno.EIO))
+    for (const connection of [...this.#open.values()]) connection.lost()
+  }
+}
+
+function lostAnswer(rawOsError: number): Result<DaemonConnect> {
+  return { kind: "Err", value: { kind: "RemoteIO", value: { rawOsError, kind: { kind: "Other" } } } }
+}
+
+function endpointOf(address: SocketAddress): Endpoint | undefined {
+  return address.kind === "Ip" ? { ip: address.value.ip, port: address.value.port } : undefined
+}

@@ -1,0 +1,79 @@
+import type { SocketAddress } from "../../../protocol/index.ts"
+import type { Conversation } from "../../conversation.ts"
+import type { OutgoingWorld, RemotePeer } from "../../engine.ts"
+import type { KnownNames } from "../dns/known-names.ts"
+import { compileAny } from "../pattern.ts"
+import { type DirectionFilter, entryMatches, inSubnet } from "./address-filter.ts"
+import { OutgoingFamily } from "./family.ts"
+import { InputBudget } from "./input-budget.ts"
+
+export interface OutgoingOptions {
+  tcp: boolean
+  udp: boolean
+  ignoreLocalhost: boolean
+  filter?: DirectionFilter
+  /** Patterns of unix socket paths (an abstract name without its leading NUL) to reach in the pod. */
+  unixStreams?: readonly string[]
+}
+
+export interface OutgoingParts {
+  known: KnownNames
+  /** Does the program itself listen on this port of its own loopback? */
+  listensOn(port: number): boolean
+}
+
+/** @throws AppError "bad-pattern" */
+export function createOutgoingWorld(
+  conversation: Conversation,
+  options: OutgoingOptions,
+  parts: OutgoingParts,
+): OutgoingWorld {
+  const budget = new InputBudget(conversation)
+  const tcp = new OutgoingFamily("TcpOutgoing", conversation, budget)
+  const udp = new OutgoingFamily("UdpOutgoing", conversation, budget)
+  const seqpacket = new OutgoingFamily("SeqpacketOutgoing", conversation, budget)
+  const unix = compileAny(options.unixStreams)
+
+  const placeIp = (kind: "tcp" | "udp", peer: { ip: string; port: number }) => {
+    if (isLoopback(peer.ip) && (options.ignoreLocalhost || (kind === "tcp" && parts.listensOn(peer.port))))
+      return "local"
+    if (peer.port === 0 || !options[kind]) return "local"
+    const { filter } = options
+    if (!filter) return "remote"
+    const matches = filter.entries.some((entry) =>
+      entryMatches(entry, kind, peer, (name, ip) => parts.known.isAddressOf(name, ip)),
+    )
+    return matches === (filter.matching === "remote") ? "remote" : "local"
+  }
+
+  return {
+    place(peer) {
+      if ("endpoint" in peer) return placeIp(peer.kind, peer.endpoint)
+      const wanted = unix?.test(unixText(peer.path)) ?? false
+      return wanted && (peer.kind === "unix" || conversation.supports("seqpacket")) ? "remote" : "local"
+    },
+    connect(peer) {
+      if ("endpoint" in peer) return (peer.kind === "udp" ? udp : tcp).connect({ kind: "Ip", value: peer.endpoint })
+      return (peer.kind === "seqpacket" ? seqpacket : tcp).connect(unixAddress(peer))
+    },
+  }
+}
+
+export function isLoopback(ip: string): boolean {
+  if (ip === "::1" || ip === "::" || ip === "0.0.0.0") return true
+  return !ip.includes(":") && inSubnet(ip, "127.0.0.0", 8)
+}
+
+/** A leading NUL marks an abstract name; NULs at the end only fill the structure. */
+function unixText(path: Uint8Array): string {
+  const text = new TextDecoder().decode(path[0] === 0 ? path.subarray(1) : path)
+  return text.replace(/\0+$/, "")
+}
+
+function unixAddress({ path }: Extract<RemotePeer, { path: Uint8Array }>): SocketAddress {
+  const value =
+    path[0] === 0
+      ? ({ kind: "Abstract", value: path.subarray(1) } as const)
+      : ({ kind: "Pathname", value: unixText(path) } as const)
+  return { kind: "Unix", value }
+}

@@ -1,0 +1,133 @@
+import type { Socket, TLSOptions } from "bun"
+import type { Endpoint } from "../interceptor.ts"
+
+/** Bytes that may wait for a program of this machine before whoever sends them is asked to stop. */
+const highWaterBytes = 256 << 10
+
+export interface LocalStreamHandlers {
+  data(bytes: Uint8Array): void
+  /** What was queued is on its way; more may be written. */
+  drain(): void
+  /** The program sends no more. */
+  end(): void
+  /** Over, both ways; called once. */
+  closed(error?: Error): void
+}
+
+/** A TCP connection with a program on this machine: queues what the socket does not take, knows half close. */
+export class LocalStream {
+  handlers: LocalStreamHandlers = { data() {}, drain() {}, end() {}, closed() {} }
+  queuedBytes = 0
+  readonly #socket: Socket<LocalStream>
+  #queue: Uint8Array[] = []
+  #ending = false
+  #over = false
+
+  constructor(socket: Socket<LocalStream>) {
+    this.#socket = socket
+    socket.data = this
+    socket.setNoDelay(true)
+  }
+
+  /** Connects; the stream is paused. @throws what the connection attempt throws */
+  static async connect(to: Endpoint, tls?: TLSOptions): Promise<LocalStream> {
+    const { promise, resolve, reject } = Promise.withResolvers<LocalStream>()
+    const opened = (socket: Socket<LocalStream>) => {
+      const stream = new LocalStream(socket)
+      stream.pause()
+      resolve(stream)
+    }
+    Bun.connect<LocalStream>({
+      hostname: to.ip,
+      port: to.port,
+      ...(tls ? { tls } : {}),
+      allowHalfOpen: true,
+      socket: {
+        ...LocalStream.callbacks,
+        // Without a handshake handler `open` of a TLS socket comes after the handshake.
+        open: opened,
+        connectError: (_, error) => reject(error),
+        close(socket, error) {
+          reject(error ?? new Error("closed at once"))
+          socket.data?.lost(error)
+        },
+      },
+    }).catch(reject)
+    return promise
+  }
+
+  /** For listeners too: give every accepted socket to the constructor in `open`. */
+  static readonly callbacks = {
+    data: (socket: Socket<LocalStream>, chunk: Uint8Array) => socket.data.handlers.data(chunk),
+    drain: (socket: Socket<LocalStream>) => socket.data.flush(),
+    end: (socket: Socket<LocalStream>) => socket.data.handlers.end(),
+    close: (socket: Socket<LocalStream>, error?: Error) => socket.data?.lost(error),
+    error: (socket: Socket<LocalStream>, error: Error) => socket.data?.lost(error),
+  }
+
+  get localAddress(): Endpoint {
+    return { ip: this.#socket.localAddress, port: this.#socket.localPort }
+  }
+
+  get writable(): boolean {
+    return this.#over || this.queuedBytes < highWaterBytes
+  }
+
+  /** False: wait for `drain`. */
+  write(bytes: Uint8Array): boolean {
+    if (this.#over || this.#ending) return true
+    let rest = bytes
+    if (this.#queue.length === 0) {
+      const taken = Math.max(0, this.#socket.write(bytes))
+      if (taken === bytes.byteLength) return true
+      rest = bytes.subarray(taken)
+    }
+    this.#queue.push(rest)
+    this.queuedBytes += rest.byteLength
+    return this.queuedBytes < highWaterBytes
+  }
+
+  /** No more from here, after what is queued. */
+  end(): void {
+    this.#ending = true
+    if (this.#queue.length === 0 && !this.#over) this.#socket.shutdown()
+  }
+
+  pause(): void {
+    if (!this.#over) this.#socket.pause()
+  }
+
+  resume(): void {
+    if (!this.#over) this.#socket.resume()
+  }
+
+  /** Both directions, now. */
+  destroy(): void {
+    if (this.#over) return
+    this.lost()
+    this.#socket.terminate()
+  }
+
+  flush(): void {
+    while (this.#queue.length > 0) {
+      const head = this.#queue[0]!
+      const taken = Math.max(0, this.#socket.write(head))
+      this.queuedBytes -= taken
+      if (taken < head.byteLength) {
+        this.#queue[0] = head.subarray(taken)
+        return
+      }
+      this.#queue.shift()
+    }
+    if (this.#ending) this.#socket.shutdown()
+    else this.handlers.drain()
+  }
+
+  lost(error?: Error): void {
+    if (this.#over) return
+    this.#over = true
+    this.#queue = []
+    this.queuedBytes = 0
+    this.handlers.closed(error)
+  }
+}

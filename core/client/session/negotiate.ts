@@ -1,0 +1,52 @@
+import { AppError } from "../../errors.ts"
+import type { Link } from "../../link.ts"
+import { type ClientMessage, compareVersions, type DaemonMessage, protocolVersion } from "../../protocol/index.ts"
+
+/** Longest wait for the first answer on a new connection. */
+const answerLimitMs = 15_000
+
+/**
+ * Agrees on a protocol version and leaves the link paused. The answer has to be the very first message.
+ * @throws AppError "agent-silent", "agent-closed" with the agent's reason, "agent-lost"
+ */
+export async function negotiateVersion(link: Link<DaemonMessage, ClientMessage>, peer: string): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const limit = setTimeout(() => {
+    reject(
+      new AppError("agent-silent", `The ${peer} does not answer`, {
+        next: "Check that nothing between here and there holds traffic back.",
+      }),
+    )
+  }, answerLimitMs)
+  void link.ended.then(({ error }) =>
+    reject(
+      new AppError(
+        "agent-lost",
+        `The connection to the ${peer} ended: ${error?.message ?? "closed by the other side"}`,
+      ),
+    ),
+  )
+  link.receive((message) => {
+    link.pause()
+    if (message.kind === "SwitchProtocolVersionResponse") resolve(message.value)
+    else if (message.kind === "Close") reject(agentClosed(peer, message.value))
+    else reject(new AppError("agent-unexpected", `The ${peer} answered with ${message.kind} instead of its version`))
+  })
+  link.send({ kind: "SwitchProtocolVersion", value: protocolVersion })
+  try {
+    const agreed = await promise
+    // A server that answers more than was offered is not to be believed.
+    return compareVersions(agreed, protocolVersion) > 0 ? protocolVersion : agreed
+  } finally {
+    clearTimeout(limit)
+  }
+}
+
+export function agentClosed(peer: string, reason: string): AppError {
+  const dirty = reason.includes("dirty iptables")
+  return new AppError(dirty ? "agent-dirty-rules" : "agent-closed", `The ${peer} ended the session: ${reason}`, {
+    next: dirty
+      ? "Wait until the other session on this pod has ended, delete the pod, or set agent.clean_iptables_on_start."
+      : "Start again; `kubectl logs` of the agent tells more.",
+  })
+}
