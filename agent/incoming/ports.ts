@@ -7,6 +7,13 @@ import { Port } from "./port.ts"
 /** Decides what becomes of a new connection; `diversion` is the way to the application. */
 export type ServeConnection = (connection: DivertedConnection, port: Port, diversion: Diversion) => TcpEvents
 
+interface Join {
+  number: number
+  enter(port: Port): void
+  resolve(): void
+  reject(reason: unknown): void
+}
+
 /** The diverted ports of the target and their subscribers. The diversion is made when the first port is asked for. */
 export class Ports {
   readonly #context: AgentContext
@@ -14,6 +21,7 @@ export class Ports {
   readonly #serve: ServeConnection
   readonly #ports = new Map<number, Port>()
   #diversion: Promise<Diversion> | undefined
+  #joining: Join[] | undefined
   /** Changes of kernel rules happen one after the other, in the order they were asked for. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -24,17 +32,40 @@ export class Ports {
   }
 
   /**
-   * Lets `subscribe` enter a subscription; resolves when the kernel's rules stand.
+   * Lets `enter` make a subscription; resolves when the kernel's rules stand. What is asked for at the same time is done in one go.
    * @throws AppError "port-taken", "interception-unavailable"; then nothing was entered
    */
-  subscribe(number: number, subscribe: (port: Port) => void): Promise<void> {
-    return this.#inOrder(async () => {
-      const known = this.#ports.get(number)
-      if (!known) await (await this.#open()).add([number])
-      const port = known ?? new Port(number)
+  subscribe(number: number, enter: (port: Port) => void): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const join = { number, enter, resolve, reject }
+    if (this.#joining) this.#joining.push(join)
+    else {
+      const joining = [join]
+      void this.#inOrder(async () => {
+        if (this.#joining === joining) this.#joining = undefined
+        await this.#joinAll(joining)
+      })
+      this.#joining = joining
+    }
+    return promise
+  }
+
+  async #joinAll(joining: readonly Join[]): Promise<void> {
+    const numbers = joining.map(({ number }) => number).filter((number) => !this.#ports.has(number))
+    try {
+      if (numbers.length > 0) await (await this.#open()).add(numbers)
+    } catch (thrown) {
+      // One port may stand in the way of all others: find out which.
+      if (joining.length > 1) for (const join of joining) await this.#joinAll([join])
+      else joining[0]?.reject(thrown)
+      return
+    }
+    for (const { number, enter, resolve } of joining) {
+      const port = this.#ports.get(number) ?? new Port(number)
       this.#ports.set(number, port)
-      subscribe(port)
-    })
+      enter(port)
+      resolve()
+    }
   }
 
   unsubscribe(number: number, unsubscribe: (port: Port) => void): Promise<void> {
@@ -102,6 +133,8 @@ export class Ports {
   }
 
   #inOrder<T>(change: () => Promise<T>): Promise<T> {
+    // Whoever subscribes from now on comes after this change.
+    this.#joining = undefined
     const result = this.#last.then(change)
     this.#last = result.catch((thrown) => this.#context.log.debug("rules not changed", { reason: errorText(thrown) }))
     return result

@@ -145,17 +145,23 @@ function lengths(node: Node): { min: number; max: number } {
   }
 }
 
-/** Can a match begin with this unit? Undefined: anything may happen at the start. */
-export function firstUnits({ steps }: Program): Uint8Array | undefined {
+/** Does every match begin at the start of the text? */
+export function isAnchored({ steps }: Program): boolean {
+  const [first] = steps
+  return first?.op === "assert" && first.what === "start"
+}
+
+/** Which units a match can begin with; undefined: other things count, too. */
+export function firstUnits(program: Program): Uint8Array | undefined {
+  const { steps } = program
   const possible = new Uint8Array(256)
   const seen = new Set<number>()
-  const pending = [0]
+  const pending = [isAnchored(program) ? 1 : 0]
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
     if (seen.has(at)) continue
     seen.add(at)
     const step = steps[at]!
-    if (step.op === "set")
-      for (let unit = 0; unit < 256; unit++) possible[unit] = possible[unit]! | (contains(step.set, unit) ? 1 : 0)
+    if (step.op === "set") for (let unit = 0; unit < 256; unit++) possible[unit] ||= contains(step.set, unit) ? 1 : 0
     else if (step.op === "split") pending.push(step.next, step.other)
     else if (step.op === "jump") pending.push(step.next)
     else return undefined

@@ -1,6 +1,6 @@
 import { classes, contains } from "./char-set.ts"
 import { parseRegex } from "./parse.ts"
-import { compileNode, firstUnits, type Program } from "./program.ts"
+import { compileNode, firstUnits, isAnchored, type Program } from "./program.ts"
 
 /** Steps one search may take, about 20 ms. Only large machines on long texts and back-references can come near it. */
 const maxSteps = 2_000_000
@@ -22,14 +22,17 @@ export function compileRegex(source: string, ignoreCase = false): Regex {
   const { node, groups } = parseRegex(source, ignoreCase)
   const program = compileNode(node, groups)
   const first = firstUnits(program)
+  const anchored = isAnchored(program)
   return {
     test(text) {
-      const search = new Search(program, text, { steps: maxSteps })
-      for (let at = 0; at <= text.length; at++) {
+      let search: Search | undefined
+      const lastStart = anchored ? 0 : text.length
+      for (let at = 0; at <= lastStart; at++) {
         if (first) {
           const unit = text.charCodeAt(at)
           if (at === text.length || (unit < 256 && first[unit] === 0)) continue
         }
+        search ??= new Search(program, text, { steps: maxSteps })
         if (search.matchAt(at)) return true
       }
       return false
