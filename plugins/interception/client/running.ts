@@ -4,23 +4,33 @@ import { syscall } from "../../../core/linux/syscall.ts"
 import { startWorker } from "../../../core/worker.ts"
 import { architectureOf } from "./abi.ts"
 import type { Handlers } from "./call.ts"
+import { connectCalls } from "./connect-calls.ts"
+import { datagramCalls } from "./datagram-calls.ts"
 import { descriptorCalls } from "./descriptor-calls.ts"
 import { directoryCalls } from "./directory-calls.ts"
 import { compileFilter } from "./filter.ts"
 import { InjectedFiles } from "./injected.ts"
 import { inheritedOpenFiles, type Prepared, prepareProgram } from "./launch.ts"
+import { listenCalls } from "./listen-calls.ts"
+import { Listeners } from "./listeners.ts"
 import { createLocator } from "./locate.ts"
+import { machineCalls } from "./machine-calls.ts"
 import { nameCalls } from "./name-calls.ts"
 import { openCalls } from "./open-calls.ts"
 import { PendingWrites } from "./pending-writes.ts"
 import { Readiness } from "./readiness.ts"
 import { descriptorRanges, partsOf, refusedCalls, watchRules } from "./rules.ts"
 import { SharedState, sharedMemory } from "./shared-state.ts"
+import { socketNameCalls } from "./socket-name-calls.ts"
 import { statCalls } from "./stat-calls.ts"
-import type { Supervision } from "./supervision.ts"
+import type { NetworkSupervision, Supervision } from "./supervision.ts"
 import { Supervisor } from "./supervisor.ts"
+import { TcpConnections } from "./tcp-connections.ts"
 import { transferCalls } from "./transfer-calls.ts"
+import { UdpAssociations } from "./udp-associations.ts"
+import { UnixConnections } from "./unix-connections.ts"
 import { resolverFiles } from "./virtual-files.ts"
+import { Waits } from "./waits.ts"
 import type { WatchMessage, WatchOptions } from "./watch.ts"
 import { WorkingDirectories } from "./working-directories.ts"
 
@@ -63,7 +73,15 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
     pendingWrites,
     locator,
   }
-  const supervisor = new Supervisor(listener, supervision, handlersFor(supervision))
+  const network: NetworkSupervision = {
+    ...supervision,
+    tcp: new TcpConnections(readiness, shared),
+    udp: new UdpAssociations(shared, log),
+    unix: new UnixConnections(shared),
+    listeners: new Listeners(world.incoming, shared),
+    waits: new Waits(listener, readiness),
+  }
+  const supervisor = new Supervisor(listener, supervision, handlersFor(network))
   const watching = startWatching({ listener, epoll: readiness.epoll, memory, ranges }, supervisor, readiness)
   const stopSignals = passSignals(child)
   try {
@@ -86,13 +104,14 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
       stopSignals()
       await watching.ended
       injected.close()
+      for (const part of [network.tcp, network.udp, network.unix, network.listeners]) part.close()
       readiness.close()
       syscall("close", listener)
     }),
   }
 }
 
-function handlersFor(supervision: Supervision): Handlers {
+function handlersFor(supervision: NetworkSupervision): Handlers {
   return {
     ...openCalls(supervision),
     ...statCalls(supervision),
@@ -100,6 +119,11 @@ function handlersFor(supervision: Supervision): Handlers {
     ...directoryCalls(supervision),
     ...transferCalls(supervision),
     ...descriptorCalls(supervision),
+    ...connectCalls(supervision),
+    ...datagramCalls(supervision),
+    ...socketNameCalls(supervision),
+    ...listenCalls(supervision),
+    ...machineCalls(supervision),
   }
 }
 

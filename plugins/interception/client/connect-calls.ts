@@ -1,0 +1,117 @@
+import { errno } from "../../../core/linux/errno.ts"
+import { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../../../core/linux/socket.ts"
+import { AF_INET6, AF_UNIX, decodeEndpoint } from "../../../core/linux/socket-address.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
+import { remoteDestination } from "./destinations.ts"
+import {
+  addressFor,
+  connectSocket,
+  endpointName,
+  isLoopback,
+  isNonBlocking,
+  isOnlyV6,
+  isUnspecified,
+  readAddress,
+  SO_ERROR_BYTES,
+  socketCookie,
+  socketFamily,
+  socketType,
+} from "./socket-info.ts"
+import type { NetworkSupervision } from "./supervision.ts"
+import { fetchDescriptor, withDescriptor, writeMemory } from "./tracee.ts"
+
+/** Resolvers of the machine that would answer instead of the pod's. Without them the C library asks the name server. */
+const localResolvers = new Set([
+  "/var/run/nscd/socket",
+  "/run/nscd/socket",
+  "/run/systemd/resolve/io.systemd.Resolve",
+  "/var/run/systemd/resolve/io.systemd.Resolve",
+])
+
+/** connect(2), and what came of it. */
+export function connectCalls({ world, tcp, udp, unix, listeners, waits }: NetworkSupervision): Handlers {
+  async function connect(call: Call): Promise<Answer> {
+    const address = readAddress(call, 1, 2)
+    if (address.length < 2) return proceed
+    if (address.readUInt16LE(0) === AF_UNIX) return connectUnix(call, address)
+    const peer = decodeEndpoint(address)
+    if (!peer) return proceed
+    const fd = fetchDescriptor(call.tid, call.int(0))
+    let mine = true
+    try {
+      const type = socketType(fd)
+      const family = socketFamily(fd)
+      if (address.readUInt16LE(0) === AF_INET6 && family !== AF_INET6) return proceed
+      if (type === SOCK_STREAM) {
+        const failed = tcp.takeFailure(fd)
+        if (failed !== 0) return failure(failed)
+        const moved = isLoopback(peer.ip) || isUnspecified(peer.ip) ? listeners.movedTo(peer.port) : undefined
+        if (moved !== undefined) return connectHere(fd, family, { ip: peer.ip, port: moved })
+      }
+      if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return proceed
+      const reach = remoteDestination(world, type === SOCK_STREAM ? "tcp" : "udp", peer)
+      if (!reach) return proceed
+      if (type === SOCK_DGRAM) {
+        const association = await udp.of(socketCookie(fd), isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
+        await association.connected()
+        const result = connectSocket(fd, addressFor(family, association))
+        if (result < 0) return failure(-result)
+        association.programPort = endpointName("getsockname", fd)?.port ?? 0
+        return success
+      }
+      // Connected, connecting or listening already: the kernel knows what to say.
+      if (endpointName("getpeername", fd) || tcp.isPending(endpointName("getsockname", fd))) return proceed
+      if (isNonBlocking(fd)) {
+        mine = false
+        return failure(-tcp.begin(fd, family, peer, reach))
+      }
+      return await waits.interruptible(call, async (given) => {
+        await tcp.join(fd, family, peer, async () => given(await reach(), (connection) => connection.close()))
+        return success
+      })
+    } finally {
+      if (mine) syscall("close", fd)
+    }
+  }
+
+  /** To a listener of the program that got another port than it asked for. */
+  function connectHere(fd: number, family: number, endpoint: { ip: string; port: number }): Answer {
+    const result = connectSocket(fd, addressFor(family, endpoint))
+    return result < 0 ? failure(-result) : success
+  }
+
+  async function connectUnix(call: Call, address: Buffer): Promise<Answer> {
+    const end = address.indexOf(0, 3)
+    const path = address.subarray(2, address[2] === 0 || end < 0 ? address.length : end)
+    if (world.dns && localResolvers.has(path.toString("latin1"))) return failure(errno.ENOENT)
+    if (!world.outgoing || path.length === 0) return proceed
+    const fd = fetchDescriptor(call.tid, call.int(0))
+    try {
+      const type = socketType(fd)
+      if (socketFamily(fd) !== AF_UNIX || (type !== SOCK_STREAM && type !== SOCK_SEQPACKET)) return proceed
+      const peer = { kind: type === SOCK_STREAM ? "unix" : "seqpacket", path: Uint8Array.from(path) } as const
+      if (world.outgoing.place(peer) !== "remote") return proceed
+      // Packets would need a relay of their own; said rather than done wrongly.
+      if (type === SOCK_SEQPACKET) return failure(errno.EPROTONOSUPPORT)
+      unix.join(fd, peer.path, await world.outgoing.connect(peer))
+      return success
+    } finally {
+      syscall("close", fd)
+    }
+  }
+
+  /** SO_ERROR of a non-blocking connect: the kernel only knows that it was broken off. */
+  function socketOption(call: Call): Answer {
+    const number = withDescriptor(call.tid, call.int(0), (fd) => tcp.takeFailure(fd))
+    if (number === 0) return proceed
+    const bytes = Buffer.alloc(SO_ERROR_BYTES)
+    bytes.writeInt32LE(number)
+    writeMemory(call.tid, call.word(3), bytes)
+    bytes.writeInt32LE(SO_ERROR_BYTES)
+    writeMemory(call.tid, call.word(4), bytes)
+    return success
+  }
+
+  return { connect, getsockopt: socketOption }
+}

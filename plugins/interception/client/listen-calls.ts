@@ -1,0 +1,162 @@
+import { ErrnoError } from "../../../core/client/engine.ts"
+import type { Endpoint } from "../../../core/interceptor.ts"
+import { errno } from "../../../core/linux/errno.ts"
+import { SOCK_STREAM } from "../../../core/linux/socket.ts"
+import { AF_INET, AF_INET6, decodeEndpoint } from "../../../core/linux/socket-address.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
+import { O_CLOEXEC } from "./notification.ts"
+import { EPOLLIN } from "./readiness.ts"
+import { SOL_SOCKET } from "./rules.ts"
+import {
+  addressBytes,
+  addressFor,
+  endpointName,
+  intOption,
+  isLoopback,
+  isNonBlocking,
+  isUnspecified,
+  readAddress,
+  socketFamily,
+  socketType,
+  withoutBlocking,
+  writeAddress,
+} from "./socket-info.ts"
+import { fitting } from "./socket-name-calls.ts"
+import type { NetworkSupervision } from "./supervision.ts"
+import { fetchDescriptor, withDescriptor } from "./tracee.ts"
+
+const SHUT_RDWR = 2
+const SO_REUSEPORT = 15
+const SOCK_NONBLOCK = 0o4000
+/** Reasons to try another place than the one a program asked for. */
+const movable: readonly number[] = [errno.EACCES, errno.EADDRINUSE, errno.EADDRNOTAVAIL]
+
+/** bind, listen, accept: listeners of the program, which the pod's callers reach. */
+export function listenCalls({ world, listeners, waits }: NetworkSupervision): Handlers {
+  function bind(call: Call): Answer {
+    const address = readAddress(call, 1, 2)
+    const requested = decodeEndpoint(address)
+    if (!requested) return proceed
+    return withDescriptor(call.tid, call.int(0), (fd) => {
+      const family = socketFamily(fd)
+      if (socketType(fd) !== SOCK_STREAM || address.readUInt16LE(0) !== family) return proceed
+      if (requested.port === 0) {
+        listeners.remember(fd, requested)
+        return proceed
+      }
+      if (!world.incoming?.wants(requested.port)) return proceed
+      return bindSomewhere(fd, family, address, requested)
+    })
+  }
+
+  function bindSomewhere(fd: number, family: number, address: Buffer, requested: Endpoint): Answer {
+    const attempt = (place: Uint8Array) => syscall("bind", fd, place, place.length)
+    const first = attempt(address)
+    if (first >= 0) return success
+    if (!movable.includes(-first)) return failure(-first)
+    const moved = listeners.movedTo(requested.port)
+    if (moved !== undefined) {
+      // The program has this port already, at another place; sharing it is the program's wish, or an error as usual.
+      if (first === -errno.EADDRNOTAVAIL || intOption(fd, SOL_SOCKET, SO_REUSEPORT) === 0)
+        return failure(errno.EADDRINUSE)
+      return done(attempt(addressFor(family, { ip: requested.ip, port: moved })), fd, requested)
+    }
+    const places: Endpoint[] = [{ ip: requested.ip, port: 0 }]
+    if (!isLoopback(requested.ip) && !isUnspecified(requested.ip)) {
+      const fallback = requested.ip.includes(":") ? "::" : "127.0.0.1"
+      places.push({ ip: fallback, port: requested.port }, { ip: fallback, port: 0 })
+    }
+    let result = first
+    for (const place of places) {
+      result = attempt(addressFor(family, place))
+      if (result >= 0) break
+    }
+    return done(result, fd, requested)
+  }
+
+  function done(result: number, fd: number, requested: Endpoint): Answer {
+    if (result < 0) return failure(-result)
+    listeners.remember(fd, requested)
+    return success
+  }
+
+  async function listen(call: Call): Promise<Answer> {
+    const fd = fetchDescriptor(call.tid, call.int(0))
+    try {
+      const family = socketFamily(fd)
+      if ((family !== AF_INET && family !== AF_INET6) || socketType(fd) !== SOCK_STREAM) return proceed
+      const incoming = world.incoming
+      const own = endpointName("getsockname", fd)
+      const requested = listeners.requestedFor(fd) ?? own
+      if (!incoming || !own || own.port === 0 || !requested || listeners.isLive(fd)) return proceed
+      if (requested.port === 0 || !incoming.wants(requested.port)) return proceed
+      const result = syscall("listen", fd, call.int(1))
+      if (result < 0) return failure(-result)
+      const listener = { requested, local: own }
+      listeners.add(fd, listener)
+      try {
+        await incoming.listening(listener)
+      } catch (thrown) {
+        listeners.remove(fd)
+        syscall("shutdown", fd, SHUT_RDWR)
+        throw thrown instanceof ErrnoError ? thrown : new ErrnoError(errno.EADDRINUSE, String(thrown))
+      }
+      return success
+    } finally {
+      syscall("close", fd)
+    }
+  }
+
+  function accept(call: Call): Promise<Answer> | Answer {
+    const fd = fetchDescriptor(call.tid, call.int(0))
+    let held = false
+    try {
+      if (!listeners.isLive(fd)) return proceed
+      held = true
+      return waits
+        .interruptible(call, (given, abandoned) => acceptOne(call, fd, given, abandoned))
+        .finally(() => syscall("close", fd))
+    } finally {
+      if (!held) syscall("close", fd)
+    }
+  }
+
+  async function acceptOne(
+    call: Call,
+    listener: number,
+    given: <T>(value: T, undo: (value: T) => void) => T,
+    abandoned: Promise<never>,
+  ): Promise<Answer> {
+    const flags = call.name === "accept4" ? call.int(3) : 0
+    const address = Buffer.alloc(addressBytes)
+    const size = Buffer.alloc(4)
+    for (;;) {
+      size.writeUInt32LE(addressBytes)
+      const made = withoutBlocking(listener, () =>
+        syscall("accept4", listener, address, size, O_CLOEXEC | (flags & SOCK_NONBLOCK)),
+      )
+      if (made >= 0) {
+        const raw = address.subarray(0, size.readUInt32LE(0))
+        const close = (fd: number) => void syscall("close", fd)
+        const origin = await originOf(decodeEndpoint(raw))
+        const fd = given(made, close)
+        try {
+          writeAddress(call.tid, call.word(1), call.word(2), origin ? fitting(socketFamily(fd), origin) : raw)
+        } catch (thrown) {
+          close(fd)
+          throw thrown
+        }
+        return { kind: "give", fd, closeOnExec: (flags & O_CLOEXEC) !== 0 }
+      }
+      if (made !== -errno.EAGAIN || isNonBlocking(listener)) return failure(-made)
+      await waits.until(listener, EPOLLIN, abandoned)
+    }
+  }
+
+  async function originOf(source: Endpoint | undefined): Promise<Endpoint | undefined> {
+    return source && (await world.incoming?.peerOf(source))?.source
+  }
+
+  return { bind, listen, accept, accept4: accept }
+}

@@ -1,0 +1,142 @@
+import { closeSync, openSync, readSync } from "node:fs"
+import type { IncomingWorld } from "../../../core/client/engine.ts"
+import type { Endpoint } from "../../../core/interceptor.ts"
+import type { SharedState } from "./shared-state.ts"
+import { socketCookie } from "./socket-info.ts"
+
+/** How often closed listeners are looked for. */
+const sweepMs = 250
+/** Bound sockets remembered; older ones are forgotten, at the price that they show their true port. */
+const maxBound = 4096
+const listenState = "0A"
+
+export interface Listener {
+  requested: Endpoint
+  local: Endpoint
+}
+
+/** The program's listening sockets, and which port it believes them to have. */
+export class Listeners {
+  readonly #incoming: IncomingWorld | undefined
+  readonly #shared: SharedState
+  /** What `bind` was asked for, by socket cookie; only where that is not what the kernel tells. */
+  readonly #requested = new Map<bigint, Endpoint>()
+  readonly #live = new Map<bigint, Listener>()
+  #sweeper: ReturnType<typeof setInterval> | undefined
+
+  constructor(incoming: IncomingWorld | undefined, shared: SharedState) {
+    this.#incoming = incoming
+    this.#shared = shared
+  }
+
+  remember(fd: number, requested: Endpoint): void {
+    if (requested.port !== 0) this.#shared.namedSockets = true
+    this.#requested.set(socketCookie(fd), requested)
+    for (const old of this.#requested.keys()) {
+      if (this.#requested.size <= maxBound) break
+      this.#requested.delete(old)
+    }
+  }
+
+  /** What `bind` was asked for. */
+  requestedFor(fd: number): Endpoint | undefined {
+    return this.#requested.get(socketCookie(fd))
+  }
+
+  isLive(fd: number): boolean {
+    return this.#live.has(socketCookie(fd))
+  }
+
+  add(fd: number, listener: Listener): void {
+    this.#shared.namedSockets = true
+    this.#live.set(socketCookie(fd), listener)
+    this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper.unref()
+  }
+
+  remove(fd: number): void {
+    this.#live.delete(socketCookie(fd))
+  }
+
+  /** Where a listener that asked for this port really is; undefined when there is none or it is right there. */
+  movedTo(port: number): number | undefined {
+    for (const { requested, local } of this.#live.values()) {
+      if (requested.port === port && local.port !== port) return local.port
+    }
+    return undefined
+  }
+
+  /** Names of a socket that listens or was accepted, given the kernel's. */
+  async named(
+    fd: number,
+    own: Endpoint | undefined,
+    peer: Endpoint | undefined,
+  ): Promise<{ peer?: Endpoint; own?: Endpoint } | undefined> {
+    if (!own) return undefined
+    if (!peer) {
+      const requested = this.requestedFor(fd)
+      return requested && requested.port !== 0 ? { own: requested } : undefined
+    }
+    const caller = await this.#incoming?.peerOf(peer)
+    const listener = [...this.#live.values()].find(({ local }) => local.port === own.port)
+    const port = listener?.requested.port ?? own.port
+    if (caller) return { peer: caller.source, own: { ip: caller.destination.ip, port } }
+    return port === own.port ? undefined : { own: { ip: own.ip, port } }
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper)
+    for (const listener of this.#live.values()) this.#incoming?.closed(listener)
+    this.#live.clear()
+  }
+
+  /** A listener of ours would keep the port, so nothing of it is held; the kernel's table tells when it is gone. */
+  #sweep(): void {
+    const ports = listeningPorts()
+    for (const [cookie, listener] of this.#live) {
+      if (ports.has(listener.local.port)) continue
+      this.#live.delete(cookie)
+      this.#requested.delete(cookie)
+      this.#incoming?.closed(listener)
+    }
+    if (this.#live.size > 0) return
+    clearInterval(this.#sweeper)
+    this.#sweeper = undefined
+  }
+}
+
+/** Ports with a TCP listener. The kernel lists listeners before all other sockets, so only the beginning is read. */
+function listeningPorts(): Set<number> {
+  const ports = new Set<number>()
+  for (const path of ["/proc/net/tcp", "/proc/net/tcp6"]) {
+    for (const line of linesOf(path)) {
+      const match = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2})/.exec(line)
+      if (!match) continue
+      if (match[2] !== listenState) break
+      ports.add(Number.parseInt(match[1]!, 16))
+    }
+  }
+  return ports
+}
+
+function* linesOf(path: string): Generator<string> {
+  let fd: number
+  try {
+    fd = openSync(path, "r")
+  } catch {
+    return
+  }
+  try {
+    const piece = Buffer.alloc(16_384)
+    let rest = ""
+    for (;;) {
+      const count = readSync(fd, piece)
+      if (count === 0) break
+      const lines = (rest + piece.toString("latin1", 0, count)).split("\n")
+      rest = lines.pop()!
+      yield* lines
+    }
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,75 @@
+import { closeSync, openSync, readSync, statSync } from "node:fs"
+import { hostname, machine, release, version } from "node:os"
+import { type Answer, type Call, type Handlers, proceed, success } from "./call.ts"
+import { AT_FDCWD } from "./rules.ts"
+import type { Supervision } from "./supervision.ts"
+import { peekString, readLink, writeMemory } from "./tracee.ts"
+
+/** struct new_utsname: six texts of 65 bytes. */
+const textBytes = 65
+const setIdBits = 0o6000
+const elfClass64 = 2
+
+/** uname, and what is worth telling about the programs that are started. */
+export function machineCalls({ architecture, log, world }: Supervision): Handlers {
+  let name: Promise<string> | undefined
+  const told = new Set<string>()
+
+  async function uname(call: Call): Promise<Answer> {
+    if (!world.hostname) return proceed
+    name ??= world.hostname().catch(() => hostname())
+    const bytes = Buffer.alloc(textBytes * 6)
+    const texts = ["Linux", await name, release(), version(), machine(), "(none)"]
+    texts.forEach((text, index) => {
+      bytes.write(text, index * textBytes, textBytes - 1)
+    })
+    writeMemory(call.tid, call.word(0), bytes)
+    return success
+  }
+
+  function execute(call: Call): Answer {
+    const at = call.name === "execveat" ? 1 : 0
+    const path = call.isNull(at) ? -1 : peekString(call.tid, call.word(at))
+    if (typeof path === "number" || path.length === 0) return proceed
+    const text = Buffer.from(path).toString("utf8")
+    const directory = call.name === "execveat" ? call.int(0) : AT_FDCWD
+    if (directory === AT_FDCWD || text.startsWith("/")) tell(call.tid, text)
+    return proceed
+  }
+
+  /** Says once per program what will not work with it. */
+  function tell(tid: number, path: string): void {
+    const folder = path.startsWith("/") ? "" : `${readLink(`/proc/${tid}/cwd`)}/`
+    const file = folder + path
+    if (told.has(file)) return
+    if (told.size > 1000) told.clear()
+    told.add(file)
+    try {
+      if (statSync(file).mode & setIdBits) {
+        log.warn("a program that changes its user runs without that: no privileges can be gained here", {
+          program: file,
+        })
+      }
+      const head = headOf(file)
+      if (head.toString("latin1", 0, 4) !== "\u007fELF") return
+      if (head[4] !== elfClass64 || head.readUInt16LE(18) !== architecture.elfMachine) {
+        log.warn("a program for another processor type runs on this machine, not in the pod", { program: file })
+      }
+    } catch {
+      // The kernel will say what is wrong with it.
+    }
+  }
+
+  return { uname, execve: execute, execveat: execute }
+}
+
+function headOf(path: string): Buffer {
+  const head = Buffer.alloc(20)
+  const fd = openSync(path, "r")
+  try {
+    readSync(fd, head, 0, head.length, 0)
+    return head
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,128 @@
+import type { Endpoint } from "../../../core/interceptor.ts"
+import { check, errno } from "../../../core/linux/errno.ts"
+import { getSocketOption } from "../../../core/linux/socket.ts"
+import { AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import type { Call } from "./call.ts"
+import { SOL_SOCKET } from "./rules.ts"
+import { readMemory, writeMemory } from "./tracee.ts"
+
+const SO_TYPE = 3
+const SO_PROTOCOL = 38
+const SO_DOMAIN = 39
+const SO_COOKIE = 57
+const IPPROTO_IPV6 = 41
+const IPV6_V6ONLY = 26
+const F_GETFL = 3
+const F_SETFL = 4
+const O_NONBLOCK = 0o4000
+/** struct sockaddr_storage. */
+export const addressBytes = 128
+
+export function socketType(fd: number): number {
+  return intOption(fd, SOL_SOCKET, SO_TYPE)
+}
+
+export function socketFamily(fd: number): number {
+  return intOption(fd, SOL_SOCKET, SO_DOMAIN)
+}
+
+export function socketProtocol(fd: number): number {
+  return intOption(fd, SOL_SOCKET, SO_PROTOCOL)
+}
+
+/** A number no other socket ever has while the machine runs. */
+export function socketCookie(fd: number): bigint {
+  return getSocketOption(fd, SOL_SOCKET, SO_COOKIE, 8).readBigUInt64LE(0)
+}
+
+/** Whether the socket can only talk IPv6. */
+export function isOnlyV6(fd: number, family: number): boolean {
+  return family === AF_INET6 && intOption(fd, IPPROTO_IPV6, IPV6_V6ONLY) !== 0
+}
+
+export function intOption(fd: number, level: number, option: number): number {
+  return getSocketOption(fd, level, option, 4).readInt32LE(0)
+}
+
+export function isNonBlocking(fd: number): boolean {
+  return (check(syscall("fcntl", fd, F_GETFL, 0), "fcntl") & O_NONBLOCK) !== 0
+}
+
+/**
+ * Runs a socket call that must not block this thread. The flag belongs to the open file and is put back at once; a thread of
+ * the program that begins a call in this very moment may get EAGAIN, which is why it is only set where needed.
+ */
+export function withoutBlocking<T>(fd: number, make: () => T): T {
+  const flags = check(syscall("fcntl", fd, F_GETFL, 0), "fcntl")
+  if (flags & O_NONBLOCK) return make()
+  syscall("fcntl", fd, F_SETFL, flags | O_NONBLOCK)
+  try {
+    return make()
+  } finally {
+    syscall("fcntl", fd, F_SETFL, flags)
+  }
+}
+
+/** sockaddr of an endpoint for a socket of this family: IPv4 on an IPv6 socket is a mapped address. */
+export function addressFor(family: number, { ip, port }: Endpoint): Buffer {
+  return encodeEndpoint(family === AF_INET6 && !ip.includes(":") ? { ip: `::ffff:${ip}`, port } : { ip, port })
+}
+
+/** sockaddr the program hands over, at most `addressBytes` of it. @throws LinuxError EFAULT */
+export function readAddress(call: Call, addressArgument: number, lengthArgument: number): Buffer {
+  const length = Math.min(Math.max(call.int(lengthArgument), 0), addressBytes)
+  return readMemory(call.tid, call.word(addressArgument), length)
+}
+
+/**
+ * Fills in an address as the kernel does: cut to the length the program has room for, with the true length in the place
+ * of that. @throws LinuxError EFAULT
+ */
+export function writeAddress(tid: number, address: bigint, lengthAddress: bigint, bytes: Uint8Array): void {
+  const room = readMemory(tid, lengthAddress, 4)
+  const space = Math.max(0, room.readInt32LE(0))
+  writeMemory(tid, address, bytes.subarray(0, space))
+  room.writeInt32LE(bytes.length)
+  writeMemory(tid, lengthAddress, room)
+}
+
+export function isLoopback(ip: string): boolean {
+  return ip.startsWith("127.") || ip === "::1"
+}
+
+export function isUnspecified(ip: string): boolean {
+  return ip === "0.0.0.0" || ip === "::"
+}
+
+export function sameEndpoint(a: Endpoint | undefined, b: Endpoint | undefined): boolean {
+  return a !== undefined && b !== undefined && a.ip === b.ip && a.port === b.port
+}
+
+/** Raw name of a socket's own or other end. @throws LinuxError */
+export function rawName(call: "getsockname" | "getpeername", fd: number): Buffer {
+  const address = Buffer.alloc(addressBytes)
+  const size = Buffer.alloc(4)
+  size.writeUInt32LE(addressBytes)
+  check(syscall(call, fd, address, size), call)
+  return address.subarray(0, Math.min(size.readUInt32LE(0), addressBytes))
+}
+
+/** As `rawName`, for IP sockets; undefined for others and for sockets without that name. */
+export function endpointName(call: "getsockname" | "getpeername", fd: number): Endpoint | undefined {
+  try {
+    return decodeEndpoint(rawName(call, fd))
+  } catch {
+    return undefined
+  }
+}
+
+/** Connects without blocking: 0, or a negative errno (EINPROGRESS included). */
+export function connectSocket(fd: number, address: Uint8Array): number {
+  return withoutBlocking(fd, () => syscall("connect", fd, address, address.length))
+}
+
+export const inProgress = -errno.EINPROGRESS
+
+/** Size of the value of SO_ERROR. */
+export const SO_ERROR_BYTES = 4

@@ -1,0 +1,58 @@
+import type { Endpoint } from "../../../core/interceptor.ts"
+import { SOCK_DGRAM } from "../../../core/linux/socket.ts"
+import { AF_INET, AF_INET6, AF_UNIX } from "../../../core/linux/socket-address.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { type Answer, type Call, type Handlers, proceed, success } from "./call.ts"
+import { addressFor, endpointName, rawName, socketFamily, socketType, writeAddress } from "./socket-info.ts"
+import type { NetworkSupervision } from "./supervision.ts"
+import { fetchDescriptor } from "./tracee.ts"
+
+/** getpeername and getsockname: the names the program's sockets have in the pod. */
+export function socketNameCalls({ tcp, udp, unix, listeners }: NetworkSupervision): Handlers {
+  async function name(call: Call): Promise<Answer> {
+    const fd = fetchDescriptor(call.tid, call.int(0))
+    try {
+      const family = socketFamily(fd)
+      if (family === AF_UNIX) return unixName(call, fd)
+      if (family !== AF_INET && family !== AF_INET6) return proceed
+      const own = endpointName("getsockname", fd)
+      const peer = endpointName("getpeername", fd)
+      const names =
+        socketType(fd) === SOCK_DGRAM
+          ? udpNames(peer)
+          : (tcp.named(own, peer) ?? (await listeners.named(fd, own, peer)))
+      const wanted = call.name === "getpeername" ? names?.peer : names?.own
+      return wanted ? answer(call, fitting(family, wanted)) : proceed
+    } finally {
+      syscall("close", fd)
+    }
+  }
+
+  function udpNames(peer: Endpoint | undefined): { peer?: Endpoint; own?: Endpoint } | undefined {
+    const association = udp.from(peer)
+    return association && { peer: association.peer, own: association.connection?.local }
+  }
+
+  function unixName(call: Call, fd: number): Answer {
+    if (call.name === "getsockname") return proceed
+    const path = unix.pathOf(rawName("getpeername", fd))
+    if (!path) return proceed
+    return answer(call, Buffer.concat([Uint8Array.of(AF_UNIX, 0), path, new Uint8Array(1)]))
+  }
+
+  function answer(call: Call, address: Uint8Array): Answer {
+    writeAddress(call.tid, call.word(1), call.word(2), address)
+    return success
+  }
+
+  return { getpeername: name, getsockname: name }
+}
+
+/** An IPv6 address has no form on an IPv4 socket; mirrord shows the loopback then, and so do we. */
+export function fitting(family: number, endpoint: Endpoint): Buffer {
+  const address = addressFor(family, endpoint)
+  if (family === AF_INET && address.readUInt16LE(0) !== AF_INET) {
+    return addressFor(family, { ip: "127.0.0.1", port: endpoint.port })
+  }
+  return address
+}

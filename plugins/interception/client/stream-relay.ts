@@ -1,0 +1,101 @@
+import type { RemoteConnection } from "../../../core/client/engine.ts"
+
+type Handlers = Bun.SocketHandler<StreamRelay | undefined>
+
+/**
+ * Carries bytes between a local socket and a remote connection, both ways, with half closes. Neither side is read while
+ * the other cannot take what is there.
+ */
+export class StreamRelay {
+  readonly #socket: Bun.Socket<StreamRelay | undefined>
+  readonly #remote: RemoteConnection
+  readonly #onClosed: () => void
+  #queue: Uint8Array[] = []
+  #ending = false
+  #closing = false
+  #closed = false
+
+  /** To be called with an open socket whose handlers are `relayHandlers`. */
+  constructor(socket: Bun.Socket<StreamRelay | undefined>, remote: RemoteConnection, onClosed: () => void) {
+    this.#socket = socket
+    this.#remote = remote
+    this.#onClosed = onClosed
+    socket.data = this
+    socket.setNoDelay(true)
+    remote.attach({
+      onData: (data) => this.#fromRemote(data),
+      onDrain: () => {
+        if (!this.#closed) socket.resume()
+      },
+      onEnd: () => {
+        this.#ending = true
+        this.#finish()
+      },
+      onClose: () => {
+        this.#closing = true
+        this.#finish()
+      },
+    })
+  }
+
+  fromLocal(data: Uint8Array): void {
+    if (!this.#remote.write(data)) this.#socket.pause()
+  }
+
+  localEnded(): void {
+    this.#remote.end()
+  }
+
+  drained(): void {
+    if (this.#queue.length === 0) {
+      this.#finish()
+      return
+    }
+    while (this.#queue.length > 0) {
+      const piece = this.#queue[0]!
+      const count = Math.max(0, this.#socket.write(piece))
+      if (count < piece.length) {
+        this.#queue[0] = piece.subarray(count)
+        return
+      }
+      this.#queue.shift()
+    }
+    this.#remote.resume()
+    this.#finish()
+  }
+
+  localClosed(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#queue = []
+    this.#remote.close()
+    this.#onClosed()
+  }
+
+  #fromRemote(data: Uint8Array): void {
+    if (this.#closed) return
+    let rest = data
+    if (this.#queue.length === 0) {
+      const count = Math.max(0, this.#socket.write(data))
+      if (count === data.length) return
+      rest = data.subarray(count)
+      this.#remote.pause()
+    }
+    this.#queue.push(rest)
+  }
+
+  #finish(): void {
+    if (this.#closed || this.#queue.length > 0) return
+    if (this.#closing) this.#socket.end()
+    else if (this.#ending) this.#socket.shutdown()
+  }
+}
+
+/** Handlers for every socket that becomes a relay's; before that, what comes is kept by the kernel (`pause` in `open`). */
+export const relayHandlers: Handlers = {
+  data: (socket, data) => socket.data?.fromLocal(data),
+  drain: (socket) => socket.data?.drained(),
+  end: (socket) => socket.data?.localEnded(),
+  close: (socket) => socket.data?.localClosed(),
+  error: (socket) => socket.data?.localClosed(),
+}

@@ -1,0 +1,216 @@
+import type { RemoteConnection } from "../../../core/client/engine.ts"
+import type { Endpoint } from "../../../core/interceptor.ts"
+import { errno, LinuxError } from "../../../core/linux/errno.ts"
+import { pendingError } from "../../../core/linux/socket.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { errnoOf } from "./call.ts"
+import { disconnect, HeldConnections } from "./held-connections.ts"
+import { EPOLLOUT, type Readiness } from "./readiness.ts"
+import type { SharedState } from "./shared-state.ts"
+import {
+  addressFor,
+  connectSocket,
+  endpointName,
+  inProgress,
+  isLoopback,
+  isOnlyV6,
+  socketCookie,
+} from "./socket-info.ts"
+import { relayHandlers, StreamRelay } from "./stream-relay.ts"
+
+type Socket = Bun.Socket<StreamRelay | undefined>
+
+/** What a connection of the program is called. */
+interface Named {
+  peer: Endpoint
+  connection?: RemoteConnection
+}
+
+/** Failed connects nobody asked about yet; older ones are forgotten. */
+const maxFailures = 1024
+
+type LoopbackIp = "127.0.0.1" | "::1"
+
+/** The two local ends a program's socket may be joined to, on one loopback address. */
+interface Loopback {
+  listener: Bun.TCPSocketListener<StreamRelay | undefined>
+  held: HeldConnections
+}
+
+/** Joins the program's own TCP sockets, by way of the loopback, to connections in the pod. */
+export class TcpConnections {
+  readonly #readiness: Readiness
+  readonly #shared: SharedState
+  readonly #loopbacks = new Map<LoopbackIp, Loopback>()
+  /** Connected but not yet accepted by our listener, by the program's port. */
+  readonly #arriving = new Map<number, { connection: RemoteConnection; named: Named }>()
+  /** By the program's port on the loopback. */
+  readonly #named = new Map<number, Named>()
+  /** Errno by socket cookie. */
+  readonly #failures = new Map<bigint, number>()
+
+  constructor(readiness: Readiness, shared: SharedState) {
+    this.#readiness = readiness
+    this.#shared = shared
+  }
+
+  /** Connects a blocking socket once the remote side has; `fd` stays the caller's. @throws ErrnoError, LinuxError */
+  async join(fd: number, family: number, peer: Endpoint, connect: () => Promise<RemoteConnection>): Promise<void> {
+    const connection = await connect()
+    try {
+      const ip = loopbackFor(fd, family)
+      const address = addressFor(family, { ip, port: this.#loopback(ip).listener.port })
+      const result = connectSocket(fd, address)
+      if (result < 0 && result !== inProgress) throw new LinuxError(result, "connect to the relay")
+      const port = endpointName("getsockname", fd)!.port
+      const named = this.#name(port, { peer, connection })
+      this.#arriving.set(port, { connection, named })
+      if (result === inProgress) await this.#connected(fd, port)
+    } catch (thrown) {
+      connection.close()
+      throw thrown
+    }
+  }
+
+  /**
+   * Lets a non-blocking socket wait for the remote side; what came of it shows on the socket. Takes over `fd`.
+   * Returns a negative errno when it cannot even begin.
+   */
+  begin(fd: number, family: number, peer: Endpoint, connect: () => Promise<RemoteConnection>): number {
+    const ip = loopbackFor(fd, family)
+    const { held } = this.#loopback(ip)
+    const result = held.hold(fd, addressFor(family, { ip, port: held.port }))
+    if (result < 0) {
+      syscall("close", fd)
+      return result
+    }
+    const port = endpointName("getsockname", fd)!.port
+    const named = this.#name(port, { peer })
+    const join = async () => {
+      const connection = await connect()
+      named.connection = connection
+      try {
+        await this.#relay(held.complete(port), connection, port, named)
+      } catch (thrown) {
+        connection.close()
+        throw thrown
+      }
+    }
+    join()
+      .catch((thrown) => {
+        this.#unname(port, named)
+        this.#remember(socketCookie(fd), errnoOf(thrown) ?? errno.EIO)
+        disconnect(fd)
+      })
+      .finally(() => syscall("close", fd))
+    return inProgress
+  }
+
+  /** Takes the errno of a failed connect of this socket; 0 when there is none. */
+  takeFailure(fd: number): number {
+    if (this.#failures.size === 0) return 0
+    const cookie = socketCookie(fd)
+    const number = this.#failures.get(cookie) ?? 0
+    this.#failures.delete(cookie)
+    return number
+  }
+
+  /** Names of a connected socket as the pod knows them, given the kernel's. */
+  named(own: Endpoint | undefined, peer: Endpoint | undefined): { peer: Endpoint; own?: Endpoint } | undefined {
+    if (!own || !peer || !isLoopback(peer.ip) || !this.#isOurs(peer.port)) return undefined
+    const named = this.#named.get(own.port)
+    return named && { peer: named.peer, own: named.connection?.local }
+  }
+
+  /** The peer of a socket that still connects, which the kernel does not tell. */
+  isPending(own: Endpoint | undefined): boolean {
+    const named = own && this.#named.get(own.port)
+    return named !== undefined && named.connection === undefined
+  }
+
+  close(): void {
+    for (const { listener, held } of this.#loopbacks.values()) {
+      listener.stop(true)
+      held.close()
+    }
+    for (const { connection } of this.#named.values()) connection?.close()
+  }
+
+  #isOurs(port: number): boolean {
+    return [...this.#loopbacks.values()].some(({ listener, held }) => port === listener.port || port === held.port)
+  }
+
+  #name(port: number, named: Named): Named {
+    this.#shared.namedSockets = true
+    this.#named.set(port, named)
+    return named
+  }
+
+  #unname(port: number, named: Named): void {
+    if (this.#named.get(port) === named) this.#named.delete(port)
+  }
+
+  #remember(cookie: bigint, number: number): void {
+    this.#failures.set(cookie, number)
+    for (const old of this.#failures.keys()) {
+      if (this.#failures.size <= maxFailures) break
+      this.#failures.delete(old)
+    }
+  }
+
+  #loopback(ip: LoopbackIp): Loopback {
+    const known = this.#loopbacks.get(ip)
+    if (known) return known
+    const listener = Bun.listen<StreamRelay | undefined>({
+      hostname: ip,
+      port: 0,
+      allowHalfOpen: true,
+      data: undefined,
+      socket: { ...relayHandlers, open: (socket) => this.#accepted(socket) },
+    })
+    const made = { listener, held: new HeldConnections(ip) }
+    this.#loopbacks.set(ip, made)
+    return made
+  }
+
+  #accepted(socket: Socket): void {
+    const port = socket.remotePort
+    const arriving = this.#arriving.get(port)
+    // Somebody else on this machine: not for them.
+    if (!arriving) {
+      socket.terminate()
+      return
+    }
+    this.#arriving.delete(port)
+    new StreamRelay(socket, arriving.connection, () => this.#unname(port, arriving.named))
+  }
+
+  async #relay(fd: number, connection: RemoteConnection, port: number, named: Named): Promise<void> {
+    await Bun.connect<StreamRelay | undefined>({
+      fd,
+      allowHalfOpen: true,
+      data: undefined,
+      socket: {
+        ...relayHandlers,
+        open: (socket: Socket) => new StreamRelay(socket, connection, () => this.#unname(port, named)),
+      },
+    } as unknown as Bun.TCPSocketConnectOptions<StreamRelay | undefined>)
+  }
+
+  #connected(fd: number, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#readiness.wait(fd, EPOLLOUT, () => {
+        const number = pendingError(fd)
+        if (number === 0) resolve()
+        else {
+          this.#arriving.delete(port)
+          reject(new LinuxError(number, "connect to the relay"))
+        }
+      })
+    })
+  }
+}
+
+function loopbackFor(fd: number, family: number): LoopbackIp {
+  return isOnlyV6(fd, family) ? "::1" : "127.0.0.1"
+}

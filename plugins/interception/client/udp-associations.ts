@@ -1,0 +1,215 @@
+import { readFileSync } from "node:fs"
+import type { RemoteConnection } from "../../../core/client/engine.ts"
+import type { Endpoint } from "../../../core/interceptor.ts"
+import type { Logger } from "../../../core/log.ts"
+import type { SharedState } from "./shared-state.ts"
+
+/** More pairs of socket and destination than this are not kept; the ones unused longest go first. */
+const maxAssociations = 512
+/** Datagrams that wait for the remote side to be reached. */
+const maxWaiting = 64
+/** How often associations of sockets that are gone are looked for. */
+const sweepMs = 10_000
+
+export type UdpLoopback = "127.0.0.1" | "::1"
+
+/** One socket of the program talking to one remote endpoint, by way of a socket of ours on the loopback. */
+export class UdpAssociation {
+  readonly peer: Endpoint
+  readonly ip: UdpLoopback
+  readonly port: number
+  /** Port of the program's socket; 0 until it is known. */
+  programPort = 0
+  usedAt = Date.now()
+  connection: RemoteConnection | undefined
+  readonly #socket: Bun.udp.Socket<"buffer">
+  readonly #connect: () => Promise<RemoteConnection>
+  readonly #log: Logger
+  #connecting: Promise<void> | undefined
+  #waiting: Uint8Array[] = []
+  #closed = false
+
+  static async open(
+    ip: UdpLoopback,
+    peer: Endpoint,
+    connect: () => Promise<RemoteConnection>,
+    log: Logger,
+  ): Promise<UdpAssociation> {
+    const holder: { association?: UdpAssociation } = {}
+    const socket = await Bun.udpSocket({
+      hostname: ip,
+      port: 0,
+      socket: {
+        data: (_, data, port) => holder.association?.fromProgram(data, port),
+        error: () => {},
+      },
+    })
+    holder.association = new UdpAssociation(socket, ip, peer, connect, log)
+    return holder.association
+  }
+
+  private constructor(
+    socket: Bun.udp.Socket<"buffer">,
+    ip: UdpLoopback,
+    peer: Endpoint,
+    connect: () => Promise<RemoteConnection>,
+    log: Logger,
+  ) {
+    this.#socket = socket
+    this.ip = ip
+    this.port = socket.port
+    this.peer = peer
+    this.#connect = connect
+    this.#log = log
+  }
+
+  /** Resolves when the remote side is reached. @throws ErrnoError */
+  connected(): Promise<void> {
+    this.#connecting ??= this.#reach()
+    return this.#connecting
+  }
+
+  fromProgram(data: Buffer, port: number): void {
+    if (this.programPort === 0 || port !== this.programPort) return
+    this.usedAt = Date.now()
+    if (this.connection) {
+      this.connection.write(Uint8Array.from(data))
+      return
+    }
+    if (this.#waiting.length < maxWaiting) this.#waiting.push(Uint8Array.from(data))
+    // Datagrams to nowhere are lost without a word, as on any network.
+    this.connected().catch(() => {
+      this.#waiting = []
+    })
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.connection?.close()
+    this.#socket.close()
+  }
+
+  async #reach(): Promise<void> {
+    try {
+      const connection = await this.#connect()
+      if (this.#closed) {
+        connection.close()
+        return
+      }
+      connection.attach({
+        onData: (data) => {
+          this.usedAt = Date.now()
+          if (!this.#closed && this.programPort !== 0) this.#socket.send(data, this.programPort, this.ip)
+        },
+        onDrain: () => {},
+        onEnd: () => {},
+        onClose: () => this.#lost(),
+      })
+      this.connection = connection
+      for (const data of this.#waiting) connection.write(data)
+      this.#waiting = []
+    } catch (thrown) {
+      this.#lost()
+      this.#log.debug("no way to a remote UDP endpoint", { peer: this.peer, reason: String(thrown) })
+      throw thrown
+    }
+  }
+
+  /** The next datagram opens it again. */
+  #lost(): void {
+    this.connection = undefined
+    this.#connecting = undefined
+  }
+}
+
+/** All UDP associations of one program. */
+export class UdpAssociations {
+  readonly #shared: SharedState
+  readonly #log: Logger
+  readonly #byKey = new Map<string, UdpAssociation>()
+  readonly #byPort = new Map<number, UdpAssociation>()
+  #sweeper: ReturnType<typeof setInterval> | undefined
+
+  constructor(shared: SharedState, log: Logger) {
+    this.#shared = shared
+    this.#log = log
+  }
+
+  /** The way of the socket with this cookie to `peer`, made when there is none. */
+  async of(
+    cookie: bigint,
+    ip: UdpLoopback,
+    peer: Endpoint,
+    connect: () => Promise<RemoteConnection>,
+  ): Promise<UdpAssociation> {
+    const key = `${cookie} ${peer.ip} ${peer.port}`
+    const known = this.#byKey.get(key)
+    if (known) return known
+    const made = await UdpAssociation.open(ip, peer, connect, this.#log)
+    const meanwhile = this.#byKey.get(key)
+    if (meanwhile) {
+      made.close()
+      return meanwhile
+    }
+    this.#byKey.set(key, made)
+    this.#byPort.set(made.port, made)
+    this.#shared.namedSockets = true
+    this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper.unref()
+    if (this.#byKey.size > maxAssociations) this.#dropOldest()
+    return made
+  }
+
+  /** The association a datagram of this source came through; undefined for all other sources. */
+  from(source: Endpoint | undefined): UdpAssociation | undefined {
+    if (!source) return undefined
+    const association = this.#byPort.get(source.port)
+    return association?.ip === source.ip ? association : undefined
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper)
+    for (const association of this.#byKey.values()) association.close()
+    this.#byKey.clear()
+    this.#byPort.clear()
+  }
+
+  #sweep(): void {
+    const inUse = udpPortsInUse()
+    for (const [key, association] of this.#byKey) {
+      const fresh = Date.now() - association.usedAt < sweepMs
+      if (!fresh && !inUse.has(association.programPort)) this.#drop(key, association)
+    }
+    if (this.#byKey.size > 0) return
+    clearInterval(this.#sweeper)
+    this.#sweeper = undefined
+  }
+
+  #dropOldest(): void {
+    const all = [...this.#byKey].sort(([, a], [, b]) => a.usedAt - b.usedAt)
+    const [key, association] = all[0]!
+    this.#drop(key, association)
+  }
+
+  #drop(key: string, association: UdpAssociation): void {
+    this.#byKey.delete(key)
+    this.#byPort.delete(association.port)
+    association.close()
+  }
+}
+
+/** Local ports of all UDP sockets. Nothing else tells that a socket of the program is gone. */
+function udpPortsInUse(): Set<number> {
+  const ports = new Set<number>()
+  for (const path of ["/proc/net/udp", "/proc/net/udp6"]) {
+    try {
+      for (const [, port] of readFileSync(path, "utf8").matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4})/gm)) {
+        ports.add(Number.parseInt(port!, 16))
+      }
+    } catch {
+      // Without IPv6 there is one file only.
+    }
+  }
+  return ports
+}
