@@ -3,6 +3,22 @@ import type { CommandDescription } from "./command.ts"
 /** Every command of the client, in the order of `podside --help`. Loaded at every start: keep code out of here. */
 export const commands: readonly CommandDescription[] = [
   {
+    name: "verify-config",
+    summary: "Say what is wrong with a configuration file, as JSON",
+    args: "<file>",
+    options: [
+      { flags: "--ide", about: "a missing target is fine, and a bad file is an answer: exit code 0" },
+      { flags: "--resolved", about: "add the whole configuration with its defaults" },
+    ],
+    load: () => import("../client/commands/verify-config.ts"),
+  },
+  {
+    name: "config schema",
+    summary: "Print the JSON Schema of the configuration file, for editors",
+    notes: "Example:\n  podside config schema > podside-schema.json",
+    load: () => import("../client/commands/config-schema.ts"),
+  },
+  {
     name: "plugin list",
     summary: "Show the plugins in the order they are asked, with origin, hooks and settings",
     options: [{ flags: "--json", about: "machine-readable" }],
