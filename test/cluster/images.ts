@@ -1,9 +1,18 @@
 import { join } from "node:path"
+import { type Architecture, type ImageSettings, imageArchive } from "../../config/build/oci-image.ts"
+import type { TarEntry } from "../../config/build/tar.ts"
 import { AppError } from "../../core/errors.ts"
 import { pauseImage } from "./components.ts"
 import type { Layout } from "./layout.ts"
-import { imageTar } from "./oci.ts"
 import { must, run } from "./run.ts"
+
+/** Architecture of this machine, as images name it. */
+const architecture: Architecture = process.arch === "arm64" ? "arm64" : "amd64"
+
+/** An image for this machine, as the bytes of its archive. */
+export function imageBytes(settings: Omit<ImageSettings, "architecture">, entries: TarEntry[]): Uint8Array {
+  return Buffer.concat(imageArchive({ ...settings, architecture }, entries).parts)
+}
 
 /** `ctr` on the cluster's own containerd, from the host. */
 export function containerd(layout: Layout, ...args: string[]): string[] {
@@ -50,6 +59,6 @@ export async function importPauseImage(layout: Layout, pauseProgram: string): Pr
   if (present.stdout.trim() !== "") return
   const content = new Uint8Array(await Bun.file(pauseProgram).arrayBuffer())
   const file = join(layout.folder, "pause.tar")
-  await Bun.write(file, imageTar({ reference: pauseImage, entrypoint: ["/pause"] }, [{ name: "pause", content }]))
+  await Bun.write(file, imageBytes({ reference: pauseImage, entrypoint: ["/pause"] }, [{ name: "pause", content }]))
   await importImageFile(layout, file)
 }

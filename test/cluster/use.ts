@@ -173,10 +173,15 @@ function describeCluster(namespace: string, connection: () => Connection, availa
       async apply(manifest: object | object[] | string) {
         const objects = Array.isArray(manifest) ? { apiVersion: "v1", kind: "List", items: manifest } : manifest
         const input = typeof manifest === "string" ? manifest : JSON.stringify(objects)
-        await must(["kubectl", "--namespace", namespace, "apply", "-f", "-"], {
-          input,
-          env: { KUBECONFIG: connection().kubeconfig },
-        })
+        const apply = (...flags: string[]) =>
+          run(["kubectl", "--namespace", namespace, "apply", ...flags, "-f", "-"], {
+            input,
+            env: { KUBECONFIG: connection().kubeconfig },
+          })
+        let result = await apply()
+        // The check of fields asks every API group, and somebody's aggregated one may just be out of service.
+        if (/unable to handle the request/.test(result.stderr)) result = await apply("--validate=ignore")
+        if (result.code !== 0) throw new AppError("command-failed", `kubectl apply: ${result.stderr.trim()}`)
       },
       async ready(target: string, patience?: Patience) {
         await eventually(

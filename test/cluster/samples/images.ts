@@ -1,20 +1,23 @@
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, renameSync } from "node:fs"
 import { join } from "node:path"
+import type { ImageSettings } from "../../../config/build/oci-image.ts"
+import type { TarEntry } from "../../../config/build/tar.ts"
+import { imageBytes } from "../images.ts"
 import { cacheFolder } from "../layout.ts"
-import { type ImageEntry, type ImageSettings, imageTar } from "../oci.ts"
+
 import { program } from "../programs.ts"
 
 export interface SampleImage {
   reference: string
-  settings: Omit<ImageSettings, "reference">
-  entries(): ImageEntry[]
+  settings: Omit<ImageSettings, "reference" | "architecture">
+  entries(): TarEntry[]
 }
 
 const shellTools = "sh cat ls env sleep id ps head wc stat readlink touch mkdir rm mv test true false kill nc".split(
   " ",
 )
-const etcFiles: ImageEntry[] = [
+const etcFiles: TarEntry[] = [
   {
     name: "etc/passwd",
     content: Buffer.from("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n"),
@@ -84,21 +87,22 @@ export async function writeSampleImage(image: SampleImage): Promise<string> {
   const sample = await program("sample", (line) => process.stderr.write(`${line}\n`))
   const busybox = Bun.which("busybox")
   const read = async (path: string) => new Uint8Array(await Bun.file(path).arrayBuffer())
-  const tools: ImageEntry[] = busybox
+  const tools: TarEntry[] = busybox
     ? [
         { name: "bin/busybox", content: await read(busybox) },
         ...shellTools.map((tool) => ({ name: `bin/${tool}`, link: "busybox" })),
       ]
     : []
   const folders = ["bin", "etc", "proc", "sys", "dev", "root", "home", "home/user"].map((name) => ({ name }))
-  const entries: ImageEntry[] = [
+  const entries: TarEntry[] = [
     ...folders,
     { name: "tmp", mode: 0o1777 },
     { name: "bin/sample", content: await read(sample) },
     ...tools,
     ...image.entries(),
   ]
-  const tar = imageTar({ reference: image.reference, ...image.settings }, entries)
+  const environment = { PATH: "/bin:/usr/bin", ...image.settings.environment }
+  const tar = imageBytes({ reference: image.reference, ...image.settings, environment }, entries)
   const folder = join(cacheFolder(), "images")
   const path = join(folder, `${createHash("sha256").update(tar).digest("hex").slice(0, 16)}.tar`)
   if (existsSync(path)) return path
