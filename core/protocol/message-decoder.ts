@@ -1,19 +1,26 @@
 import { defaultLimits, type Limits } from "./limits.ts"
 import type { MessageCodec } from "./message-codec.ts"
 import { incomplete, Reader } from "./reader.ts"
+import { MessageScanner } from "./scanner.ts"
+
+/** Bytes taken beyond those a held message needs at least: enough for most small messages to end at the first look. */
+const slackBytes = 256
 
 /**
  * Finds the messages in a stream that is cut anywhere. A message that lies in one chunk is decoded in place, its
- * payloads being views into the chunk; one that does not is collected first and costs one copy.
- * At most one message, within the limits, and one chunk are held.
+ * payloads being views into the chunk; one that does not is collected first, which costs one or two copies.
+ * At most one message, within the limits, and one chunk are held, and no message is looked at more than a few times.
  */
 export class MessageDecoder<T> {
   readonly #codec: MessageCodec<T>
   readonly #limits: Limits
+  /** The beginning of a message that has not ended yet. */
   #held: Uint8Array[] = []
   #heldBytes = 0
-  /** Fewest bytes the held message has; until then looking at it again is useless. */
-  #needed = 1
+  /** Fewest bytes the held message has; until then nothing needs to look at it. */
+  #needed = 0
+  /** Finds the end of a held message that is longer than it had to be. */
+  #scanner: MessageScanner | undefined
 
   constructor(codec: MessageCodec<T>, limits: Limits = defaultLimits) {
     this.#codec = codec
@@ -31,31 +38,70 @@ export class MessageDecoder<T> {
    * @throws AppError "protocol-…"
    */
   push(chunk: Uint8Array, deliver: (message: T) => void): void {
-    if (this.#heldBytes > 0) {
-      this.#held.push(chunk)
-      this.#heldBytes += chunk.length
-      if (this.#heldBytes < this.#needed) return
-      chunk = Buffer.concat(this.#held, this.#heldBytes)
-    }
-    const reader = new Reader(chunk, this.#limits)
+    let rest: Uint8Array | undefined = chunk
+    if (this.#heldBytes > 0) rest = this.#complete(chunk, deliver)
+    if (rest !== undefined) this.#decodeAll(rest, deliver)
+  }
+
+  #decodeAll(bytes: Uint8Array, deliver: (message: T) => void): void {
+    const reader = new Reader(bytes, this.#limits)
     let start = 0
     try {
-      while (start < chunk.length) {
+      while (start < bytes.length) {
         reader.begin()
         const message = this.#codec.codec.read(reader)
         start = reader.position
         deliver(message)
       }
-      this.#hold(chunk, chunk.length, 1)
     } catch (thrown) {
       if (thrown !== incomplete) throw thrown
-      this.#hold(chunk, start, reader.needed)
+      this.#hold(bytes.subarray(start))
+      this.#needed = reader.needed
     }
   }
 
-  #hold(chunk: Uint8Array, from: number, needed: number): void {
-    this.#heldBytes = chunk.length - from
-    this.#held = this.#heldBytes > 0 ? [chunk.subarray(from)] : []
-    this.#needed = needed
+  /** Adds to the held message; what of the chunk comes after it, or undefined when it goes on. */
+  #complete(chunk: Uint8Array, deliver: (message: T) => void): Uint8Array | undefined {
+    if (this.#scanner !== undefined) return this.#scanOn(chunk, deliver)
+    const missing = this.#needed - this.#heldBytes
+    if (chunk.length < missing) {
+      this.#hold(chunk)
+      return undefined
+    }
+    const before = this.#heldBytes
+    this.#hold(chunk.subarray(0, missing + slackBytes))
+    const whole = Buffer.concat(this.#held, this.#heldBytes)
+    const first = this.#codec.decodeFirst(whole, this.#limits)
+    if (first !== undefined) {
+      this.#release()
+      deliver(first.message)
+      return chunk.subarray(first.length - before)
+    }
+    this.#held = [whole]
+    this.#scanner = new MessageScanner(this.#codec.codec, this.#limits)
+    this.#scanner.scan(whole)
+    return this.#scanOn(chunk.subarray(missing + slackBytes), deliver)
+  }
+
+  #scanOn(chunk: Uint8Array, deliver: (message: T) => void): Uint8Array | undefined {
+    const end = this.#scanner!.scan(chunk)
+    this.#hold(chunk.subarray(0, end))
+    if (end === undefined) return undefined
+    const message = this.#codec.decode(Buffer.concat(this.#held, this.#heldBytes), this.#limits)
+    this.#release()
+    deliver(message)
+    return chunk.subarray(end)
+  }
+
+  #hold(bytes: Uint8Array): void {
+    if (bytes.length === 0) return
+    this.#held.push(bytes)
+    this.#heldBytes += bytes.length
+  }
+
+  #release(): void {
+    this.#held = []
+    this.#heldBytes = 0
+    this.#scanner = undefined
   }
 }

@@ -1,0 +1,116 @@
+import { describe, expect, test } from "bun:test"
+import { goldenMessages } from "../../test/cases/protocol/vectors.ts"
+import { type ClientMessage, clientMessage, daemonMessage, defaultLimits, MessageDecoder } from "./index.ts"
+import { MessageScanner } from "./scanner.ts"
+
+const messages = await goldenMessages()
+const sides = [
+  ["client messages", clientMessage],
+  ["daemon messages", daemonMessage],
+] as const
+
+/** A small repeatable generator of numbers below `limit`. */
+function randomNumbers(seed: number): (limit: number) => number {
+  let state = seed
+  return (limit) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * limit)
+  }
+}
+
+describe.each(sides)("a stream of all golden %s", (_name, codec) => {
+  const own = messages.filter((message) => message.codec === (codec as unknown))
+  const stream = Buffer.concat(own.map((message) => message.bytes))
+
+  function decoded(cut: () => number): unknown[] {
+    const out: unknown[] = []
+    const decoder = new MessageDecoder(codec as never)
+    for (let at = 0; at < stream.length; ) {
+      const size = cut()
+      decoder.push(stream.subarray(at, at + size), (message) => out.push(message))
+      at += size
+    }
+    expect(decoder.heldBytes).toBe(0)
+    return out
+  }
+
+  test("reads the same in one chunk, in bytes and cut at random", () => {
+    const expected = own.map((message) => message.value)
+    expect(decoded(() => stream.length)).toEqual(expected)
+    expect(decoded(() => 1)).toEqual(expected)
+    for (let seed = 1; seed <= 5; seed++) {
+      const random = randomNumbers(seed)
+      expect(decoded(() => 1 + random(seed * 40))).toEqual(expected)
+    }
+  })
+})
+
+test("the scanner finds the end of every golden message, whole and byte by byte", () => {
+  for (const { codec, bytes, name } of messages) {
+    const withMore = Buffer.concat([bytes, Uint8Array.of(7, 7)])
+    expect([name, new MessageScanner(codec.codec, defaultLimits).scan(withMore)]).toEqual([name, bytes.length])
+    if (bytes.length > 1000) continue
+    const scanner = new MessageScanner(codec.codec, defaultLimits)
+    for (const [index, byte] of bytes.entries()) {
+      // A message that ends in an element without bytes is seen to have ended when more is asked for.
+      const end = scanner.scan(Uint8Array.of(byte))
+      if (index < bytes.length - 1) expect([name, index, end]).toEqual([name, index, undefined])
+      else expect([name, end]).toEqual([name, 1])
+    }
+  }
+})
+
+test("a payload that lies in one chunk is not copied", () => {
+  const write: ClientMessage = {
+    kind: "TcpOutgoing",
+    value: { kind: "Write", value: { connectionId: 1n, bytes: new Uint8Array(100) } },
+  }
+  const chunk = new Uint8Array(clientMessage.encode(write))
+  const out: ClientMessage[] = []
+  new MessageDecoder(clientMessage).push(chunk, (message) => out.push(message))
+  const { bytes } = (out[0] as { value: { value: { bytes: Uint8Array } } }).value.value
+  expect(bytes.buffer).toBe(chunk.buffer)
+  chunk[chunk.length - 1] = 9
+  expect(bytes.at(-1)).toBe(9)
+})
+
+test("a long message in single bytes is looked at a few times only, and a long list stays within the limits", () => {
+  const listing = daemonMessage.encode({
+    kind: "GetEnvVarsResponse",
+    value: { kind: "Ok", value: new Map(Array.from({ length: 30_000 }, (_, i) => [`NAME_${i}`, "v"])) },
+  })
+  const decoder = new MessageDecoder(daemonMessage)
+  let delivered = 0
+  for (const byte of listing) decoder.push(Uint8Array.of(byte), () => delivered++)
+  expect(delivered).toBe(1)
+})
+
+describe("limits", () => {
+  const limits = { maxMessageBytes: 1000, maxItems: 10, maxNesting: 3 }
+  const push = (bytes: Uint8Array) => new MessageDecoder(clientMessage, limits).push(bytes, () => {})
+  const inBytes = (bytes: Uint8Array) => {
+    const decoder = new MessageDecoder(clientMessage, limits)
+    for (const byte of bytes) decoder.push(Uint8Array.of(byte), () => {})
+  }
+  const filters = (depth: number): Uint8Array =>
+    Uint8Array.from([2, 0, 2, 80, ...Array.from({ length: depth }, () => [2, 0, 1]).flat(), 3, 0])
+
+  test.each([
+    ["a payload longer than a message may be", [3, 1, 0, 251, 233, 3], "protocol-too-large"],
+    ["a length of 2^64 - 1", [3, 1, 0, 253, 255, 255, 255, 255, 255, 255, 255, 255], "protocol-too-large"],
+    ["more elements than allowed", [6, 11], "protocol-too-many"],
+    ["filters nested too deep", [...filters(4)], "protocol-too-deep"],
+  ])("%s is refused before it arrives", (_name, bytes, code) => {
+    expect(() => push(Uint8Array.from(bytes))).toThrow(expect.objectContaining({ code }))
+    expect(() => inBytes(Uint8Array.from(bytes))).toThrow(expect.objectContaining({ code }))
+  })
+
+  test.each([
+    ["a payload that just fits", [3, 1, 0, 250]],
+    ["as many elements as allowed", [6, 10]],
+    ["filters nested as deep as allowed", [...filters(3)]],
+  ])("%s passes", (_name, bytes) => {
+    expect(() => push(Uint8Array.from(bytes))).not.toThrow()
+    expect(() => inBytes(Uint8Array.from(bytes))).not.toThrow()
+  })
+})
