@@ -4,6 +4,7 @@ import { overview } from "./cli/help.ts"
 import { type Leading, readLeading } from "./cli/leading.ts"
 import { reportError } from "./cli/report.ts"
 import { podsideVersion } from "./cli/version.ts"
+import type { Role } from "./host.ts"
 import type { RoleContext, RunRole } from "./role.ts"
 import { createStopOnSignals } from "./stop-signals.ts"
 
@@ -12,7 +13,7 @@ import { createStopOnSignals } from "./stop-signals.ts"
  * keeps `--help` fast and lets a role load only itself. This is the one file that knows plugins/ and agent/.
  */
 
-const roles: Partial<Record<Leading["role"], () => Promise<{ run: RunRole }>>> = {
+const roles: Record<Role, () => Promise<{ run: RunRole }>> = {
   operator: () => import("./operator/entry.ts"),
   agent: () => import("../agent/entry.ts"),
   client: async () => ({ run: (words, context) => runCommand(words, commands, context) }),
@@ -33,7 +34,7 @@ async function main(): Promise<number> {
     process.stdout.write(overview(commands))
     return 0
   }
-  const { run } = await roles[leading.role]!()
+  const { run } = await roles[leading.role]()
   return run(leading.rest, contextOf(leading))
 }
 

@@ -6,8 +6,7 @@ import { parseOption } from "./options.ts"
 import { parseWords, usageExitCode } from "./parse.ts"
 
 export interface Leading {
-  /** `launcher` is the client's own helper process; it has no place in help. */
-  role: Role | "launcher"
+  role: Role
   version: boolean
   help: boolean
   pluginFolder?: string
@@ -16,7 +15,7 @@ export interface Leading {
   rest: readonly string[]
 }
 
-const roles = ["operator", "agent", "client", "launcher"] as const
+const roles: readonly Role[] = ["operator", "agent", "client"]
 
 /**
  * Reads the options in front of the command or the role's own options and stops at the first word that is neither.
@@ -36,23 +35,26 @@ export function readLeading(
   while (!isAgent && end < words.length) {
     const name = (words[end] as string).split("=", 1)[0]
     const option = options.find((each) => each.names.includes(name as string))
-    if (!option) break
-    end += option.value === "required" && words[end] === name ? 2 : 1
+    // Help and version are asked of the role: the agent and the operator have options of their own.
+    if (option?.value !== "required") break
+    end += words[end] === name ? 2 : 1
   }
   const grammar = { options, program: "podside" }
   const { options: values } = parseWords(words.slice(0, end), grammar, env)
   const asText = (key: string) => (typeof values[key] === "string" && values[key] !== "" ? values[key] : undefined)
+  const role = isAgent ? "agent" : readRole(asText("mode") ?? "client")
+  const asked = (...names: string[]) => role === "client" && names.includes(words[end] as string)
   return {
-    role: isAgent ? "agent" : readRole(asText("mode") ?? "client"),
-    version: values["version"] === true,
-    help: values["help"] === true,
+    role,
+    version: asked("-V", "--version"),
+    help: asked("-h", "--help"),
     pluginFolder: asText("plugins"),
     pluginConfigFile: asText("pluginConfig"),
     rest: words.slice(end),
   }
 }
 
-function readRole(text: string): Leading["role"] {
+function readRole(text: string): Role {
   const role = roles.find((each) => each === text)
   if (role) return role
   const hint = suggestion(text, roles)
