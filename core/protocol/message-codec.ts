@@ -1,7 +1,7 @@
 import { AppError } from "../errors.ts"
 import type { Codec } from "./codec.ts"
 import { defaultLimits, type Limits } from "./limits.ts"
-import { incomplete, Reader } from "./reader.ts"
+import { incomplete, Reader, tooLarge } from "./reader.ts"
 import { Writer } from "./writer.ts"
 
 /** Encodes and decodes whole messages of one direction. */
@@ -41,6 +41,7 @@ export function messageCodec<T>(codec: Codec<T>): MessageCodec<T> {
       const reader = new Reader(bytes, limits)
       try {
         const message = codec.read(reader)
+        if (reader.position > limits.maxMessageBytes) throw tooLarge(reader.position, limits.maxMessageBytes)
         return { message, length: reader.position }
       } catch (thrown) {
         if (thrown === incomplete) return undefined

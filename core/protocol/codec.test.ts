@@ -1,0 +1,248 @@
+import { describe, expect, test } from "bun:test"
+import {
+  type ClientMessage,
+  clientMessage,
+  type DaemonMessage,
+  daemonMessage,
+  defaultLimits,
+  negotiate,
+  protocolVersion,
+  since,
+  supports,
+  unnegotiatedVersion,
+  Writer,
+} from "./index.ts"
+
+const fromHex = (hex: string) => Uint8Array.from(Buffer.from(hex.replaceAll(" ", ""), "hex"))
+const code = (code: string) => expect.objectContaining({ name: "AppError", code })
+const text = (value: string) => new TextEncoder().encode(value)
+
+describe("worked examples", () => {
+  const uid = "00112233-4455-6677-8899-aabbccddeeff"
+  const remote = { kind: "Ip", value: { ip: "1.2.3.4", port: 443 } } as const
+  const client: [string, string, ClientMessage][] = [
+    ["a ping", "07", { kind: "Ping" }],
+    ["the version", "0a 06 31 2e 32 39 2e 30", { kind: "SwitchProtocolVersion", value: "1.29.0" }],
+    [
+      "all variables",
+      "06 00 01 01 2a",
+      { kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: ["*"] } },
+    ],
+    [
+      "an outgoing connection, its UUID in reverse",
+      "03 03 fe ff ee dd cc bb aa 99 88 77 66 55 44 33 22 11 00 00 00 01 02 03 04 fb bb 01",
+      { kind: "TcpOutgoing", value: { kind: "ConnectV2", value: { uid, remoteAddress: remote } } },
+    ],
+    [
+      "a seek to one byte before the end",
+      "05 04 05 01 01",
+      { kind: "FileRequest", value: { kind: "Seek", value: { fd: 5n, seekFrom: { kind: "End", value: -1n } } } },
+    ],
+    [
+      "a steal subscription with two filters",
+      "02 00 02 50 02 00 02 01 05 5e 2f 61 70 69 03 00",
+      {
+        kind: "TcpSteal",
+        value: {
+          kind: "PortSubscribe",
+          value: {
+            kind: "FilteredHttpEx",
+            value: [
+              80,
+              {
+                kind: "Composite",
+                value: {
+                  all: false,
+                  filters: [
+                    { kind: "Path", value: "^/api" },
+                    { kind: "Method", value: { kind: "Get" } },
+                  ],
+                },
+              },
+            ],
+          },
+        },
+      },
+    ],
+    [
+      "trailers that end a response",
+      "02 06 01 01 01 01 0b 67 72 70 63 2d 73 74 61 74 75 73 01 01 30 01 01 00",
+      {
+        kind: "TcpSteal",
+        value: {
+          kind: "HttpResponseChunked",
+          value: {
+            kind: "Body",
+            value: {
+              frames: [{ kind: "Trailers", value: new Map([["grpc-status", ["0"]]]) }],
+              isLast: true,
+              connectionId: 1n,
+              requestId: 0,
+            },
+          },
+        },
+      },
+    ],
+  ]
+  test.each(client)("%s to the agent", (_name, hex, message) => {
+    expect(Buffer.from(clientMessage.encode(message)).toString("hex")).toBe(hex.replaceAll(" ", ""))
+    expect(clientMessage.decode(fromHex(hex))).toEqual(message)
+  })
+
+  const daemon: [string, string, DaemonMessage][] = [
+    [
+      "the variables",
+      "08 00 01 01 41 01 31",
+      { kind: "GetEnvVarsResponse", value: { kind: "Ok", value: new Map([["A", "1"]]) } },
+    ],
+    [
+      "a file that is not there",
+      "06 00 01 04 01 04 00",
+      {
+        kind: "File",
+        value: {
+          kind: "Open",
+          value: { kind: "Err", value: { kind: "RemoteIO", value: { rawOsError: 2, kind: { kind: "NotFound" } } } },
+        },
+      },
+    ],
+    ["the end", "00 03 62 79 65", { kind: "Close", value: "bye" }],
+  ]
+  test.each(daemon)("%s from the agent", (_name, hex, message) => {
+    expect(Buffer.from(daemonMessage.encode(message)).toString("hex")).toBe(hex.replaceAll(" ", ""))
+    expect(daemonMessage.decode(fromHex(hex))).toEqual(message)
+  })
+})
+
+describe("bytes that are refused", () => {
+  const request = (headers: string) =>
+    `02 04 ${Buffer.from("\x03GET\x01/").toString("hex")} ${headers} 08 485454502f312e31 00 01 00 50`
+  test.each([
+    ["an unknown message", "12", "protocol-bad-tag"],
+    ["an address family from the future", "0d 00 00 05 00 00 00", "protocol-bad-tag"],
+    ["a bool of 2", "09 02", "protocol-bad-bool"],
+    ["an option of 2", "05 09 02", "protocol-bad-option"],
+    ["32 bits where 16 are meant", "01 00 fc 50 00 00 00", "protocol-wide-integer"],
+    ["64 bits in a tag", "fd 07 00 00 00 00 00 00 00", "protocol-wide-integer"],
+    [
+      "128 bits where 64 are meant",
+      "01 01 fe 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+      "protocol-wide-integer",
+    ],
+    ["a marker that means nothing", "0e ff", "protocol-wide-integer"],
+    ["text that is not UTF-8", "08 02 c3 28", "protocol-bad-text"],
+    ["long text that is not UTF-8", `08 1e ${"61".repeat(29)} ff`, "protocol-bad-text"],
+    ["a version that is none", "0a 03 31 2e 32", "protocol-bad-version"],
+    ["a version with a leading zero", "0a 06 30 31 2e 30 2e 30", "protocol-bad-version"],
+  ])("%s", (_name, hex, expected) => {
+    expect(() => clientMessage.decodeFirst(fromHex(hex))).toThrow(code(expected))
+  })
+  test.each([
+    ["a header name with a space", "01 03 61 20 62 01 01 63"],
+    ["a header value with a line break", "01 01 61 01 03 62 0a 63"],
+    ["a header value with DEL", "01 01 61 01 01 7f"],
+  ])("%s", (_name, headers) => {
+    expect(() => daemonMessage.decodeFirst(fromHex(request(headers)))).toThrow(code("protocol-bad-http"))
+  })
+
+  test("what looks odd but is allowed passes", () => {
+    expect(clientMessage.decode(fromHex("01 00 fb 05 00"))).toEqual({
+      kind: "Tcp",
+      value: { kind: "PortSubscribe", value: 5 },
+    })
+    const { value } = daemonMessage.decode(fromHex(request("02 01 41 01 03 62 09 63 01 64 00"))) as never as {
+      value: { value: { internalRequest: { headers: Map<string, string[]> } } }
+    }
+    expect(value.value.internalRequest.headers).toEqual(new Map([["a", ["b\tc"]]]))
+  })
+})
+
+describe("values that cannot be sent", () => {
+  const data = (connectionId: bigint): ClientMessage => ({
+    kind: "Tcp",
+    value: { kind: "ConnectionUnsubscribe", value: connectionId },
+  })
+  const answer = (status: number, headers: [string, string[]][]): ClientMessage => ({
+    kind: "TcpSteal",
+    value: {
+      kind: "HttpResponse",
+      value: {
+        port: 80,
+        connectionId: 1n,
+        requestId: 0,
+        internalResponse: { status, version: "HTTP/1.1", headers: new Map(headers), body: text("x") },
+      },
+    },
+  })
+  test.each<[string, ClientMessage]>([
+    ["an id below zero", data(-1n)],
+    ["an id above 64 bits", data(1n << 64n)],
+    ["a port above 65535", { kind: "Tcp", value: { kind: "PortSubscribe", value: 65_536 } }],
+    ["a port that is no whole number", { kind: "Tcp", value: { kind: "PortSubscribe", value: 1.5 } }],
+    ["half a surrogate pair", { kind: "GetAddrInfoRequest", value: { node: "\ud800" } }],
+    ["an address that is none", { kind: "ReverseDnsLookup", value: { ipAddress: "1.2.3.256" } }],
+    ["a status of 99", answer(99, [])],
+    ["a header name with a colon", answer(200, [["a:b", ["c"]]])],
+    ["a header value with a line break", answer(200, [["a", ["b\r\nc: d"]]])],
+    ["a header value beyond bytes", answer(200, [["a", ["日本"]]])],
+    ["a variant that does not exist", { kind: "Nonsense" } as never],
+  ])("%s", (_name, message) => {
+    expect(() => clientMessage.encode(message)).toThrow(code("protocol-bad-value"))
+  })
+
+  test("leave nothing behind in a stream that goes on", () => {
+    const writer = new Writer()
+    clientMessage.encodeInto(writer, { kind: "Ping" })
+    expect(() =>
+      clientMessage.encodeInto(
+        writer,
+        answer(200, [
+          ["a", ["ok"]],
+          ["b", ["\n"]],
+        ]),
+      ),
+    ).toThrow()
+    clientMessage.encodeInto(writer, answer(200, [["a", ["\xe9"]]]))
+    expect(writer.pendingBytes).toBe(1 + clientMessage.encode(answer(200, [["a", ["\xe9"]]])).length)
+    const chunks = Buffer.concat(writer.take())
+    expect(chunks[0]).toBe(7)
+    expect(clientMessage.decode(chunks.subarray(1))).toEqual(answer(200, [["a", ["\xe9"]]]))
+  })
+})
+
+describe("whole messages", () => {
+  test("a cut one is an error, one with more behind it is not", () => {
+    expect(() => daemonMessage.decode(fromHex("00 03 62"))).toThrow(code("protocol-incomplete"))
+    expect(daemonMessage.decode(fromHex("07 ff ff"))).toEqual({ kind: "Pong" })
+  })
+
+  test("one beyond the limit is refused, one below it is not", () => {
+    const bytes = daemonMessage.encode({ kind: "Close", value: "x".repeat(2000) })
+    const withLimit = (maxMessageBytes: number) => () =>
+      daemonMessage.decode(bytes, { ...defaultLimits, maxMessageBytes })
+    expect(withLimit(bytes.length - 1)).toThrow(code("protocol-too-large"))
+    expect(withLimit(bytes.length)).not.toThrow()
+  })
+})
+
+describe("versions", () => {
+  test.each([
+    ["1.29.0", "1.29.0"],
+    ["1.22.0", "1.22.0"],
+    ["1.30.0", protocolVersion],
+    ["2.0.0", protocolVersion],
+  ])("a client of %s is answered %s", (theirs, agreed) => {
+    expect(negotiate(theirs)).toBe(agreed)
+  })
+
+  test("every feature begins at its version and not before", () => {
+    expect(supports("1.22.0", "connectV2")).toBe(true)
+    expect(supports("1.21.9", "connectV2")).toBe(false)
+    expect(supports("1.100.0", "connectV2")).toBe(true)
+    expect(supports("1.22.0-beta.1", "connectV2")).toBe(false)
+    for (const feature of Object.keys(since) as (keyof typeof since)[]) {
+      expect([feature, supports(protocolVersion, feature)]).toEqual([feature, true])
+      expect([feature, supports(unnegotiatedVersion, feature)]).toEqual([feature, false])
+    }
+  })
+})
