@@ -6,11 +6,19 @@ import type { Kube } from "./kube.ts"
 import type { LabelSelector, OwnerReference, Pod, Service, Workload } from "./objects.ts"
 import { podPath, type Resource, resourcePath, resources } from "./resources.ts"
 
+export interface PodsOptions {
+  /**
+   * Take every pod the workload's selector fits, whoever made it. For callers that ask with the user's own permissions: it
+   * saves reading ReplicaSets, which that user may not be allowed to do.
+   */
+  selectorIsEnough?: boolean
+}
+
 /**
  * All pods a target stands for now, ready or not, oldest first. Empty for `targetless`.
  * @throws AppError "target-not-found" when the workload is missing, "kube-forbidden" with the verb that was refused
  */
-export async function podsOf(kube: Kube, target: Target, namespace: string): Promise<Pod[]> {
+export async function podsOf(kube: Kube, target: Target, namespace: string, options: PodsOptions = {}): Promise<Pod[]> {
   switch (target.kind) {
     case "targetless":
       return []
@@ -38,7 +46,7 @@ export async function podsOf(kube: Kube, target: Target, namespace: string): Pro
     }
     default: {
       const workload = await read<Workload>(kube, resources[target.kind], namespace, target.name)
-      return ownPods(kube, namespace, workload, target.kind === "deployment")
+      return ownPods(kube, namespace, workload, target.kind === "deployment", options)
     }
   }
 }
@@ -47,8 +55,15 @@ export async function podsOf(kube: Kube, target: Target, namespace: string): Pro
  * Pods the workload made. Its selector alone would not do: anybody who may create a workload can write a selector that
  * also fits the pods of somebody else.
  */
-async function ownPods(kube: Kube, namespace: string, workload: Workload, throughReplicaSets: boolean): Promise<Pod[]> {
+async function ownPods(
+  kube: Kube,
+  namespace: string,
+  workload: Workload,
+  throughReplicaSets: boolean,
+  { selectorIsEnough }: PodsOptions,
+): Promise<Pod[]> {
   const { selector } = workload.spec ?? {}
+  if (selectorIsEnough) return podsBySelector(kube, namespace, selector)
   const [pods, replicaSets] = await Promise.all([
     podsBySelector(kube, namespace, selector),
     throughReplicaSets ? replicaSetsOf(kube, namespace, workload) : [],

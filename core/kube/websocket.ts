@@ -83,6 +83,10 @@ export class KubeWebSocket {
     if (!this.#over && !this.#closing) this.#socket.write(encodeFrame(opcode.text, [Buffer.from(text)], this.#mask))
   }
 
+  get queuedBytes(): number {
+    return this.#over ? 0 : this.#socket.queuedBytes
+  }
+
   get writable(): boolean {
     return this.#over || this.#socket.queuedBytes < highWaterBytes
   }

@@ -1,6 +1,6 @@
 import { AppError } from "../../../errors.ts"
 import type { Endpoint } from "../../../interceptor.ts"
-import type { ClientMessage, DaemonTcp } from "../../../protocol/index.ts"
+import type { ClientMessage, DaemonTcp, StealType } from "../../../protocol/index.ts"
 import { AnswerQueue } from "../../answer-queue.ts"
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError } from "../../engine.ts"
@@ -90,9 +90,7 @@ export class Subscriptions {
     const { mode, filterPorts } = this.#options
     const filter = filterPorts && !filterPorts.includes(port) ? undefined : this.#options.filter
     if (mode === "steal") {
-      const value = filter
-        ? ({ kind: "FilteredHttpEx", value: [port, filter] } as const)
-        : ({ kind: "All", value: port } as const)
+      const value: StealType = filter ? { kind: "FilteredHttpEx", value: [port, filter] } : { kind: "All", value: port }
       return { kind: "TcpSteal", value: { kind: "PortSubscribe", value } }
     }
     if (!filter) return { kind: "Tcp", value: { kind: "PortSubscribe", value: port } }

@@ -1,0 +1,163 @@
+import { AppError, errorText } from "../../../errors.ts"
+import type { AgentOptions } from "../../../kube/agent-options.ts"
+import { newAgentIdentity } from "../../../kube/agent-spec.ts"
+import { meshOf } from "../../../kube/containers.ts"
+import type { Kube } from "../../../kube/kube.ts"
+import { openPortForward } from "../../../kube/port-forward.ts"
+import type { Link } from "../../../link.ts"
+import type { ClientMessage, DaemonMessage } from "../../../protocol/index.ts"
+import type { Target } from "../../../target.ts"
+import type { AgentSession } from "../../agent-session.ts"
+import type { Step } from "../../progress.ts"
+import { negotiateVersion } from "../negotiate.ts"
+import { addEphemeralAgent, type CreatedAgent, createAgentJob } from "./agent-pod.ts"
+import { type ChosenPod, choosePod } from "./choose-pod.ts"
+import { forwardedLink } from "./forwarded-link.ts"
+import { type StartWatch, watchStart } from "./watch-start.ts"
+
+export interface DirectOptions {
+  kube: Kube
+  target: Target
+  /** Namespace of the target, and of an agent without one. */
+  namespace: string
+  /** Namespace of the agent's Job. */
+  agentNamespace: string
+  agent: AgentOptions
+  ephemeral: boolean
+  startupTimeoutMs: number
+  step: Step
+  /** Aborted when the user gives up. */
+  signal: AbortSignal
+}
+
+/** Between attempts to reach an agent whose container has just started, in milliseconds. */
+const firstPauseMs = 15
+const longestPauseMs = 250
+
+/**
+ * Creates an agent beside the target, without an operator, and connects to it through the API server. Whatever fails, what
+ * was created is removed again.
+ * @throws AppError "agent-image", "agent-unschedulable", "agent-pod-security", "agent-start-timeout", …
+ */
+export async function openDirectSession(options: DirectOptions): Promise<AgentSession> {
+  const limit = AbortSignal.timeout(options.startupTimeoutMs)
+  const signal = AbortSignal.any([limit, options.signal])
+  let created: CreatedAgent | undefined
+  try {
+    const chosen = await options.step.run("finding the target", (step) =>
+      until(signal, choosePod(options.kube, options.target, options.namespace, step)),
+    )
+    warnAboutMesh(chosen, options)
+    const identity = newAgentIdentity()
+    const creating = options.step.run("creating the agent", () => create(options, identity, chosen))
+    created = await creating
+    const agent = created
+    const peer = `agent ${identity.name} (${agent.namespace})`
+    const { link, protocolVersion } = await options.step.run("waiting for the agent", async (step) => {
+      const watch = watchStart({ ...options, ...agent, image: options.agent.image, step })
+      try {
+        return await until(signal, connectWhenReady(options.kube, watch, agent.namespace, identity.port, peer, signal))
+      } finally {
+        watch.stop()
+      }
+    })
+    let closing: Promise<void> | undefined
+    return {
+      link,
+      protocolVersion,
+      peer,
+      close() {
+        closing ??= (async () => {
+          link.close()
+          await agent.remove()
+          await link.ended
+        })()
+        return closing
+      },
+    }
+  } catch (thrown) {
+    await created?.remove().catch((error) => {
+      options.step.warn(`The agent ${created?.name} could not be removed (${errorText(error)}); it ends by itself`)
+    })
+    if (limit.aborted && !options.signal.aborted) {
+      throw new AppError(
+        "agent-start-timeout",
+        `The agent was not ready within ${options.startupTimeoutMs / 1_000} s`,
+        {
+          cause: thrown,
+          next: "Look at its pod with `kubectl describe`, or allow more time with --agent-startup-timeout.",
+        },
+      )
+    }
+    throw thrown
+  }
+}
+
+function create(options: DirectOptions, identity: ReturnType<typeof newAgentIdentity>, chosen: ChosenPod | undefined) {
+  if (!options.ephemeral) return createAgentJob(options.kube, options.agentNamespace, identity, options.agent, chosen)
+  if (!chosen)
+    throw new AppError("ephemeral-targetless", "An ephemeral agent needs a target", { next: "Name one with --target." })
+  return addEphemeralAgent(options.kube, options.namespace, identity, options.agent, chosen)
+}
+
+interface Connected {
+  link: Link<DaemonMessage, ClientMessage>
+  protocolVersion: string
+}
+
+/** Tries to connect from the container's start on: its status lags behind by up to a second. */
+async function connectWhenReady(
+  kube: Kube,
+  watch: StartWatch,
+  namespace: string,
+  port: number,
+  peer: string,
+  signal: AbortSignal,
+): Promise<Connected> {
+  const pod = await watch.started
+  for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 1.3, longestPauseMs)) {
+    const connected = await tryToConnect(kube, { namespace, name: pod.metadata.name, port }, peer, signal)
+    if (connected) return connected
+    await Promise.race([Bun.sleep(pauseMs), watch.failed])
+    signal.throwIfAborted()
+  }
+}
+
+/** Undefined when nobody listens there yet: such a forward opens well and breaks at the first byte. */
+async function tryToConnect(
+  kube: Kube,
+  to: { namespace: string; name: string; port: number },
+  peer: string,
+  signal: AbortSignal,
+): Promise<Connected | undefined> {
+  const link = forwardedLink(await openPortForward(kube, to, signal))
+  try {
+    const protocolVersion = await negotiateVersion(link, peer)
+    if (!signal.aborted) return { link, protocolVersion }
+    link.abort()
+    return undefined
+  } catch (thrown) {
+    link.abort()
+    if (thrown instanceof AppError && thrown.code === "agent-lost") return undefined
+    throw thrown
+  }
+}
+
+function warnAboutMesh(chosen: ChosenPod | undefined, { agent, step }: DirectOptions): void {
+  if (chosen && meshOf(chosen.pod) === "istio-ambient" && !agent.privileged) {
+    step.warn("The target is in an Istio ambient mesh: the agent will not start unless agent.privileged is true")
+  }
+}
+
+async function until<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const aborted = Promise.withResolvers<never>()
+  aborted.promise.catch(() => {})
+  const stop = () => aborted.reject(signal.reason)
+  if (signal.aborted) stop()
+  signal.addEventListener("abort", stop, { once: true })
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener("abort", stop)
+  }
+}

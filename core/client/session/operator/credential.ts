@@ -1,0 +1,138 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  X509Certificate,
+} from "node:crypto"
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
+import { homedir, hostname } from "node:os"
+import { dirname, join } from "node:path"
+import * as v from "valibot"
+import { AppError, errorText } from "../../../errors.ts"
+import type { Kube } from "../../../kube/kube.ts"
+import { bitString, der, fromPem, nullValue, oid, sequence, toPem } from "./der.ts"
+import { type Operator, operatorApi } from "./find.ts"
+
+/** One key and certificate for each operator, by the fingerprint of its licence. */
+const store = v.record(v.string(), v.strictObject({ certificate: v.string(), key: v.string() }))
+type Store = v.InferOutput<typeof store>
+
+export const credentialsPath = (): string => join(homedir(), ".podside", "credentials.json")
+
+/**
+ * Base64 of the DER certificate this user shows to the operator: from the store while it is valid, else newly signed.
+ * @throws AppError "operator-credential"
+ */
+export async function clientCertificate(kube: Kube, operator: Operator, path = credentialsPath()): Promise<string> {
+  const { fingerprint } = operator.description.spec.license
+  if (!fingerprint)
+    throw new AppError(
+      "operator-credential",
+      "The operator names no licence fingerprint, so no certificate can be kept for it",
+    )
+  const known = await readStore(path)
+  const entry = known[fingerprint]
+  if (entry && isValid(entry.certificate)) return derText(entry.certificate)
+  const key = entry ? createPrivateKey(entry.key) : generateKeyPairSync("ed25519").privateKey
+  const certificate = await requestCertificate(kube, operator, key)
+  await writeStore(path, {
+    ...known,
+    [fingerprint]: { certificate, key: key.export({ type: "pkcs8", format: "pem" }).toString() },
+  })
+  return derText(certificate)
+}
+
+async function requestCertificate(kube: Kube, operator: Operator, key: KeyObject): Promise<string> {
+  const csr = signingRequest(key, hostname().toLowerCase() || "localhost")
+  const { headers } = operator
+  const what = "create mirrordclusteroperatorusercredentials (a certificate for this user)"
+  try {
+    if (operator.supports("ExtendableUserCredentials")) {
+      const kind = "MirrordClusterOperatorUserCredential"
+      const body = {
+        apiVersion: "operator.metalbear.co/v1",
+        kind,
+        metadata: { generateName: "mirrord-operator-regular-cred-" },
+        spec: { csr, kind: "regular" },
+      }
+      const answer = await kube.request<{ status?: { certificate?: string } }>(
+        "POST",
+        `${operatorApi}/mirrordclusteroperatorusercredentials`,
+        { body, headers, what },
+      )
+      return checkedPem(answer.status?.certificate)
+    }
+    // The older route takes the request as a JSON text and answers with one.
+    return checkedPem(
+      await kube.request<string>("POST", `${operatorApi}/mirrordoperators/operator/certificate`, {
+        body: csr,
+        headers,
+        what,
+      }),
+    )
+  } catch (thrown) {
+    if (thrown instanceof AppError) throw thrown
+    throw new AppError(
+      "operator-credential",
+      `The operator's certificate for this user cannot be used: ${errorText(thrown)}`,
+      { cause: thrown },
+    )
+  }
+}
+
+function checkedPem(text: unknown): string {
+  if (typeof text !== "string") throw new Error("the answer holds no certificate")
+  fromPem("CERTIFICATE", text)
+  return text
+}
+
+/**
+ * A PKCS#10 request in the form mirrord's client writes, oddities included: the public key is marked with the identifier of
+ * X25519, and every algorithm has an explicit NULL. Operators parse exactly this.
+ */
+export function signingRequest(key: KeyObject, commonName: string): string {
+  const jwk = createPublicKey(key).export({ format: "jwk" })
+  const publicKey = Buffer.from(jwk.x!, "base64url")
+  const name = sequence(der(0x31, sequence(oid(0x55, 0x04, 0x03), der(0x0c, Buffer.from(commonName)))))
+  const x25519 = oid(0x2b, 0x65, 0x6e)
+  const ed25519 = oid(0x2b, 0x65, 0x70)
+  const info = sequence(
+    der(0x02, Buffer.from([0])),
+    name,
+    sequence(sequence(x25519, nullValue), bitString(publicKey)),
+    der(0xa0),
+  )
+  const signature = sign(null, info, key)
+  return toPem("CERTIFICATE REQUEST", sequence(info, sequence(ed25519, nullValue), bitString(signature)))
+}
+
+const derText = (pem: string) => fromPem("CERTIFICATE", pem).toString("base64")
+
+function isValid(pem: string): boolean {
+  try {
+    const { validFrom, validTo } = new X509Certificate(normalized(pem))
+    return Date.parse(validFrom) < Date.now() && Date.now() < Date.parse(validTo)
+  } catch {
+    return false
+  }
+}
+
+const normalized = (pem: string) => pem.replaceAll("\r\n", "\n")
+
+/** A store that cannot be read is begun anew, as if it were not there. */
+async function readStore(path: string): Promise<Store> {
+  try {
+    return v.parse(store, JSON.parse(await readFile(path, "utf8")))
+  } catch {
+    return {}
+  }
+}
+
+async function writeStore(path: string, content: Store): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  const draft = `${path}.${process.pid}`
+  await writeFile(draft, JSON.stringify(content, null, 2), { mode: 0o600 })
+  await rename(draft, path)
+}

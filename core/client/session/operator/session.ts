@@ -1,0 +1,116 @@
+import { AppError } from "../../../errors.ts"
+import { KubeError } from "../../../kube/errors.ts"
+import type { Kube } from "../../../kube/kube.ts"
+import { openWebSocket } from "../../../kube/websocket.ts"
+import { askingSide, webSocketLink } from "../../../link/index.ts"
+import { formatTarget, type Target } from "../../../target.ts"
+import type { AgentSession } from "../../agent-session.ts"
+import { negotiateVersion } from "../negotiate.ts"
+import type { SessionOptions } from "../open.ts"
+import { connectRequest, newSessionId, sessionIdText } from "./connect-url.ts"
+import { clientCertificate } from "./credential.ts"
+import type { Operator } from "./find.ts"
+import { asWebSocketLike } from "./socket.ts"
+
+const subprotocol = "v4.channel.k8s.io"
+/** The operator may hold the upgrade while it starts agents. */
+const upgradeLimitMs = 120_000
+const retriedStatuses: ReadonlySet<number> = new Set([429, 503, 504])
+
+export interface OperatorSessionOptions extends SessionOptions {
+  kube: Kube
+  operator: Operator
+  target: Target
+  namespace: string
+}
+
+/**
+ * A session through the cluster's operator.
+ * @throws AppError "operator-rejected" when the operator says no, "feature-unsupported", "operator-credential"
+ */
+export async function openOperatorSession(options: OperatorSessionOptions): Promise<AgentSession> {
+  const { kube, operator, target, namespace, config, step, signal } = options
+  requireFeatures(options)
+  const certificate = await step.run("preparing the certificate", () => clientCertificate(kube, operator))
+  const id = newSessionId()
+  const branch = process.env["MIRRORD_BRANCH_NAME"]
+  const { path, headers } = connectRequest(operator, target, namespace, config, { id, certificate, branch })
+  const peer = `operator ${operator.description.spec.operator_version}`
+  return step.run("opening a session with the operator", async (inner) => {
+    const what = `open a session with "${formatTarget(target)}" in ${namespace}`
+    const socket = await retried(config.startup_retry, async () =>
+      openWebSocket(await kube.access(), path, {
+        headers,
+        protocols: [subprotocol],
+        timeoutMs: upgradeLimitMs,
+        what,
+        signal,
+      }),
+    ).catch((thrown) => {
+      throw rejection(thrown, what)
+    })
+    if (socket.protocol !== subprotocol) {
+      socket.abort()
+      throw new AppError("operator-bad-answer", "The operator's answer names another subprotocol")
+    }
+    const link = webSocketLink(asWebSocketLike(socket), askingSide)
+    try {
+      const protocolVersion = await negotiateVersion(link, peer)
+      inner.info(`session ${sessionIdText(id)}`)
+      return {
+        link,
+        protocolVersion,
+        peer,
+        async close() {
+          link.close()
+          await link.ended
+        },
+      }
+    } catch (thrown) {
+      link.abort()
+      throw thrown
+    }
+  })
+}
+
+function requireFeatures({ config, operator, target }: OperatorSessionOptions): void {
+  const needed = [
+    ...(target.kind === "label" ? ["LabelTargeting"] : []),
+    ...(config.feature.copy_target.enabled ? ["CopyTarget"] : []),
+  ]
+  for (const feature of needed) {
+    if (operator.supports(feature)) continue
+    const { operator_version } = operator.description.spec
+    throw new AppError("feature-unsupported", `The operator ${operator_version} does not have ${feature}`, {
+      next: "Ask the cluster's owner to enable it, or change the configuration.",
+    })
+  }
+}
+
+/** Only `message` of a refusal is meant for people; what a policy says stands there. */
+function rejection(thrown: unknown, what: string): unknown {
+  if (!(thrown instanceof KubeError)) return thrown
+  const message = thrown.body.message ?? `HTTP status ${thrown.status}`
+  if (thrown.status === 403) {
+    return new AppError("operator-rejected", `The operator does not let you ${what}: ${message}`, {
+      cause: thrown,
+      next: "Ask the cluster's owner; with `operator: false` podside works without the operator.",
+    })
+  }
+  return thrown
+}
+
+async function retried<T>(
+  retry: { min_ms: number; max_ms: number; max_retries: number },
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let attempt = 0, pauseMs = retry.min_ms; ; attempt++, pauseMs = Math.min(pauseMs * 2, retry.max_ms)) {
+    try {
+      return await work()
+    } catch (thrown) {
+      if (!(thrown instanceof KubeError) || !retriedStatuses.has(thrown.status) || attempt >= retry.max_retries)
+        throw thrown
+      await Bun.sleep(pauseMs)
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import { readFileSync } from "node:fs"
+import { parseDnsFilter, parseOutgoingFilter } from "../../config/address-filter.ts"
+import type { Config } from "../../config/load.ts"
+import { AppError, errorText } from "../errors.ts"
+import type { AgentOptions } from "../kube/agent-options.ts"
+import type { KubeOptions } from "../kube/kubeconfig.ts"
+import { toHttpFilter } from "./features/incoming/http-filter.ts"
+import type { IncomingOptions, TlsDelivery } from "./features/incoming/options.ts"
+import type { FeatureOptions } from "./features/options.ts"
+
+/** The version of mirrord whose agent image is the default, as its own client of that version would choose it. */
+const defaultAgentImage = { registry: "ghcr.io/metalbear-co/mirrord", tag: "3.250.0" }
+const defaultCommunicationTimeoutSeconds = 30
+
+type Network = Config["feature"]["network"]
+
+/** The features' options from a loaded configuration. @throws AppError "config-bad-file" when a file it names cannot be read */
+export function featureOptions(config: Config): FeatureOptions {
+  const { env, fs, network, hostname } = config.feature
+  const targetless = config.target.path === undefined || config.target.path.kind === "targetless"
+  const { dns } = network
+  return {
+    env: {
+      include: env.include,
+      exclude: env.exclude,
+      envFile: env.env_file,
+      mapping: Object.entries(env.mapping ?? {}),
+      override: env.override,
+      unset: env.unset,
+    },
+    envLimitMs: (config.agent.communication_timeout ?? defaultCommunicationTimeoutSeconds) * 1_000,
+    files: {
+      mode: targetless && fs.mode !== "local" ? "localwithoverrides" : fs.mode,
+      readWrite: fs.read_write,
+      readOnly: fs.read_only,
+      local: fs.local,
+      notFound: fs.not_found,
+      mapping: Object.entries(fs.mapping ?? {}),
+      readAheadBytes: fs.readonly_file_buffer,
+    },
+    ...(dns.enabled ? { dns: { filter: directionFilter(dns.filter, parseDnsFilter) } } : {}),
+    outgoing: {
+      tcp: network.outgoing.tcp,
+      udp: network.outgoing.udp,
+      ignoreLocalhost: network.outgoing.ignore_localhost,
+      filter: directionFilter(network.outgoing.filter, parseOutgoingFilter),
+      unixStreams: network.outgoing.unix_streams,
+    },
+    incoming: { ...incomingOptions(config), ...(targetless ? { mode: "off" as const } : {}) },
+    hostname,
+  }
+}
+
+export function incomingOptions(config: Config): IncomingOptions {
+  const { incoming } = config.feature.network
+  return {
+    mode: incoming.mode,
+    filter: toHttpFilter(incoming.http_filter),
+    filterPorts: incoming.http_filter.ports,
+    portMapping: new Map(incoming.port_mapping),
+    ignoreLocalhost: incoming.ignore_localhost,
+    ignorePorts: incoming.ignore_ports,
+    ports: incoming.ports,
+    tlsDelivery: tlsDelivery(incoming.tls_delivery ?? incoming.https_delivery),
+    idleConnectionMs: config.experimental.idle_local_http_connection_timeout,
+  }
+}
+
+function tlsDelivery(config: Network["incoming"]["tls_delivery"]): TlsDelivery {
+  if (!config) return { protocol: "tls" }
+  const paths = config.trust_roots ?? (config.server_cert ? [config.server_cert] : [])
+  return {
+    protocol: config.protocol,
+    ...(paths.length > 0 ? { trusted: paths.map(readPem).join("\n") } : {}),
+    serverName: config.server_name,
+  }
+}
+
+function readPem(path: string): string {
+  try {
+    return readFileSync(path, "utf8")
+  } catch (cause) {
+    throw new AppError("config-bad-file", `Cannot read the certificate ${path}: ${errorText(cause)}`, {
+      cause,
+      next: "Check feature.network.incoming.tls_delivery.",
+    })
+  }
+}
+
+function directionFilter<E>(config: { remote?: string[]; local?: string[] } | undefined, parse: (entry: string) => E) {
+  if (!config) return undefined
+  const matching = config.remote ? "remote" : "local"
+  const entries = config.remote ?? config.local ?? []
+  // Without an entry a filter would turn everything the other way, which nobody means by an empty list.
+  return entries.length === 0 && matching === "local" ? undefined : ({ matching, entries: entries.map(parse) } as const)
+}
+
+export function kubeOptions(config: Config): KubeOptions {
+  return {
+    kubeconfig: config.kubeconfig,
+    context: config.kube_context,
+    acceptInvalidCertificates: config.accept_invalid_certificates,
+  }
+}
+
+export function agentOptions({ agent }: Config): AgentOptions {
+  const { app_armor_profile, seccomp_profile } = agent.security_context ?? {}
+  const profile = (of: typeof app_armor_profile) => of && { type: of.type, localhostProfile: of.localhost_profile }
+  return {
+    image:
+      agent.image?.whole ??
+      `${agent.image?.registry ?? defaultAgentImage.registry}:${agent.image?.tag ?? defaultAgentImage.tag}`,
+    imagePullPolicy: agent.image_pull_policy,
+    imagePullSecrets: agent.image_pull_secrets,
+    ttlSeconds: agent.ttl,
+    communicationTimeoutSeconds: agent.communication_timeout ?? defaultCommunicationTimeoutSeconds,
+    logLevel: agent.log_level,
+    jsonLog: agent.json_log,
+    labels: agent.labels,
+    annotations: agent.annotations,
+    disableMeshSidecarInjection: agent.disable_mesh_sidecar_injection,
+    nodeSelector: agent.node_selector,
+    tolerations: agent.tolerations,
+    serviceAccount: agent.service_account,
+    priorityClass: agent.priority_class,
+    resources: agent.resources,
+    privileged: agent.privileged,
+    disabledCapabilities: agent.disabled_capabilities ?? [],
+    ...(agent.security_context && {
+      securityContext: { appArmorProfile: profile(app_armor_profile), seccompProfile: profile(seccomp_profile) },
+    }),
+    excludeFromMesh: agent.exclude_from_mesh,
+    flushConnections: agent.flush_connections,
+    maxBodyBufferBytes: agent.max_body_buffer_size,
+    maxBodyBufferTimeoutMs: agent.max_body_buffer_timeout,
+    httpDetectionTimeoutSeconds: agent.http_detection_timeout,
+    jqTimeLimit: agent.jaq_time_limit,
+    nftables: agent.nftables,
+    dnsAttempts: agent.dns.attempts,
+    dnsTimeoutSeconds: agent.dns.timeout,
+    metrics: agent.metrics,
+    injectHeaders: agent.inject_headers,
+    cleanIptablesOnStart: agent.clean_iptables_on_start,
+    externalIpFix: agent.external_ip_fix,
+    overrideCacheControl: agent.override_cache_control,
+  }
+}
