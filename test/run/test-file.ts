@@ -40,8 +40,9 @@ export async function runTestFile(root: string, path: string, kind: Kind): Promi
   const { code, timedOut, output, seconds } = await runBounded(command, { cwd: root, limitSeconds: limits[kind] })
   const count = (word: string) => Number(new RegExp(`^ *(\\d+) ${word}$`, "m").exec(output)?.[1] ?? 0)
   const counts = { passed: count("pass"), failed: count("fail"), skipped: count("skip") + count("todo") }
-  // A file that died, hung or did not load has failed even if no test of it could say so.
-  if (code !== 0 && counts.failed === 0) counts.failed = 1
+  // A file that died, hung, did not load or left early has failed even if no test of it could say so.
+  const isSilent = counts.passed + counts.failed + counts.skipped === 0
+  if ((code !== 0 || isSilent) && counts.failed === 0) counts.failed = 1
   const ending = timedOut ? `\nStopped after ${limits[kind]} s.` : code === null ? "\nEnded by a signal." : ""
   const skipReasons = output.split("\n").filter((line) => line.startsWith("SKIPPED"))
   return { path, seconds, ...counts, skipReasons, output: counts.failed ? output + ending : "" }

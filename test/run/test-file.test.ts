@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { runBounded } from "./bounded.ts"
+import { runTestFile } from "./test-file.ts"
+
+/* A runner that counts wrongly would hide everything else. */
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "podside-runner-"))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+async function outcome(name: string, body: string) {
+  await writeFile(join(folder, `${name}.test.ts`), `import { beforeAll, expect, test } from "bun:test"\n${body}`)
+  const { passed, failed, skipped, skipReasons, output } = await runTestFile(folder, `${name}.test.ts`, "unit")
+  return { counts: [passed, failed, skipped], skipReasons, output }
+}
+
+describe("counts", () => {
+  test.each([
+    ["passed and skipped", `test("a", () => {}); test("b", () => {}); test.skip("c", () => {})`, [2, 0, 1]],
+    ["failed", `test("a", () => {}); test("b", () => expect(1).toBe(2))`, [1, 1, 0]],
+    ["a file that does not load", `throw new Error("odd")`, [0, 1, 0]],
+    ["a file that ends the process", `test("a", () => process.exit(0)); test("b", () => {})`, [0, 1, 0]],
+    ["a file that crashes", `test("a", () => process.kill(process.pid, "SIGKILL"))`, [0, 1, 0]],
+    ["a preparation that fails", `beforeAll(() => { throw new Error("odd") }); test("a", () => {})`, [0, 1, 0]],
+    ["a file without tests", `console.log("nothing here")`, [0, 1, 0]],
+  ])("%s", async (name, body, counts) => {
+    expect((await outcome(name.replaceAll(" ", "-"), body)).counts).toEqual(counts)
+  })
+
+  test("reasons for skipping are kept, the output only of what failed", async () => {
+    const skipping = await outcome("why", `console.warn("SKIPPED: no moon"); test.skip("a", () => {})`)
+    expect(skipping).toMatchObject({ skipReasons: ["SKIPPED: no moon"], output: "" })
+    expect((await outcome("loud", `console.log("look here"); test("a", () => expect(1).toBe(2))`)).output).toContain(
+      "look here",
+    )
+  })
+})
+
+describe("bounds", () => {
+  test("what hangs is ended with everything it started", async () => {
+    const script = "sleep 1000 & echo $!; wait"
+    const { code, timedOut, output } = await runBounded(["sh", "-c", script], { cwd: folder, limitSeconds: 1 })
+    expect({ code, timedOut }).toEqual({ code: null, timedOut: true })
+    expect(isAlive(Number(output))).toBe(false)
+  })
+  test("what ends leaves no child behind", async () => {
+    const script = "sleep 1000 >/dev/null 2>&1 & echo $!"
+    const { code, output } = await runBounded(["sh", "-c", script], { cwd: folder, limitSeconds: 20 })
+    expect(code).toBe(0)
+    expect(isAlive(Number(output))).toBe(false)
+  })
+  test("a program that is not there is a failure, not a crash", async () => {
+    const { code, output } = await runBounded(["/no/such/program"], { cwd: folder, limitSeconds: 5 })
+    expect(code).toBeNull()
+    expect(output).toContain("ENOENT")
+  })
+})
+
+/** A killed child of nobody may stay for a moment as a zombie; that counts as gone. */
+function isAlive(pid: number): boolean {
+  expect(pid).toBeGreaterThan(1)
+  const status = Bun.spawnSync(["ps", "-o", "stat=", "-p", String(pid)])
+    .stdout.toString()
+    .trim()
+  return status !== "" && !status.startsWith("Z")
+}
