@@ -25,8 +25,8 @@ export interface Injected {
   stat(): RemoteStat | Promise<RemoteStat>
   /** The program wrote past the engine, into the memory file itself. */
   modified?(): void
-  /** The last descriptor of the program was closed. */
-  released?(): void
+  /** The last descriptor of the program was closed. The memory file stays until the result settles. */
+  released?(): Promise<void>
 }
 
 interface Entry {
@@ -134,8 +134,8 @@ export class InjectedFiles {
       this.#byWatch.delete(entry.watch)
       syscall("inotify_rm_watch", this.#notify, entry.watch)
     }
-    entry.object.released?.()
-    syscall("close", entry.memory)
+    const done = entry.object.released?.() ?? Promise.resolve()
+    done.catch(() => {}).finally(() => syscall("close", entry.memory))
   }
 
   #listen(): void {

@@ -110,9 +110,10 @@ export class LiveFile implements Injected {
     this.#writeBack?.modified()
   }
 
-  released(): void {
+  released(): Promise<void> {
     const flushed = (this.#writeBack?.finish() ?? Promise.resolve()).finally(() => this.file.close())
     this.#onReleased(flushed)
+    return flushed
   }
 
   async #fetchWhole(): Promise<void> {

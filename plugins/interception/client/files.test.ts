@@ -1,0 +1,241 @@
+import { describe, expect, test } from "bun:test"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { ErrnoError, type FilePlace } from "../../../core/client/engine.ts"
+import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
+import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+
+const big = Buffer.alloc(3_000_000)
+for (let at = 0; at < big.length; at += 4) big.writeUInt32LE(at, at)
+const sum = (bytes: Uint8Array) => new Bun.CryptoHasher("md5").update(bytes).digest("hex")
+
+function pod() {
+  return new MemoryFiles({
+    files: { "/remote/a.txt": "hello from the pod\n", "/remote/dir/b.txt": "bee\n", "/remote/big": big },
+    links: { "/remote/link": "a.txt" },
+  })
+}
+
+const sh = (script: string, files = pod()) => runIn({ files }, ["bash", "-c", script])
+
+describe("reading", () => {
+  test.each([
+    ["a small file", "cat /remote/a.txt", "hello from the pod\n"],
+    ["a file by redirection", "cat < /remote/a.txt", "hello from the pod\n"],
+    ["a file through a link", "cat /remote/link", "hello from the pod\n"],
+    ["a link itself", "readlink /remote/link", "a.txt\n"],
+    ["a large file", "md5sum < /remote/big", `${sum(big)}  -\n`],
+    [
+      "the middle of a large file",
+      "tail -c +1000001 /remote/big | head -c 8 | od -An -tu4",
+      "    1000000    1000004\n",
+    ],
+    [
+      "a large file by dd, at the end",
+      "dd if=/remote/big bs=1M skip=2 status=none | wc -c",
+      `${3_000_000 - 2_097_152}\n`,
+    ],
+    ["a folder", "ls /remote", "a.txt\nbig\ndir\nlink\n"],
+    ["a tree", "find /remote -type f | sort", "/remote/a.txt\n/remote/big\n/remote/dir/b.txt\n"],
+    ["attributes", "stat -c '%s %a %F' /remote/a.txt /remote/dir", "19 644 regular file\n4096 755 directory\n"],
+    ["existence", "test -r /remote/a.txt && ! test -e /remote/none && echo yes", "yes\n"],
+    [
+      "inside of a remote folder",
+      "cd /remote/dir && pwd && ls && cat b.txt && cat ../a.txt",
+      "/remote/dir\nb.txt\nbee\nhello from the pod\n",
+    ],
+    [
+      "from a subshell of a remote folder",
+      "cd /remote; (cd dir; cat b.txt); cat a.txt; bash -c 'cat a.txt'",
+      "bee\nhello from the pod\nhello from the pod\n",
+    ],
+    ["by descriptor", "exec 5</remote/a.txt; read -u 5 x; echo $x", "hello from the pod\n"],
+    ["a file copied", "t=$(mktemp -d); cp -r /remote/dir $t/; cat $t/dir/b.txt; rm -r $t", "bee\n"],
+    ["the free space", "stat -f -c %s /remote", "4096\n"],
+  ])("%s", async (_, script, expected) => {
+    expect(await sh(script)).toEqual({ code: 0, output: expected })
+  })
+
+  test("what is not there", async () => {
+    const { code, output } = await sh("cat /remote/none")
+    expect(code).toBe(1)
+    expect(output).toContain("No such file or directory")
+  })
+
+  test("local files stay local, and after leaving a remote folder relative paths do, too", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "podside-local-"))
+    writeFileSync(join(folder, "mine"), "local\n")
+    try {
+      const { output } = await sh(`cd ${folder}; cat mine; cd /remote; cat a.txt; cd ${folder}; cat mine; pwd`)
+      expect(output).toBe(`local\nhello from the pod\nlocal\n${folder}\n`)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test("a file costs one question, and nothing stays open", async () => {
+    const files = pod()
+    await runIn({ files }, ["cat", "/remote/a.txt"])
+    expect(files.asked).toEqual(["open /remote/a.txt"])
+    expect(files.openFiles).toBe(0)
+  })
+
+  test("a file that grows is seen to grow", async () => {
+    const files = new MemoryFiles({ files: { "/remote/log": "one\n" } })
+    let grown = false
+    const seen = new Promise<void>((resolve) => {
+      const timer = setInterval(() => {
+        if (!files.asked.includes("open /remote/log")) return
+        if (!grown) {
+          const node = files.nodes.get("/remote/log")
+          if (node?.kind === "file") {
+            node.bytes = Buffer.from("one\ntwo\n")
+            node.mtimeNs += 1_000_000_000n
+          }
+          grown = true
+        }
+        clearInterval(timer)
+        resolve()
+      }, 10)
+    })
+    const { output } = await runIn({ files }, ["timeout", "20", "bash", "-c", "tail -s 0.2 -f /remote/log | head -2"])
+    await seen
+    expect(output).toContain("one\ntwo\n")
+  }, 30_000)
+})
+
+describe("places", () => {
+  const rules =
+    (placed: Record<string, FilePlace["place"]>, mapped: Record<string, string> = {}) =>
+    (path: string) => ({
+      place: placed[path] ?? ("local" as const),
+      path: mapped[path] ?? path,
+    })
+
+  test("a path can be hidden", async () => {
+    const files = new MemoryFiles({ place: rules({ "/etc/passwd": "not-found" }) })
+    const { output } = await sh("cat /etc/passwd; test -s /etc/group && echo group", files)
+    expect(output).toContain("No such file or directory")
+    expect(output).toContain("group\n")
+  })
+
+  test("a path can be another one of this machine", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "podside-mapped-"))
+    writeFileSync(join(folder, "file"), "mapped\n")
+    const files = new MemoryFiles({ place: rules({}, { "/nowhere/file": join(folder, "file") }) })
+    try {
+      const { output } = await sh("cat /nowhere/file; stat -c %s /nowhere/file; echo new > /nowhere/file", files)
+      expect(output).toBe("mapped\n7\n")
+      expect(readFileSync(join(folder, "file"), "utf8")).toBe("new\n")
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test("a refusal is the program's errno", async () => {
+    const files = new MemoryFiles({
+      files: { "/remote/secret": "x" },
+      delay: async (what) => {
+        if (what === "open /remote/secret") throw new ErrnoError(13, "no")
+      },
+    })
+    expect((await sh("cat /remote/secret", files)).output).toContain("Permission denied")
+  })
+
+  test("a fault of ours is an input/output error, not the end", async () => {
+    const files = new MemoryFiles({
+      files: { "/remote/odd": "x" },
+      delay: async (what) => {
+        if (what === "open /remote/odd") throw new TypeError("bug")
+      },
+    })
+    const { output } = await sh("cat /remote/odd; echo still here", files)
+    expect(output).toContain("Input/output error")
+    expect(output).toContain("still here")
+  })
+})
+
+describe("writing", () => {
+  test.each([
+    ["by redirection", "echo one > /remote/new", "one\n"],
+    ["by appending", "echo one > /remote/new; echo two >> /remote/new", "one\ntwo\n"],
+    ["in a loop on one descriptor", "for i in 1 2 3; do echo $i; done > /remote/new", "1\n2\n3\n"],
+    ["on two descriptors of one file", "{ echo out; echo err >&2; } > /remote/new 2>&1", "out\nerr\n"],
+    ["by a program that opens it", "cp /remote/a.txt /remote/new", "hello from the pod\n"],
+    [
+      "by dd into the middle",
+      "echo abcdef > /remote/new; printf XY | dd of=/remote/new bs=1 seek=2 conv=notrunc status=none",
+      "abXYef\n",
+    ],
+    ["by truncation", "echo abcdef > /remote/new; truncate -s 3 /remote/new", "abc"],
+    ["by tee", "echo one | tee /remote/new > /dev/null; echo two | tee -a /remote/new > /dev/null", "one\ntwo\n"],
+    ["by sed in place", "echo one > /remote/new; sed -i s/one/two/ /remote/new", "two\n"],
+  ])("%s", async (_, script, expected) => {
+    const files = pod()
+    const { code, output } = await sh(script, files)
+    expect({ code, output, text: files.text("/remote/new"), open: files.openFiles }).toEqual({
+      code: 0,
+      output: "",
+      text: expected,
+      open: 0,
+    })
+  })
+
+  test("what was written is there for the next reader", async () => {
+    expect((await sh("echo one > /remote/new; cat /remote/new; stat -c %s /remote/new")).output).toBe("one\n4\n")
+  })
+
+  test("much data by redirection", async () => {
+    const files = pod()
+    await sh("cat /remote/big /remote/big > /remote/new", files)
+    const node = files.nodes.get("/remote/new")
+    expect(node?.kind === "file" && sum(node.bytes)).toBe(sum(Buffer.concat([big, big])))
+  })
+
+  test("folders and names", async () => {
+    const files = pod()
+    const script = `mkdir -p /remote/x/y && mv /remote/a.txt /remote/x/y/ && touch -d @1000 /remote/x/y/a.txt &&
+      chmod 600 /remote/x/y/a.txt && stat -c '%a %Y' /remote/x/y/a.txt && rm -r /remote/dir && ls /remote /remote/x/y`
+    expect((await sh(script, files)).output).toBe("600 1000\n/remote:\nbig\nlink\nx\n\n/remote/x/y:\na.txt\n")
+  })
+
+  test("a move between the sides is a copy", async () => {
+    const files = pod()
+    const folder = mkdtempSync(join(tmpdir(), "podside-move-"))
+    try {
+      const { code } = await sh(`mv /remote/a.txt ${folder}/ && mv ${folder}/a.txt /remote/back`, files)
+      expect(code).toBe(0)
+      expect(files.text("/remote/back")).toBe("hello from the pod\n")
+      expect(files.text("/remote/a.txt")).toBeUndefined()
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test("links cannot be made there", async () => {
+    expect((await sh("ln -s a.txt /remote/soft")).output).toContain("Operation not permitted")
+  })
+})
+
+test.if(installed("python3"))("Python reads, writes, maps, seeks and lists", async () => {
+  const files = pod()
+  const script = `
+import os, mmap, shutil
+f = open("/remote/w", "w+"); f.write("x" * 100000); f.flush(); f.seek(5); print(len(f.read()), os.fstat(f.fileno()).st_size); f.close()
+print(sorted(os.listdir("/remote")), os.stat("/remote/w").st_size)
+m = mmap.mmap(os.open("/remote/big", os.O_RDONLY), 0, prot=mmap.PROT_READ); print(int.from_bytes(m[2000000:2000004], "little"))
+d = os.open("/remote/dir", os.O_RDONLY | os.O_DIRECTORY); g = os.open("b.txt", os.O_RDONLY, dir_fd=d); print(os.read(g, 10))
+os.fchdir(d); print(os.getcwd(), open("b.txt").read().strip())
+print(os.pread(os.open("/remote/big", os.O_RDONLY), 4, 400) == (400).to_bytes(4, "little"))
+f = os.open("/remote/big", os.O_RDONLY); print(os.lseek(f, 0, os.SEEK_END), os.lseek(f, 8, os.SEEK_DATA))
+h = os.dup(f); os.lseek(f, 12, 0); print(int.from_bytes(os.read(h, 4), "little"))
+try: os.mkdir("/remote/dir")
+except FileExistsError as e: print("exists")
+`
+  const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+  expect(output).toBe(
+    `99995 100000\n['a.txt', 'big', 'dir', 'link', 'w'] 100000\n2000000\nb'bee\\n'\n/remote/dir bee\nTrue\n3000000 8\n12\nexists\n`,
+  )
+  expect(files.openFiles).toBe(0)
+})
