@@ -1,7 +1,18 @@
 import type { CommandDescription } from "./command.ts"
+import { sessionOptions } from "./session-options.ts"
 
 /** Every command of the client, in the order of `podside --help`. Loaded at every start: keep code out of here. */
 export const commands: readonly CommandDescription[] = [
+  {
+    name: "exec",
+    summary: "Run a program as if it were inside a pod",
+    args: "<program> [args...]",
+    passThrough: true,
+    options: sessionOptions,
+    notes:
+      "Examples:\n  podside exec --target deployment/web -- npm start\n  podside exec -t pod/db-0 -n shop -- psql\n\nThe exit code is the program's; 1 when the session failed.",
+    load: () => import("../client/commands/exec.ts"),
+  },
   {
     name: "verify-config",
     summary: "Say what is wrong with a configuration file, as JSON",
@@ -17,6 +28,18 @@ export const commands: readonly CommandDescription[] = [
     summary: "Print the JSON Schema of the configuration file, for editors",
     notes: "Example:\n  podside config schema > podside-schema.json",
     load: () => import("../client/commands/config-schema.ts"),
+  },
+  {
+    name: "operator setup",
+    summary: "Print the Kubernetes objects of the operator, the same the chart installs",
+    options: [
+      { flags: "-f, --values <file>", about: "values as for the chart, in YAML" },
+      { flags: "-n, --namespace <name>", about: "where the operator lives; default mirrord" },
+      { flags: "--image <reference>", about: "image of the operator and its agents" },
+      { flags: "--replicas <number>", about: "operators that serve at once; default 1" },
+    ],
+    notes: "Example:\n  podside operator setup --image registry.example/podside:0.1.0 | kubectl apply -f -",
+    load: () => import("../client/commands/operator-setup.ts"),
   },
   {
     name: "plugin list",

@@ -1,0 +1,120 @@
+import { userInfo } from "node:os"
+import { type RunCommand, textOption } from "../../cli/command.ts"
+import { podsideVersion } from "../../cli/version.ts"
+import { AppError } from "../../errors.ts"
+import { createLogger } from "../../log.ts"
+import type { SessionRequest } from "../../session.ts"
+import { Conversation } from "../conversation.ts"
+import type { RunningProgram } from "../engine.ts"
+import { composeEnv, type Environment } from "../features/env.ts"
+import { createFeatures, whileAlive } from "../features/world.ts"
+import { loadForCommand, progressOf } from "../load.ts"
+import { openSession } from "../session/open.ts"
+import { featureOptions } from "../settings.ts"
+
+/** Marks the environment of a program in a session: another session inside it cannot work. */
+const nestedVariable = "PODSIDE_SESSION"
+/** A program that does not end on SIGTERM after its agent was lost is killed after this, in milliseconds. */
+const killAfterMs = 2_000
+
+export const run: RunCommand = async ({ args, options }, context) => {
+  if (process.env[nestedVariable] || process.env["MIRRORD_RESOLVED_CONFIG"]) {
+    throw new AppError("nested", "This already runs inside a session; one inside another cannot work", {
+      next: "Start the program from a shell outside of the session.",
+    })
+  }
+  const [command = "", ...words] = args
+  const step = progressOf(options)
+  const signal = context.stopOnSignals()
+  const { config, keyGenerated } = await loadForCommand(options, step)
+  const features = featureOptions(config)
+  const log = createLogger({ level: process.env["PODSIDE_DEBUG"] === "1" ? "debug" : "warn" })
+  const plugins = await context.startPlugins("client", { log })
+  try {
+    const engine = plugins.provide("provideEngine")
+    const lack = await engine.unavailable()
+    if (lack) throw new AppError(lack.code, lack.reason, { next: lack.next })
+    const verdict = await plugins.authorize("authorizeLaunch", launchRequest(config.target))
+    if (!verdict.allow)
+      throw new AppError(verdict.code, `Plugin "${verdict.plugin}" does not allow it: ${verdict.reason}`)
+    const executable = Bun.which(command, { PATH: process.env["PATH"] })
+    if (!executable) {
+      throw new AppError("program-not-found", `There is no program "${command}"`, {
+        next: "Check its name and the PATH.",
+        exitCode: 127,
+      })
+    }
+    const { session, conversation, world, env } = await step.run(`preparing ${command}`, async (inner) => {
+      const session = await openSession({
+        config,
+        step: inner,
+        signal,
+        agentAddress: textOption(options, "agentAddress"),
+        keyProvided: !keyGenerated,
+      })
+      try {
+        const conversation = new Conversation(session, {
+          log,
+          notice: (text, level) => (level === "warn" ? step.warn(text) : step.info(text)),
+        })
+        const { world, fetchEnv, prepare } = createFeatures(conversation, features, executable)
+        conversation.begin()
+        const [remote] = await inner.run("fetching the pod's environment", () =>
+          whileAlive(conversation, Promise.all([fetchEnv(), prepare()])),
+        )
+        signal.throwIfAborted()
+        const env = composeEnv(ownEnvironment(), remote, features.env)
+        inner.done(`Ready! ${command} runs with the ${session.peer}`)
+        return { session, conversation, world, env }
+      } catch (thrown) {
+        await session.close()
+        throw thrown
+      }
+    })
+    try {
+      const program = await engine.launch({
+        command: executable,
+        args: [command, ...words],
+        cwd: process.cwd(),
+        env: { ...env, [nestedVariable]: "1" },
+        world,
+        log,
+      })
+      return await untilEnd(program, conversation)
+    } finally {
+      conversation.end()
+      await session.close()
+    }
+  } finally {
+    await plugins.stop()
+  }
+}
+
+/** The program's exit code, or 1 when the agent was lost. */
+async function untilEnd(program: RunningProgram, conversation: Conversation): Promise<number> {
+  const lost = conversation.lost.then((error) => ({ error }))
+  const first = await Promise.race([program.exited.then((code) => ({ code })), lost])
+  if ("code" in first) return first.code
+  // Said now, not at the end: the program may take a while to stop.
+  process.stderr.write(`podside: ${first.error.message}\n`)
+  program.kill("SIGTERM")
+  const kill = setTimeout(() => program.kill("SIGKILL"), killAfterMs)
+  await program.exited
+  clearTimeout(kill)
+  throw first.error
+}
+
+function ownEnvironment(): Environment {
+  return Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
+}
+
+function launchRequest(target: { path?: SessionRequest["target"]; namespace?: string }): SessionRequest {
+  return {
+    identity: { user: userInfo().username, groups: [], extra: {} },
+    target: target.path ?? { kind: "targetless" },
+    namespace: target.namespace ?? "",
+    client: { version: podsideVersion },
+  }
+}
