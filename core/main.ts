@@ -64,4 +64,15 @@ function contextOf({ pluginFolder, pluginConfigFile }: Leading): RoleContext {
   }
 }
 
+/** How long what is still under way (output on its way out, sockets closing) may hold the process up, in milliseconds. */
+const lingerMs = 2000
+
+// Whoever reads from us may leave early (`podside ls | head -1`); that is no fault.
+process.stdout.on("error", (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === "EPIPE" ? 0 : reportError(error)),
+)
+process.on("uncaughtException", (thrown) => process.exit(reportError(thrown)))
+process.on("unhandledRejection", (thrown) => process.exit(reportError(thrown)))
+
 process.exitCode = await main().catch(reportError)
+setTimeout(() => process.exit(), lingerMs).unref()

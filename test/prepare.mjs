@@ -3,6 +3,12 @@ import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { readFileSync, writeFileSync } from "node:fs"
 
+const oldestNode = 20
+if (Number.parseInt(process.versions.node, 10) < oldestNode) {
+  console.error(`This is Node ${process.versions.node}; needed is ${oldestNode} or newer.`)
+  process.exit(1)
+}
+
 const root = new URL("../", import.meta.url)
 const mark = new URL("node_modules/.installed-lock", root)
 const lock = createHash("sha256")

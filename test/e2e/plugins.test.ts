@@ -177,6 +177,19 @@ describe("boot stops, naming file, line and reason:", () => {
     expect(code).toBe(1)
   })
 
+  test("an error nobody awaits", async () => {
+    const source = `${good.replace('name: "good"', 'name: "x"')}\nPromise.reject(new Error("forgotten"))`
+    const { code, stderr } = await podside([
+      "--plugins",
+      await plugins({ "x.ts": source, "_words.ts": words }),
+      "plugin",
+      "list",
+    ])
+    expect(stderr).toContain("podside: forgotten")
+    expect(stderr).not.toMatch(/\n\s+at /)
+    expect(code).toBe(1)
+  })
+
   test("a plugin folder that is not there", async () => {
     const { code, stderr } = await podside(["--plugins", join(folder, "nowhere"), "plugin", "list"])
     expect(stderr).toContain("[no-plugin-folder]")
