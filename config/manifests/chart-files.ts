@@ -1,0 +1,43 @@
+import { toJsonSchema } from "@valibot/to-json-schema"
+import { stringify } from "yaml"
+import { podsideVersion } from "../../core/cli/version.ts"
+import {
+  authenticationRules,
+  basicRules,
+  impersonateRules,
+  operatorRules,
+  ownNamespaceRules,
+  reviewRules,
+  targetRules,
+} from "./rules.ts"
+import { readValues, valuesSchema } from "./values.ts"
+
+/** Files of config/chart that are made from code: path below that folder to text. `bun config/manifests/write-chart.ts` writes them. */
+export function chartFiles(): Record<string, string> {
+  const rules = {
+    operator: operatorRules,
+    impersonate: impersonateRules,
+    review: reviewRules,
+    target: targetRules,
+    basic: basicRules,
+    ownNamespace: ownNamespaceRules,
+    authentication: authenticationRules,
+  }
+  const schema = toJsonSchema(valuesSchema, { typeMode: "input" })
+  const values = stringify(readValues({}))
+  const chart = {
+    apiVersion: "v2",
+    name: "podside-operator",
+    description: "Lets a process on a developer's machine live inside a pod, with the cluster's owner in charge",
+    type: "application",
+    version: podsideVersion,
+    appVersion: podsideVersion,
+    kubeVersion: ">=1.26.0-0",
+  }
+  return {
+    "Chart.yaml": stringify(chart),
+    "generated/rules.json": `${JSON.stringify(rules, null, 2)}\n`,
+    "values.schema.json": `${JSON.stringify(schema, null, 2)}\n`,
+    "values.yaml": `# Every value there is, with its default; values.schema.json says what each may be.\n${values}`,
+  }
+}

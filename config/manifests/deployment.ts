@@ -1,0 +1,119 @@
+import type { KubeObject } from "./objects.ts"
+import type { Values } from "./values.ts"
+
+const name = "podside-operator"
+const selector = { "app.kubernetes.io/name": name }
+
+/** The operator's pods: non-root, read-only, without capabilities. What they need of the kernel is a socket. */
+export function deployment(values: Values, labels: Record<string, string>): KubeObject {
+  const { operator, namespace, sa } = values
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name, namespace, labels },
+    spec: {
+      replicas: operator.replicas,
+      selector: { matchLabels: selector },
+      template: {
+        metadata: {
+          labels: { ...labels, ...operator.podLabels, ...selector },
+          ...(Object.keys(operator.podAnnotations).length > 0 && { annotations: operator.podAnnotations }),
+        },
+        spec: {
+          serviceAccountName: sa.name,
+          ...(operator.imagePullSecrets.length > 0 && { imagePullSecrets: operator.imagePullSecrets }),
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 1000,
+            runAsGroup: 1000,
+            seccompProfile: { type: "RuntimeDefault" },
+          },
+          ...(operator.tolerations.length > 0 && { tolerations: operator.tolerations }),
+          ...(Object.keys(operator.affinity).length > 0 && { affinity: operator.affinity }),
+          ...(Object.keys(operator.nodeSelector).length > 0 && { nodeSelector: operator.nodeSelector }),
+          containers: [container(values)],
+          volumes: volumes(values),
+        },
+      },
+    },
+  }
+}
+
+function container(values: Values) {
+  const { operator } = values
+  const probe = (path: string) => ({ httpGet: { path, port: "https", scheme: "HTTPS" } })
+  return {
+    name: "operator",
+    image: operatorImage(values),
+    imagePullPolicy: operator.imagePullPolicy,
+    args: ["--mode", "operator"],
+    env: environment(values),
+    ports: [
+      { name: "https", containerPort: operator.port },
+      ...(operator.metrics ? [{ name: "metrics", containerPort: 9000 }] : []),
+    ],
+    livenessProbe: { ...probe("/health"), periodSeconds: 5, timeoutSeconds: 10, failureThreshold: 30 },
+    readinessProbe: { ...probe("/readyz"), periodSeconds: 2 },
+    resources: { requests: operator.requests, limits: operator.limits },
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    },
+    volumeMounts: [
+      { name: "plugins", mountPath: "/config", readOnly: true },
+      ...(ownCertificate(values) ? [] : [{ name: "tls", mountPath: "/tls", readOnly: true }]),
+    ],
+  }
+}
+
+function volumes(values: Values) {
+  return [
+    { name: "plugins", configMap: { name } },
+    ...(ownCertificate(values) ? [] : [{ name: "tls", secret: { secretName: values.tls.secret } }]),
+  ]
+}
+
+const ownCertificate = ({ tls }: Values) => !tls.useExistingSecret && !tls.certManager.enabled
+
+export const operatorImage = ({ operator }: Values) => `${operator.image}:${operator.imageTag}`
+
+function environment(values: Values) {
+  const { operator, agent, service } = values
+  const field = (variable: string, fieldPath: string) => ({ name: variable, valueFrom: { fieldRef: { fieldPath } } })
+  const text = (variable: string, value: string | number | boolean) => ({ name: variable, value: String(value) })
+  return [
+    text("OPERATOR_ADDR", `0.0.0.0:${operator.port}`),
+    ...(operator.metrics ? [text("OPERATOR_METRICS_ADDR", "0.0.0.0:9000")] : []),
+    field("OPERATOR_POD_NAME", "metadata.name"),
+    field("OPERATOR_POD_UID", "metadata.uid"),
+    field("MIRRORD_OPERATOR_NAMESPACE", "metadata.namespace"),
+    text("OPERATOR_SERVICE_NAME", service.name),
+    ...(ownCertificate(values)
+      ? [
+          text(
+            "OPERATOR_MANAGE_API_SERVICE",
+            !values.tls.apiService.insecureSkipTLSVerify && !values.tls.apiService.caBundle,
+          ),
+        ]
+      : [text("OPERATOR_TLS_CERT_PATH", "/tls/tls.crt"), text("OPERATOR_TLS_KEY_PATH", "/tls/tls.key")]),
+    text("OPERATOR_AGENT_CONNECTION_TLS", agent.tls),
+    ...(agent.port === null ? [] : [text("OPERATOR_AGENT_PORT", agent.port)]),
+    text("OPERATOR_AGENT_IMAGE", agent.image || operatorImage(values)),
+    text(
+      "OPERATOR_AGENT_CONFIG",
+      JSON.stringify({ image_pull_policy: operator.imagePullPolicy, ...agent.extraConfig }),
+    ),
+    text("OPERATOR_AGENT_HOST_PATHS", agent.hostPaths),
+    text("OPERATOR_AGENT_IDLE_SECONDS", agent.idleSeconds),
+    text("OPERATOR_AGENT_STARTUP_SECONDS", agent.startupSeconds),
+    text("OPERATOR_MAX_SESSION_TIME_SECONDS", operator.maxSessionTimeSeconds),
+    text("OPERATOR_MAX_CONNECTS_PER_USER", operator.maxConnectsPerUser),
+    text("OPERATOR_JSON_LOG", operator.jsonLog),
+    text("OPERATOR_LOG_LEVEL", operator.logLevel),
+    text("PODSIDE_PLUGIN_CONFIG", "/config/plugins.json"),
+    ...Object.entries(operator.extraEnv).map(([variable, value]) =>
+      typeof value === "string" ? text(variable, value) : { name: variable, ...value },
+    ),
+  ]
+}

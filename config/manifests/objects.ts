@@ -1,0 +1,173 @@
+import { deployment } from "./deployment.ts"
+import {
+  authenticationRules,
+  basicRules,
+  impersonateRules,
+  operatorRules,
+  ownNamespaceRules,
+  type Rule,
+  reviewRules,
+  targetRules,
+} from "./rules.ts"
+import type { Values } from "./values.ts"
+
+export type KubeObject = {
+  apiVersion: string
+  kind: string
+  metadata: Record<string, unknown>
+  [more: string]: unknown
+}
+
+const rbac = "rbac.authorization.k8s.io"
+export const operatorName = "podside-operator"
+const authenticationRole = `${operatorName}-apiserver-authentication`
+
+/** Everything an installation consists of, in the order it should be applied. */
+export function manifests(values: Values): KubeObject[] {
+  return [
+    ...(values.createNamespace ? [object("v1", "Namespace", values.namespace, values)] : []),
+    ...serviceAccount(values),
+    ...roles(values),
+    ...bindings(values),
+    ...certManager(values),
+    object("v1", "ConfigMap", operatorName, values, {
+      namespace: values.namespace,
+      data: { "plugins.json": JSON.stringify(pluginSettings(values)) },
+    }),
+    deployment(values, commonLabels(values)),
+    service(values),
+    apiService(values),
+    ...(values.extraObjects as KubeObject[]),
+  ]
+}
+
+/** The mode of impersonation has a value of its own, because the operator's rights depend on it. */
+export function pluginSettings({ plugins, impersonation }: Values): Record<string, unknown> {
+  return { ...plugins, "rbac-impersonation": { mode: impersonation.mode } }
+}
+
+export function commonLabels({ operator }: Values): Record<string, string> {
+  return { "app.kubernetes.io/name": operatorName, "app.kubernetes.io/part-of": "podside", ...operator.labels }
+}
+
+function object(
+  apiVersion: string,
+  kind: string,
+  name: string,
+  values: Values,
+  {
+    namespace,
+    labels,
+    annotations,
+    ...rest
+  }: {
+    namespace?: string
+    labels?: Record<string, string>
+    annotations?: Record<string, string>
+    [more: string]: unknown
+  } = {},
+): KubeObject {
+  const metadata = {
+    name,
+    ...(namespace && { namespace }),
+    labels: { ...commonLabels(values), ...labels },
+    ...(annotations && Object.keys(annotations).length > 0 && { annotations }),
+  }
+  return { apiVersion, kind, metadata, ...rest }
+}
+
+function serviceAccount(values: Values): KubeObject[] {
+  const { sa, namespace } = values
+  return sa.create ? [object("v1", "ServiceAccount", sa.name, values, { namespace, annotations: sa.annotations })] : []
+}
+
+function roles(values: Values): KubeObject[] {
+  const { namespace, clusterRole, role } = values
+  const cluster = (name: string, rules: readonly Rule[], labels?: Record<string, string>) =>
+    object(`${rbac}/v1`, "ClusterRole", name, values, { labels, rules })
+  const local = (name: string, inNamespace: string, rules: readonly Rule[], labels?: Record<string, string>) =>
+    object(`${rbac}/v1`, "Role", name, values, { namespace: inNamespace, labels, rules })
+  return [
+    cluster(operatorName, [
+      ...operatorRules,
+      ...(values.impersonation.mode === "impersonate" ? impersonateRules : reviewRules),
+    ]),
+    cluster("mirrord-operator-user", [...targetRules, ...basicRules], clusterRole["mirrord-operator-user"].labels),
+    cluster("mirrord-operator-ci", [...targetRules, ...basicRules], clusterRole["mirrord-operator-ci"].labels),
+    cluster("mirrord-operator-user-basic", basicRules, clusterRole["mirrord-operator-user-basic"].labels),
+    local(operatorName, namespace, ownNamespaceRules),
+    local(authenticationRole, "kube-system", authenticationRules),
+    ...values.roleNamespaces.map((each) =>
+      local("mirrord-operator-user", each, targetRules, role["mirrord-operator-user"].labels),
+    ),
+  ]
+}
+
+function bindings(values: Values): KubeObject[] {
+  const subjects = [{ kind: "ServiceAccount", name: values.sa.name, namespace: values.namespace }]
+  const roleRef = (kind: "ClusterRole" | "Role", name: string) => ({ apiGroup: rbac, kind, name })
+  const binding = (kind: "ClusterRole" | "Role", name: string, namespace?: string) =>
+    object(`${rbac}/v1`, `${kind}Binding`, name, values, { namespace, roleRef: roleRef(kind, name), subjects })
+  return [
+    binding("ClusterRole", operatorName),
+    binding("Role", operatorName, values.namespace),
+    binding("Role", authenticationRole, "kube-system"),
+  ]
+}
+
+function service(values: Values): KubeObject {
+  const {
+    service: { name },
+    namespace,
+    operator,
+  } = values
+  const ports = [{ name: "https", port: 443, targetPort: "https" }]
+  const metrics = operator.metrics ? [{ name: "metrics", port: 9000, targetPort: "metrics" }] : []
+  const spec = { selector: { "app.kubernetes.io/name": operatorName }, ports: [...ports, ...metrics] }
+  return object("v1", "Service", name, values, { namespace, spec })
+}
+
+/** Without a CA of somebody else the operator writes its own into it when it starts. */
+function apiService(values: Values): KubeObject {
+  const {
+    tls,
+    namespace,
+    service: { name },
+  } = values
+  const { insecureSkipTLSVerify, caBundle } = tls.apiService
+  const injected = tls.certManager.enabled && { "cert-manager.io/inject-ca-from": `${namespace}/${operatorName}` }
+  return object("apiregistration.k8s.io/v1", "APIService", "v1.operator.metalbear.co", values, {
+    ...(injected && { annotations: injected }),
+    spec: {
+      group: "operator.metalbear.co",
+      version: "v1",
+      groupPriorityMinimum: 1000,
+      versionPriority: 15,
+      ...(insecureSkipTLSVerify && { insecureSkipTLSVerify }),
+      ...(caBundle && { caBundle }),
+      service: { name, namespace, port: 443 },
+    },
+  })
+}
+
+function certManager(values: Values): KubeObject[] {
+  const {
+    tls,
+    namespace,
+    service: { name },
+  } = values
+  if (!tls.certManager.enabled) return []
+  const { createIssuer, issuer } = tls.certManager
+  const kind = { namespace, spec: { selfSigned: {} } }
+  return [
+    ...(createIssuer ? [object("cert-manager.io/v1", "Issuer", issuer, values, kind)] : []),
+    object("cert-manager.io/v1", "Certificate", operatorName, values, {
+      namespace,
+      spec: {
+        secretName: tls.secret,
+        dnsNames: [`${name}.${namespace}.svc`, `${name}.${namespace}`, name],
+        issuerRef: { name: issuer, kind: "Issuer" },
+      },
+    }),
+  ]
+}

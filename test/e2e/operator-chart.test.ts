@@ -1,0 +1,115 @@
+import { beforeAll, describe, expect, test } from "bun:test"
+import { mkdtempSync, readFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { parseAllDocuments, stringify } from "yaml"
+import { chartFiles } from "../../config/manifests/chart-files.ts"
+import { type KubeObject, manifests } from "../../config/manifests/objects.ts"
+import { readValues } from "../../config/manifests/values.ts"
+import { useCluster } from "../cluster/use.ts"
+
+const root = join(import.meta.dir, "../..")
+const chart = join(root, "config/chart")
+const cluster = useCluster("chart")
+const folder = mkdtempSync(join(tmpdir(), "podside-chart-"))
+
+const choices: Record<string, Record<string, unknown>> = {
+  defaults: {},
+  "everything chosen": {
+    namespace: "tools",
+    createNamespace: false,
+    roleNamespaces: ["team-a", "team-b"],
+    role: { "mirrord-operator-user": { labels: { team: "a" } } },
+    clusterRole: { "mirrord-operator-user": { labels: { "rbac.example/aggregate": "true" } } },
+    operator: {
+      image: "registry.example:5000/podside",
+      imageTag: "dev",
+      imagePullPolicy: "Never",
+      imagePullSecrets: [{ name: "pull" }],
+      replicas: 3,
+      podAnnotations: { a: "1" },
+      podLabels: { b: "2" },
+      labels: { c: "3" },
+      jsonLog: false,
+      extraEnv: { PLAIN: "text", SECRET: { valueFrom: { secretKeyRef: { name: "s", key: "k" } } } },
+      metrics: true,
+      maxSessionTimeSeconds: 3600,
+      tolerations: [{ operator: "Exists" }],
+      affinity: { podAntiAffinity: {} },
+      nodeSelector: { disk: "ssd" },
+      port: 9443,
+    },
+    agent: {
+      image: "other:1",
+      tls: false,
+      port: 7777,
+      idleSeconds: 5,
+      hostPaths: true,
+      extraConfig: { log_level: "debug" },
+    },
+    impersonation: { mode: "review" },
+    service: { name: "front" },
+    sa: { create: false, name: "given", annotations: { d: "4" } },
+    extraObjects: [{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "extra" }, data: { e: "5" } }],
+  },
+  "a certificate of one's own": { tls: { useExistingSecret: true, apiService: { caBundle: "Y2E=" } } },
+  "cert-manager": { tls: { certManager: { enabled: true } } },
+  "no verification": { tls: { apiService: { insecureSkipTLSVerify: true } } },
+}
+
+const byPlace = (objects: KubeObject[]) =>
+  Object.fromEntries(
+    objects.map((object) => [
+      `${object.kind} ${object.metadata["namespace"] ?? ""}/${object.metadata["name"]}`,
+      object,
+    ]),
+  )
+
+describe.skipIf(!cluster.available)("the chart", () => {
+  let render: (values: Record<string, unknown>) => Promise<string>
+  beforeAll(() => {
+    render = async (values) => {
+      const file = join(folder, `${crypto.randomUUID()}.yaml`)
+      await Bun.write(file, stringify(values))
+      return cluster.helm("template", "podside", chart, "--kube-version", "1.34.0", "--values", file)
+    }
+  })
+
+  test.each(Object.entries(choices))(
+    "installs exactly what `operator setup` prints: %s",
+    async (_name, given) => {
+      const rendered = parseAllDocuments(await render(given))
+        .map((document) => document.toJS() as KubeObject | null)
+        .filter((object) => object !== null)
+      expect(byPlace(rendered)).toEqual(byPlace(JSON.parse(JSON.stringify(manifests(readValues(given))))))
+    },
+    60_000,
+  )
+
+  test("passes helm lint", async () => {
+    expect(await cluster.helm("lint", "--strict", chart)).toContain("0 chart(s) failed")
+  }, 60_000)
+
+  test.each([
+    ["a value that does not exist", { oprator: {} }],
+    ["a misspelled key", { operator: { replica: 2 } }],
+    ["a wrong type", { operator: { replicas: "two" } }],
+    ["a mode that does not exist", { impersonation: { mode: "trust" } }],
+  ])("refuses %s, as `operator setup` does", async (_what, given) => {
+    await expect(render(given)).rejects.toThrow(/values don't meet the specifications/)
+    expect(() => readValues(given)).toThrow(/cannot be used/)
+  })
+
+  test("is accepted by the API server", async () => {
+    const values = readValues({ namespace: cluster.namespace, createNamespace: false })
+    const file = join(folder, "setup.json")
+    await Bun.write(file, JSON.stringify({ apiVersion: "v1", kind: "List", items: manifests(values) }))
+    const said = await cluster.kubectl("apply", "--dry-run=server", "-f", file)
+    for (const kind of ["deployment.apps", "apiservice", "clusterrole", "service/", "configmap"])
+      expect(said).toContain(kind)
+  }, 60_000)
+})
+
+test("the files made from code are up to date; `bun config/manifests/write-chart.ts` makes them", () => {
+  for (const [path, text] of Object.entries(chartFiles())) expect(readFileSync(join(chart, path), "utf8")).toBe(text)
+})
