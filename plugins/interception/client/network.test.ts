@@ -1,0 +1,288 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { ErrnoError } from "../../../core/client/engine.ts"
+import { httpAnswer, MemoryDns, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
+import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+
+const names = { "backend.default.svc.cluster.local": "10.99.1.2", "v4.example": "10.99.1.3" }
+const refusal = { 81: 111, 82: 113, 83: 110 }
+
+/** Port 81 refuses, 82 has no route, 83 times out; all others answer HTTP. */
+function pod(options: { connecting?: () => Promise<void> } = {}) {
+  const outgoing = new MemoryNetwork({
+    async connecting(peer) {
+      await options.connecting?.()
+      const number = "endpoint" in peer && refusal[peer.endpoint.port as keyof typeof refusal]
+      if (number) throw new ErrnoError(number, "as the test wants it")
+    },
+    answer: httpAnswer((head, peer) => `${JSON.stringify(peer)} ${head.split("\r\n")[0]}\n`),
+  })
+  return { outgoing, dns: new MemoryDns(names) }
+}
+
+const curl = (...args: string[]) => ["curl", "-sS", "--max-time", "10", ...args]
+const python = (script: string) => ["/usr/bin/python3", "-c", script]
+
+describe.if(installed("curl"))("curl", () => {
+  test("by address", async () => {
+    const { code, output } = await runIn(pod(), curl("http://10.99.1.1/x"))
+    expect({ code, output }).toEqual({
+      code: 0,
+      output: '{"kind":"tcp","endpoint":{"ip":"10.99.1.1","port":80}} GET /x HTTP/1.1\n',
+    })
+  })
+
+  test("by a name only the pod knows", async () => {
+    const world = pod()
+    expect((await runIn(world, curl("http://backend/y"))).output).toContain('"ip":"10.99.1.2"')
+    expect(world.dns.asked).toContain("backend.default.svc.cluster.local 1")
+  })
+
+  test("a name nobody knows", async () => {
+    const { code, output } = await runIn(pod(), curl("http://nowhere/"))
+    expect(code).toBe(6)
+    expect(output).toContain("Could not resolve host")
+  })
+
+  test("the remote refusal is seen by a non-blocking connect", async () => {
+    const { code, output } = await runIn(pod(), curl("-v", "http://10.99.1.1:81/"))
+    expect(code).toBe(7)
+    expect(output).toContain("Connection refused")
+  })
+
+  test("a slow connect does not look connected", async () => {
+    const world = pod({ connecting: () => Bun.sleep(2000) })
+    const { code, output } = await runIn(world, curl("--connect-timeout", "0.3", "http://10.99.1.1/"))
+    expect(code).toBe(28)
+    expect(output).toMatch(/timed out|Timeout/)
+  })
+
+  test("IPv6", async () => {
+    expect((await runIn(pod(), curl("http://[fd99::5]:8080/"))).output).toContain('{"ip":"fd99::5","port":8080}')
+  })
+})
+
+describe("this machine's own services", () => {
+  let server: Bun.Server<undefined>
+  beforeAll(() => {
+    server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("mine\n") })
+  })
+  afterAll(() => server.stop(true))
+
+  test.if(installed("curl"))("stay reachable", async () => {
+    const world = pod()
+    expect(await runIn(world, curl(`http://127.0.0.1:${server.port}/`))).toEqual({ code: 0, output: "mine\n" })
+    expect(world.outgoing.connected).toEqual([])
+  })
+})
+
+describe.if(installed("python3"))("Python", () => {
+  test("blocking sockets: names, errors, resolver", async () => {
+    const script = `
+import socket
+s = socket.create_connection(("10.99.1.1", 80)); print(s.getpeername(), s.getsockname())
+s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n"); print(s.recv(100)[:15])
+for port in (81, 82, 83):
+    try: socket.create_connection(("10.99.1.1", port))
+    except OSError as e: print(e.errno)
+print(socket.gethostbyname("backend"))
+try: socket.getaddrinfo("nowhere", 80)
+except OSError as e: print(e)
+`
+    expect((await runIn(pod(), python(script))).output).toBe(
+      `('10.99.1.1', 80) ('10.99.0.7', 40000)\nb'HTTP/1.1 200 OK'\n111\n113\n110\n10.99.1.2\n[Errno -2] Name or service not known\n`,
+    )
+  })
+
+  test("non-blocking sockets: pending, then connected or failed with the remote reason", async () => {
+    const script = `
+import socket, select, errno
+def go(port):
+    s = socket.socket(); s.setblocking(False)
+    print(errno.errorcode[s.connect_ex(("10.99.1.1", port))], end=" ")
+    p = select.poll(); p.register(s, select.POLLOUT)
+    print(p.poll(0), end=" "); p.poll(5000)
+    print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), end=" ")
+    return s
+s = go(80); print(s.getpeername(), [s.connect_ex(("10.99.1.1", 80)) for _ in range(2)][1] == errno.EISCONN)
+s = go(81); print()
+s = go(82); print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+`
+    const world = pod({ connecting: () => Bun.sleep(100) })
+    expect((await runIn(world, python(script))).output).toBe(
+      `EINPROGRESS [] 0 ('10.99.1.1', 80) True\nEINPROGRESS [] 111 \nEINPROGRESS [] 113 0\n`,
+    )
+  })
+
+  test("bytes come through whole in both directions, with half close", async () => {
+    const script = `
+import socket, threading, hashlib, os
+s = socket.create_connection(("10.99.1.1", 7)); data = os.urandom(20_000_000); got = hashlib.md5()
+def receive():
+    while True:
+        b = s.recv(65536)
+        if not b: break
+        got.update(b)
+t = threading.Thread(target=receive); t.start(); s.sendall(data); s.shutdown(socket.SHUT_WR); t.join()
+print(got.digest() == hashlib.md5(data).digest())
+`
+    const outgoing = new MemoryNetwork()
+    expect((await runIn({ outgoing }, python(script))).output).toBe("True\n")
+    expect(outgoing.open).toBe(0)
+  })
+
+  test("UDP: connected, unconnected, by message, with the true addresses", async () => {
+    const script = `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+s.connect(("10.99.1.1", 99)); s.send(b"one"); print(s.recv(10), s.getpeername(), s.getsockname())
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(5)
+u.sendto(b"two", ("10.99.1.1", 98)); print(u.recvfrom(10))
+u.sendto(b"three", ("10.99.1.4", 97)); print(u.recvfrom(10))
+u.sendmsg([b"fo", b"ur"], [], 0, ("10.99.1.1", 98)); d, _, _, a = u.recvmsg(10); print(d, a)
+v = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); v.settimeout(5)
+v.sendto(b"five", ("::ffff:10.99.1.1", 96)); print(v.recvfrom(10)[:2])
+b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); b.sendto(b"six", ("10.99.1.1", 95)); print(b.recvfrom(10))
+u.settimeout(0.2)
+try: u.recvfrom(10)
+except TimeoutError: print("timeout")
+l = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); l.bind(("127.0.0.1", 0)); l.settimeout(5)
+u.sendto(b"seven", l.getsockname()); d, a = l.recvfrom(10); print(d, a[1] == u.getsockname()[1])
+`
+    const outgoing = new MemoryNetwork()
+    expect((await runIn({ outgoing }, python(script))).output).toBe(
+      [
+        "b'one' ('10.99.1.1', 99) ('10.99.0.7', 40000)",
+        "(b'two', ('10.99.1.1', 98))",
+        "(b'three', ('10.99.1.4', 97))",
+        "b'four' ('10.99.1.1', 98)",
+        "(b'five', ('::ffff:10.99.1.1', 96, 0, 0))",
+        "(b'six', ('10.99.1.1', 95))",
+        "timeout",
+        "b'seven' True",
+        "",
+      ].join("\n"),
+    )
+  })
+
+  test("a unix socket of the pod", async () => {
+    const script = `
+import socket
+s = socket.socket(socket.AF_UNIX); s.connect("/remote/app.sock"); s.sendall(b"hi"); print(s.recv(10), s.getpeername())
+`
+    const outgoing = new MemoryNetwork()
+    expect((await runIn({ outgoing }, python(script))).output).toBe("b'hi' /remote/app.sock\n")
+  })
+
+  test("a signal interrupts a connect that waits", async () => {
+    const script = `
+import signal, socket, time
+def handler(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handler); signal.setitimer(signal.ITIMER_REAL, 0.3); t = time.time()
+try: socket.socket().connect(("10.99.1.1", 80))
+except KeyboardInterrupt: print("interrupted", time.time() - t < 5)
+`
+    const world = pod({ connecting: () => Bun.sleep(10_000) })
+    expect((await runIn(world, python(script))).output).toBe("interrupted True\n")
+  }, 20_000)
+
+  test("DNS over TCP", async () => {
+    const script = `
+import socket, struct
+q = bytes.fromhex("123401000001000000000000") + b"\\x02v4\\x07example\\x00\\x00\\x01\\x00\\x01"
+s = socket.create_connection(("10.99.0.10", 53)); s.sendall(struct.pack(">H", len(q)) + q); print(s.recv(500)[-4:].hex())
+`
+    expect((await runIn(pod(), python(script))).output).toBe("0a630103\n")
+  })
+})
+
+describe.if(installed("node"))("Node", () => {
+  test("fetch, lookup, resolver, datagrams", async () => {
+    const script = `
+const dns = require("dns").promises, dgram = require("dgram")
+const run = async () => {
+  console.log((await dns.lookup("backend")).address, await dns.resolve4("v4.example"))
+  console.log((await (await fetch("http://backend/n")).text()).trim())
+  await fetch("http://10.99.1.1:81/").catch((e) => console.log(e.cause.code))
+  const all = await Promise.all(Array.from({ length: 50 }, (_, i) => fetch("http://10.99.3." + i + "/").then((r) => r.text())))
+  console.log(all.every((text, i) => text.includes('"10.99.3.' + i + '"')))
+  const u = dgram.createSocket("udp4")
+  u.on("message", (_, from) => { console.log(from.address, from.port); u.close() })
+  u.send("hi", 99, "10.99.1.1")
+}
+run()
+`
+    expect((await runIn(pod(), ["node", "-e", script])).output).toBe(
+      `10.99.1.2 [ '10.99.1.3' ]\n{"kind":"tcp","endpoint":{"ip":"10.99.1.2","port":80}} GET /n HTTP/1.1\nECONNREFUSED\ntrue\n10.99.1.1 99\n`,
+    )
+  }, 20_000)
+})
+
+describe.if(installed("go"))("static Go", () => {
+  const folder = mkdtempSync(join(tmpdir(), "podside-go-"))
+  const program = join(folder, "program")
+  beforeAll(async () => {
+    writeFileSync(join(folder, "go.mod"), "module program\n\ngo 1.21\n")
+    writeFileSync(join(folder, "main.go"), goSource)
+    const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod" }
+    const build = Bun.spawnSync(["go", "build", "-o", program, "."], { cwd: folder, env, stderr: "pipe" })
+    if (build.exitCode !== 0) throw new Error(build.stderr.toString())
+  }, 120_000)
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test("connects, resolves, fails, and does so from a hundred goroutines", async () => {
+    const { output } = await runIn(pod(), [program])
+    expect(output).toBe(
+      `[10.99.1.2] <nil>\n10.99.1.1:80 10.99.0.7\ndial tcp 10.99.1.1:81: connect: connection refused\nok 100\n10.99.1.1:98 <nil>\n`,
+    )
+  }, 30_000)
+})
+
+const goSource = `package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"sync"
+	"time"
+)
+
+func main() {
+	addresses, err := net.LookupHost("backend")
+	fmt.Println(addresses, err)
+	c, err := net.Dial("tcp", "10.99.1.1:80")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(c.RemoteAddr(), c.LocalAddr().(*net.TCPAddr).IP)
+	_, err = net.Dial("tcp", "10.99.1.1:81")
+	fmt.Println(err)
+	var group sync.WaitGroup
+	var ok atomic.Int32
+	for i := 0; i < 100; i++ {
+		group.Add(1)
+		go func(i int) {
+			defer group.Done()
+			r, err := http.Get(fmt.Sprintf("http://10.99.2.%d/", i))
+			if err == nil {
+				r.Body.Close()
+				ok.Add(1)
+			} else {
+				fmt.Println(err)
+			}
+		}(i)
+	}
+	group.Wait()
+	fmt.Println("ok", ok.Load())
+	p, _ := net.ListenPacket("udp", ":0")
+	p.WriteTo([]byte("ping"), &net.UDPAddr{IP: net.ParseIP("10.99.1.1"), Port: 98})
+	p.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_, from, err := p.ReadFrom(make([]byte, 1000))
+	fmt.Println(from, err)
+}
+`
