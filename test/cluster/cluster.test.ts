@@ -63,4 +63,37 @@ describe.skipIf(!cluster.available)("the tests' cluster", () => {
     await cluster.apply(pod("talks", { command: ["/bin/sh", "-c", "echo hello from a pod; exec sample serve"] }))
     expect(await cluster.eventually("the log", () => cluster.kubectl("logs", "talks"))).toBe("hello from a pod\n")
   })
+
+  test("what never happens ends in an error with the namespace's pods, events and logs", async () => {
+    await cluster.apply(pod("imageless", { image: "podside.test/nothing:1" }))
+    await cluster.eventually("an event", async () =>
+      (await cluster.kubectl("get", "events")).includes("ErrImageNeverPull"),
+    )
+    const never = cluster.eventually("the impossible", () => false, { timeoutSeconds: 1 })
+    const error = await never.catch((thrown: Error) => thrown)
+    expect(error).toMatchObject({ code: "never" })
+    const { message } = error as Error
+    expect(message).toStartWith("Not within 1 s: the impossible")
+    for (const part of ["imageless", "ErrImageNeverPull", "hello from a pod"]) expect(message).toContain(part)
+  }, 60_000)
+
+  test("a file that is no image is refused, an image is taken and runs", async () => {
+    if (!cluster.own) return console.error("SKIPPED: another cluster's import command decides")
+    expect(cluster.importImage(import.meta.path)).rejects.toMatchObject({ code: "image-refused" })
+    const reference = await cluster.importPodsideImage()
+    await cluster.apply(pod("podside", { image: reference, pod: podsideOnce(reference) }))
+    const log = await cluster.eventually("its version", () => cluster.kubectl("logs", "podside"))
+    expect(log).toStartWith("podside ")
+  }, 400_000)
+
+  test("helm talks to the cluster", async () => {
+    expect(await cluster.helm("list", "--short")).toBe("")
+  }, 400_000)
 })
+
+function podsideOnce(image: string) {
+  return {
+    restartPolicy: "Never",
+    containers: [{ name: "podside", image, imagePullPolicy: "Never", args: ["--version"] }],
+  }
+}

@@ -26,6 +26,7 @@ export interface Layout {
 
 export const defaultName = "podside"
 export const slotCount = 10
+const v6Switch = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
 
 /** The versioned programs and the clusters' state; `XDG_CACHE_HOME` moves it. */
 export function cacheFolder(): string {
@@ -43,7 +44,7 @@ export function clusterFolder(name: string): string {
 }
 
 export function layoutOf(name: string, slot: number): Layout {
-  const hasV6 = existsSync("/proc/net/if_inet6")
+  const hasV6 = existsSync(v6Switch) && readFileSync(v6Switch, "utf8").trim() === "0"
   return {
     name,
     slot,

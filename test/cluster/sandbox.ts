@@ -14,9 +14,9 @@ import {
   symlinkSync,
 } from "node:fs"
 import { join } from "node:path"
-import { AppError } from "../../core/errors.ts"
+import { AppError, errorText } from "../../core/errors.ts"
 import type { Layout } from "./layout.ts"
-import { holderOf } from "./processes.ts"
+import { holderOf, processesOf } from "./processes.ts"
 import { must, run } from "./run.ts"
 
 /*
@@ -33,7 +33,7 @@ mount --bind /mnt/var /var
 mount --make-rshared /
 hostname "$2"
 ip link set lo up
-sysctl -qw net.ipv4.ip_forward=1
+echo 1 > /proc/sys/net/ipv4/ip_forward
 exec /mnt/bin/pause cluster "$1"
 `
 
@@ -71,7 +71,14 @@ export async function startSandbox(layout: Layout): Promise<number> {
   for (const deadline = Date.now() + 10_000; Date.now() < deadline && !ended; await Bun.sleep(20)) {
     const holder = holderOf(layout.folder)
     if (holder === null) continue
-    await connectToHost(layout, holder)
+    try {
+      await connectToHost(layout, holder)
+    } catch (cause) {
+      throw new AppError("network-failed", `Cannot join the cluster's network to the machine's: ${errorText(cause)}`, {
+        cause,
+        next: "Run as root with CAP_NET_ADMIN on a kernel with virtual Ethernet pairs (CONFIG_VETH).",
+      })
+    }
     return holder
   }
   const said = await Bun.file(join(layout.folder, "logs", "sandbox.log")).text()
@@ -104,6 +111,8 @@ export async function startInside(layout: Layout, holder: number, name: string, 
       },
     })
     await new Promise((resolve) => starter.on("exit", resolve).on("error", resolve))
+    // The forked process bears the starter's name until it has become the program.
+    for (let turn = 0; turn < 500 && processesOf(holder).has("setsid"); turn++) await Bun.sleep(10)
   } finally {
     closeSync(log)
   }
@@ -146,7 +155,7 @@ async function connectToHost(layout: Layout, holder: number): Promise<void> {
   await node("link set node0 up")
   await node(`route add default via ${layout.hostAddress}`)
   if (v6) {
-    await must([...inside(holder), "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"])
+    await must([...inside(holder), "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"])
     await node(`-6 route add default via ${v6.hostAddress}`)
   }
   for (const range of [layout.podRange, layout.serviceRange])
