@@ -8,6 +8,13 @@ import type { Port } from "./port.ts"
 import { Ports } from "./ports.ts"
 import { connectionRouter } from "./router.ts"
 
+const gauges = {
+  mirror: "mirrord_agent_mirror_port_subscription_count",
+  filtered: "mirrord_agent_steal_filtered_port_subscription_count",
+  unfiltered: "mirrord_agent_steal_unfiltered_port_subscription_count",
+} as const
+type SubscriptionGauge = (typeof gauges)[keyof typeof gauges]
+
 /** Mirrors and steals the target's incoming traffic. Only for an agent with a target. */
 export function createIncoming(context: AgentContext, interceptor: Interceptor): AgentFeature {
   const ports = new Ports(context, interceptor, connectionRouter(context))
@@ -25,7 +32,7 @@ class IncomingClient implements ClientFeature {
   readonly #steal: ClientChannel
   readonly #mirror: ClientChannel
   /** What this client holds, as the metrics count it. */
-  readonly #held = new Set<string>()
+  readonly #held = new Map<`${"steal" | "mirror"} ${number}`, SubscriptionGauge>()
 
   constructor(client: AgentClient, ports: Ports, context: AgentContext) {
     this.#client = client
@@ -41,7 +48,7 @@ class IncomingClient implements ClientFeature {
   }
 
   close(): void {
-    for (const counted of this.#held) this.#count(counted, -1)
+    for (const gauge of this.#held.values()) this.#context.metrics.add(gauge, -1)
     this.#steal.close()
     this.#mirror.close()
     this.#ports.forget(this.#steal, this.#mirror).catch((thrown) => this.#context.fail(asError(thrown)))
@@ -93,7 +100,7 @@ class IncomingClient implements ClientFeature {
     this.#subscribe(number, this.#steal, (port) => {
       if (filter) port.stealMatching(this.#steal, filter)
       else port.stealAll(this.#steal)
-      this.#hold(`steal ${number}`, filter ? "filtered" : "unfiltered")
+      this.#hold(`steal ${number}`, filter ? gauges.filtered : gauges.unfiltered)
     })
   }
 
@@ -102,7 +109,7 @@ class IncomingClient implements ClientFeature {
     if (filter === "refused") return
     this.#subscribe(number, this.#mirror, (port) => {
       port.mirror(this.#mirror, filter)
-      this.#hold(`mirror ${number}`, "mirror")
+      this.#hold(`mirror ${number}`, gauges.mirror)
     })
   }
 
@@ -142,24 +149,17 @@ class IncomingClient implements ClientFeature {
   }
 
   #unsubscribe(number: number, channel: ClientChannel, leave: (port: Port) => void): void {
-    for (const counted of this.#held) {
-      if (counted.startsWith(`${channel === this.#steal ? "steal" : "mirror"} ${number} `)) this.#count(counted, -1)
-    }
+    this.#hold(`${channel === this.#steal ? "steal" : "mirror"} ${number}`, undefined)
     this.#ports.unsubscribe(number, leave).catch((thrown) => this.#context.fail(asError(thrown)))
   }
 
-  #hold(what: string, how: string): void {
-    for (const counted of this.#held) if (counted.startsWith(`${what} `)) this.#count(counted, -1)
-    this.#count(`${what} ${how}`, 1)
-  }
-
-  #count(held: string, by: 1 | -1): void {
-    if (by === 1) this.#held.add(held)
-    else this.#held.delete(held)
-    const how = held.slice(held.lastIndexOf(" ") + 1)
-    if (how === "mirror") this.#context.metrics.add("mirrord_agent_mirror_port_subscription_count", by)
-    else if (how === "filtered") this.#context.metrics.add("mirrord_agent_steal_filtered_port_subscription_count", by)
-    else this.#context.metrics.add("mirrord_agent_steal_unfiltered_port_subscription_count", by)
+  #hold(what: `${"steal" | "mirror"} ${number}`, gauge: SubscriptionGauge | undefined): void {
+    const before = this.#held.get(what)
+    if (before) this.#context.metrics.add(before, -1)
+    if (gauge) {
+      this.#held.set(what, gauge)
+      this.#context.metrics.add(gauge, 1)
+    } else this.#held.delete(what)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { AgentClient } from "../feature.ts"
-import type { Budget, Outlet } from "./outlet.ts"
+import type { Budget, Waiting } from "./outlet.ts"
 
 /** Bytes of one client that may wait for slow peers before nothing more is read from that client. */
 const holdAboveBytes = 16 << 20
@@ -11,7 +11,7 @@ const lookEveryMilliseconds = 1_000
 /** Keeps what one client sends to slow peers within bounds, by not reading from the client for a while. */
 export class InputBudget implements Budget {
   readonly #client: AgentClient
-  readonly #waiting = new Set<Outlet>()
+  readonly #waiting = new Set<Waiting>()
   #bytes = 0
   #release: (() => void) | undefined
   #timer: ReturnType<typeof setInterval> | undefined
@@ -20,10 +20,10 @@ export class InputBudget implements Budget {
     this.#client = client
   }
 
-  changed(bytes: number, outlet: Outlet): void {
+  changed(bytes: number, where: Waiting): void {
     this.#bytes += bytes
-    if (outlet.queuedBytes > 0) this.#waiting.add(outlet)
-    else this.#waiting.delete(outlet)
+    if (where.queuedBytes > 0) this.#waiting.add(where)
+    else this.#waiting.delete(where)
     if (this.#bytes > holdAboveBytes && !this.#release) this.#hold()
     else if (this.#bytes < releaseBelowBytes) this.close()
   }
@@ -41,10 +41,10 @@ export class InputBudget implements Budget {
 
   #giveUpStuck(): void {
     const limit = performance.now() - stuckMilliseconds
-    for (const outlet of [...this.#waiting]) {
-      if (outlet.lastProgress > limit) continue
+    for (const where of [...this.#waiting]) {
+      if (where.lastProgress > limit) continue
       this.#client.tell("Warn", "a connection was reset: its peer stopped reading while much data was waiting for it")
-      outlet.reset()
+      where.reset()
     }
   }
 }

@@ -1,20 +1,28 @@
 import type { TcpSocket } from "../../core/interceptor.ts"
 
-/** Who wants to know how many bytes wait in outlets, to stop whoever fills them. */
+/** Something bytes wait in for a peer that reads slowly. */
+export interface Waiting {
+  readonly queuedBytes: number
+  /** When the peer last took something, in milliseconds of `performance.now()`. */
+  readonly lastProgress: number
+  /** Gives the peer up. */
+  reset(): void
+}
+
+/** Who wants to know how many bytes wait, to stop whoever sends them. */
 export interface Budget {
   /** `bytes` more (or fewer) are waiting. */
-  changed(bytes: number, outlet: Outlet): void
+  changed(bytes: number, where: Waiting): void
 }
 
 /** The sending side of a socket: keeps what the kernel does not take, in order, and ends it after that. */
-export class Outlet {
+export class Outlet implements Waiting {
   readonly #socket: TcpSocket
   #budget: Budget | undefined
   #queue: Uint8Array[] = []
   #queuedBytes = 0
   #ending = false
   #dead = false
-  /** When the kernel last took something (or nothing was waiting), in milliseconds of `performance.now()`. */
   lastProgress = 0
 
   constructor(socket: TcpSocket, budget?: Budget) {

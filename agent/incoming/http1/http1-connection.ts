@@ -1,5 +1,7 @@
 import type { Diversion, DivertedConnection, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { type Choice, chooseSubscription } from "../choose.ts"
+import { preface } from "../http2/frames.ts"
+import { Http2Connection } from "../http2/http2-connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import { Outlet } from "../outlet.ts"
 import type { FilteredSubscription, Port } from "../port.ts"
@@ -33,6 +35,9 @@ export class Http1Connection implements TcpEvents {
   readonly #outlet: Outlet
   readonly #scanner = new ResponseScanner()
   #phase: Phase = "head"
+  #spokeHttp1 = false
+  /** Serves the connection instead, once it turned out to be HTTP/2. */
+  #http2: Http2Connection | undefined
   #input: Buffer = empty
   #body: BodyReader | undefined
   #claim: Claim | undefined
@@ -59,6 +64,10 @@ export class Http1Connection implements TcpEvents {
   // ---- the caller
 
   onData(bytes: Buffer): void {
+    if (this.#http2) {
+      this.#http2.onData(bytes)
+      return
+    }
     if (this.#phase === "raw") {
       this.#toApplication(bytes)
       return
@@ -72,12 +81,14 @@ export class Http1Connection implements TcpEvents {
   }
 
   onDrain(): void {
-    if (this.#outlet.onDrain()) this.#application?.resume()
+    if (this.#http2) this.#http2.onDrain()
+    else if (this.#outlet.onDrain()) this.#application?.resume()
   }
 
   onEnd(): void {
     this.#callerEnded = true
-    if (this.#phase === "raw") this.#applicationOutlet?.end()
+    if (this.#http2) this.#http2.onEnd()
+    else if (this.#phase === "raw") this.#applicationOutlet?.end()
     else if (this.#claim) this.#claim.callerEnded()
     else if (this.#input.length > 0 && !this.#waiting) this.#goRaw(this.#takeInput())
     else if (!this.#waiting) this.#endWithoutRequest()
@@ -86,6 +97,10 @@ export class Http1Connection implements TcpEvents {
   onClose(error?: Error): void {
     this.#phase = "closed"
     clearTimeout(this.#timer)
+    if (this.#http2) {
+      this.#http2.onClose(error)
+      return
+    }
     this.#outlet.closed()
     this.#claim?.callerGone()
     if (this.#claim) this.#settings.onClaimed(-1)
@@ -105,12 +120,21 @@ export class Http1Connection implements TcpEvents {
     while (at < input.length) {
       if (this.#phase === "head") {
         if (this.#claim) break
+        if (!this.#spokeHttp1) {
+          const start = startsHttp2(input)
+          if (start === "maybe") break
+          if (start === "yes") {
+            this.#becomeHttp2(input)
+            return
+          }
+        }
         const head = parseRequestHead(input, at)
         if (head === "incomplete") break
         if (head === "odd" || head.method === "CONNECT") {
           this.#goRaw(input.subarray(passFrom === -1 ? at : passFrom))
           return
         }
+        this.#spokeHttp1 = true
         const choice = this.#choose(head, input, at)
         if (choice === "undecided") break
         if (choice === "pass") {
@@ -144,6 +168,15 @@ export class Http1Connection implements TcpEvents {
       this.#toApplication(passFrom === 0 && at === input.length ? input : input.subarray(passFrom, at))
     this.#pause("input", this.#input.length > maxInputBytes)
     this.#watchHead()
+  }
+
+  #becomeHttp2(input: Buffer): void {
+    clearTimeout(this.#timer)
+    this.#input = empty
+    // Opened because the caller was silent for a while; HTTP/2 opens its own.
+    this.#dropApplication()
+    this.#http2 = new Http2Connection(this.#connection, this.#diversion, this.#port, this.#settings, this.#outlet)
+    this.#http2.onData(input)
   }
 
   /** Whose is it? `undecided`: the body must be read first. */
@@ -365,4 +398,10 @@ export class Http1Connection implements TcpEvents {
     if (before === 0 && after > 0) this.#connection.socket.pause()
     else if (before > 0 && after === 0) this.#connection.socket.resume()
   }
+}
+
+function startsHttp2(input: Buffer): "yes" | "maybe" | "no" {
+  const length = Math.min(input.length, preface.length)
+  if (!input.subarray(0, length).equals(preface.subarray(0, length))) return "no"
+  return length === preface.length ? "yes" : "maybe"
 }

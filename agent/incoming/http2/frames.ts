@@ -35,8 +35,6 @@ export const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 export const initialWindow = 65_535
 export const maxWindow = 2 ** 31 - 1
 const headerBytes = 9
-/** No side may send larger ones unless it was told so; neither the agent nor its peers here allow more than this. */
-const maxFrameBytes = 2 ** 24 - 1
 
 export interface Frame {
   type: number
@@ -53,16 +51,17 @@ export class FrameReader {
   /** Of the receiver of this direction (SETTINGS_MAX_FRAME_SIZE). */
   allowedBytes = 16_384
 
-  /** @returns undefined when a frame is larger than allowed: the connection is lost */
-  feed(bytes: Buffer): Frame[] | undefined {
+  /** A frame was larger than allowed: nothing after it can be read. */
+  broken = false
+
+  feed(bytes: Buffer): Frame[] {
     const input = this.#kept.length === 0 ? bytes : Buffer.concat([this.#kept, bytes])
     const frames: Frame[] = []
     let at = 0
-    while (at + headerBytes <= input.length) {
-      const length = input.readUIntBE(at, 3)
-      if (length > Math.min(this.allowedBytes, maxFrameBytes)) return undefined
-      const end = at + headerBytes + length
-      if (end > input.length) break
+    while (at + headerBytes <= input.length && !this.broken) {
+      const end = at + headerBytes + input.readUIntBE(at, 3)
+      this.broken = end - at - headerBytes > this.allowedBytes
+      if (this.broken || end > input.length) break
       frames.push({
         type: input[at + 3]!,
         flags: input[at + 4]!,
@@ -74,6 +73,13 @@ export class FrameReader {
     }
     this.#kept = at === input.length ? Buffer.alloc(0) : input.subarray(at)
     return frames
+  }
+
+  /** What was fed and not given out. */
+  takeRest(): Buffer {
+    const rest = this.#kept
+    this.#kept = Buffer.alloc(0)
+    return rest
   }
 }
 

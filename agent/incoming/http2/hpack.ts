@@ -140,8 +140,8 @@ export function encodeStateless(fields: readonly HeaderField[]): Buffer {
       continue
     }
     const index = staticNames.get(name) ?? 0
-    // Literal without indexing.
-    pieces.push(integer(0, 4, index))
+    // Literal never indexed: whoever wished that for a field keeps it (RFC 7541, section 6.2.3).
+    pieces.push(integer(0x10, 4, index))
     if (index === 0) pieces.push(...plainString(name))
     pieces.push(...plainString(value))
   }

@@ -1,0 +1,494 @@
+import type { Diversion, DivertedConnection, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import { chooseSubscription } from "../choose.ts"
+import type { IncomingSettings } from "../incoming-settings.ts"
+import { Outlet } from "../outlet.ts"
+import type { FilteredSubscription, Port } from "../port.ts"
+import { ClaimedStream, type StreamHost } from "./claimed-stream.ts"
+import { type RequestFields, readRequestFields } from "./fields.ts"
+import {
+  encodeFrame,
+  encodeHeaders,
+  errors,
+  type Frame,
+  FrameReader,
+  flags,
+  frameTypes,
+  goAway,
+  initialWindow,
+  maxWindow,
+  preface,
+  readSettings,
+  resetStream,
+  settings,
+  windowUpdate,
+  withoutPadding,
+} from "./frames.ts"
+import { HeaderBlock } from "./header-block.ts"
+import { encodeStateless, type HeaderField, HpackDecoder } from "./hpack.ts"
+import { NoApplication } from "./no-application.ts"
+import { UndecidedStream } from "./undecided-stream.ts"
+
+/** Claimed streams of one connection at a time. */
+const maxClaimed = 256
+/** Requests a caller may take back before they are answered, per period, until it is told to calm down. */
+const maxTakenBack = 200
+const takenBackPeriodMilliseconds = 30_000
+/** Ids of ended claimed streams that are still recognised when a late frame comes. */
+const maxRemembered = 4096
+const maxHeld = 2000
+const frameSize = 16_384
+
+/**
+ * One HTTP/2 connection on a port with filters. Application and caller talk to each other frame by frame: stream numbers, settings,
+ * windows, pings pass unchanged. Frames of claimed streams are taken out, and answers put in between; header blocks put in use no
+ * compression state, so those of the application stay valid. Until the first claim the bytes to the application are the caller's own.
+ */
+export class Http2Connection implements TcpEvents, StreamHost {
+  readonly marks
+  readonly #connection: DivertedConnection
+  readonly #diversion: Diversion
+  readonly #port: Port
+  readonly #settings: IncomingSettings
+  readonly #outlet: Outlet
+  readonly #fromCaller = new FrameReader()
+  readonly #fromApplication = new FrameReader()
+  readonly #decoder = new HpackDecoder()
+  readonly #claimed = new Map<number, ClaimedStream>()
+  readonly #ended = new Set<number>()
+  #application: TcpSocket | undefined
+  #applicationOutlet: Outlet | undefined
+  #noApplication: NoApplication | undefined
+  #prefaceLeft = preface.length
+  #block: HeaderBlock | undefined
+  #lastStream = 0
+  #lastClaimed = 0
+  /** Has a header block been withheld from the application? Then it must not be given the caller's blocks any more. */
+  #reencode = false
+  #undecided: UndecidedStream | undefined
+  /** Frames of streams wait until it is clear whose an older one is: stream numbers must not go back. */
+  #held: Frame[] = []
+  #raw = false
+  #over = false
+  // Towards the caller
+  #window = initialWindow
+  /** Bytes of the connection's window that answers put in have used, and the application does not know about. */
+  #borrowed = 0
+  #streamWindow = initialWindow
+  #waiting: Frame[] = []
+  #applicationMidBlock = false
+  #putIn: Buffer[] = []
+  #takenBack: number[] = []
+
+  constructor(
+    connection: DivertedConnection,
+    diversion: Diversion,
+    port: Port,
+    incoming: IncomingSettings,
+    outlet: Outlet,
+  ) {
+    this.#connection = connection
+    this.#diversion = diversion
+    this.#port = port
+    this.#settings = incoming
+    this.marks = incoming.marks
+    this.#outlet = outlet
+    this.#connect()
+  }
+
+  // ---- the caller
+
+  onData(bytes: Buffer): void {
+    if (this.#over) return
+    if (this.#raw) {
+      this.#toApplication([bytes])
+      return
+    }
+    let rest = bytes
+    const out: Uint8Array[] = []
+    if (this.#prefaceLeft > 0) {
+      const part = bytes.subarray(0, this.#prefaceLeft)
+      this.#prefaceLeft -= part.length
+      out.push(part)
+      rest = bytes.subarray(part.length)
+    }
+    for (const frame of this.#fromCaller.feed(rest)) {
+      if (this.#raw) out.push(frame.bytes)
+      else if (!this.#over) this.#onCallerFrame(frame, out)
+    }
+    if (this.#fromCaller.broken && !this.#raw && !this.#over) this.#fail(errors.frameSize, [], out)
+    if (this.#raw) out.push(this.#fromCaller.takeRest())
+    this.#toApplication(out)
+  }
+
+  onDrain(): void {
+    if (this.#outlet.onDrain()) this.#application?.resume()
+  }
+
+  onEnd(): void {
+    this.#toApplication([this.#fromCaller.takeRest()])
+    this.#applicationOutlet?.end()
+    if (!this.#application && this.#claimed.size === 0) this.#outlet.end()
+    this.#callerEnded = true
+  }
+
+  #callerEnded = false
+
+  onClose(error?: Error): void {
+    this.#over = true
+    this.#outlet.closed()
+    this.#undecided?.dispose()
+    for (const stream of [...this.#claimed.values()]) stream.cancel()
+    if (error) this.#applicationOutlet?.reset()
+    else this.#applicationOutlet?.end()
+    this.#application?.resume()
+  }
+
+  #onCallerFrame(frame: Frame, out: Uint8Array[]): void {
+    if (this.#undecided && frame.stream !== 0) {
+      this.#wait(this.#undecided, frame, out)
+      return
+    }
+    if (this.#block) {
+      this.#onBlockFrame(this.#block, frame, out)
+      return
+    }
+    const claimed = this.#claimed.get(frame.stream)
+    switch (frame.type) {
+      case frameTypes.headers:
+        this.#onBlockFrame(new HeaderBlock(frame), frame, out)
+        return
+      case frameTypes.data:
+        if (claimed) this.#onClaimedData(claimed, frame, out)
+        else if (this.#ended.has(frame.stream)) this.credit(0, frame.payload.length)
+        else this.#pass(frame, out)
+        return
+      case frameTypes.windowUpdate:
+        this.#onWindowUpdate(frame, claimed, out)
+        return
+      case frameTypes.resetStream:
+        if (claimed) this.#onTakenBack(claimed)
+        else if (!this.#ended.has(frame.stream)) this.#pass(frame, out)
+        return
+      case frameTypes.priority:
+        if (!claimed && !this.#ended.has(frame.stream)) this.#pass(frame, out)
+        return
+      case frameTypes.continuation:
+        this.#fail(errors.protocol, [frame], out)
+        return
+      case frameTypes.settings:
+        if (!(frame.flags & flags.ack)) this.#onCallerSettings(frame)
+        this.#pass(frame, out)
+        return
+      default:
+        this.#pass(frame, out)
+    }
+  }
+
+  // ---- requests
+
+  #onBlockFrame(block: HeaderBlock, frame: Frame, out: Uint8Array[]): void {
+    this.#block = block
+    const state = block.add(frame)
+    if (state === "more") return
+    this.#block = undefined
+    const fields = state === "whole" ? this.#decoder.decode(block.content()) : undefined
+    if (!fields) {
+      const frames = block.frames.includes(frame) ? block.frames : [...block.frames, frame]
+      this.#fail(state === "whole" ? errors.compression : errors.calm, frames, out)
+      return
+    }
+    const claimed = this.#claimed.get(block.stream)
+    if (claimed) claimed.onTrailers(fields)
+    else if (block.stream > this.#lastStream) {
+      this.#lastStream = block.stream
+      this.#onRequest(block, fields, out)
+    } else if (!this.#ended.has(block.stream)) this.#passBlock(block, fields, out)
+  }
+
+  #onRequest(block: HeaderBlock, fields: readonly HeaderField[], out: Uint8Array[]): void {
+    const subscriptions = this.#port.filtered
+    const request = subscriptions.length > 0 ? readRequestFields(fields) : undefined
+    if (!request) {
+      this.#passBlock(block, fields, out)
+      return
+    }
+    if (!block.endStream && subscriptions.some(({ filter }) => filter.needsBody)) {
+      this.#undecided = new UndecidedStream(block, fields, request, this.#settings, () => this.#decide())
+      return
+    }
+    const choice = this.#choose(request, new Uint8Array())
+    if (choice) this.#claim(choice, block.stream, request, block.endStream)
+    else this.#passBlock(block, fields, out)
+  }
+
+  #choose({ method, path, headers }: RequestFields, body: Uint8Array | undefined): FilteredSubscription | undefined {
+    return chooseSubscription(this.#port.filtered, { method, target: path, headers, body }, false)
+  }
+
+  #claim({ channel }: FilteredSubscription, stream: number, request: RequestFields, isLast: boolean): void {
+    this.#reencode = true
+    this.#lastClaimed = Math.max(this.#lastClaimed, stream)
+    if (this.#claimed.size >= maxClaimed) {
+      this.#remember(stream)
+      this.sendReset(stream, errors.refused)
+      return
+    }
+    this.#settings.onClaimed(1)
+    const claimed = new ClaimedStream(stream, channel, this.#connection, request, this.#streamWindow, this)
+    this.#claimed.set(stream, claimed)
+    claimed.start([], isLast)
+  }
+
+  /** The body is there, or too large, or too late. */
+  #decide(): void {
+    const undecided = this.#undecided
+    if (!undecided || this.#over) return
+    this.#undecided = undefined
+    undecided.dispose()
+    const out: Uint8Array[] = []
+    const choice = this.#choose(undecided.request, undecided.body)
+    if (choice) {
+      this.#claim(choice, undecided.id, undecided.request, false)
+    } else this.#passBlock(undecided.block, undecided.fields, out)
+    const held = [...undecided.frames, ...this.#held]
+    this.#held = []
+    // One of them may be undecided again; then the rest is held once more.
+    for (const frame of held) this.#onCallerFrame(frame, out)
+    this.#toApplication(out)
+  }
+
+  #wait(undecided: UndecidedStream, frame: Frame, out: Uint8Array[]): void {
+    if (frame.stream === undecided.id && frame.type === frameTypes.data && this.#held.length === 0) undecided.add(frame)
+    else {
+      this.#held.push(frame)
+      // Trailers, or the request is taken back: no more of the body will come.
+      if (frame.stream === undecided.id && frame.type !== frameTypes.windowUpdate) undecided.complete()
+      if (this.#held.length > maxHeld) this.#fail(errors.calm, [], out)
+    }
+  }
+
+  #onClaimedData(claimed: ClaimedStream, frame: Frame, out: Uint8Array[]): void {
+    const content = withoutPadding(frame)
+    if (content) claimed.onData(content, frame.payload.length, (frame.flags & flags.endStream) !== 0)
+    else this.#fail(errors.protocol, [frame], out)
+  }
+
+  #onTakenBack(claimed: ClaimedStream): void {
+    const now = performance.now()
+    if (!claimed.answered) this.#takenBack.push(now)
+    claimed.cancel()
+    if (this.#takenBack.length <= maxTakenBack) return
+    this.#takenBack = this.#takenBack.filter((at) => at > now - takenBackPeriodMilliseconds)
+    if (this.#takenBack.length > maxTakenBack) this.#fail(errors.calm, [], [])
+  }
+
+  // ---- passing on
+
+  #pass(frame: Frame, out: Uint8Array[]): void {
+    if (this.#noApplication) this.#putBetween(this.#noApplication.answer(frame))
+    else out.push(frame.bytes)
+  }
+
+  #passBlock(block: HeaderBlock, fields: readonly HeaderField[], out: Uint8Array[]): void {
+    if (this.#noApplication) this.#putBetween(this.#noApplication.answerRequest(block.stream))
+    else if (this.#reencode) out.push(encodeHeaders(block.stream, encodeStateless(fields), block.endStream, frameSize))
+    else for (const { bytes } of block.frames) out.push(bytes)
+  }
+
+  #toApplication(pieces: Uint8Array[]): void {
+    const outlet = this.#applicationOutlet
+    if (outlet && pieces.length > 0 && !outlet.writeAll(pieces)) this.#connection.socket.pause()
+  }
+
+  /** Bytes that cannot be understood: the application's business, unless it has not seen all of them. */
+  #fail(error: number, frames: readonly Frame[], out: Uint8Array[]): void {
+    if (!this.#reencode && this.#application && !this.#undecided) {
+      this.#raw = true
+      for (const { bytes } of frames) out.push(bytes)
+      return
+    }
+    this.#putBetween(goAway(this.#lastClaimed, error))
+    this.#over = true
+    for (const stream of [...this.#claimed.values()]) stream.cancel()
+    this.#outlet.end()
+    this.#applicationOutlet?.end()
+  }
+
+  // ---- windows and settings
+
+  #onCallerSettings(frame: Frame): void {
+    for (const [id, value] of readSettings(frame.payload)) {
+      if (id !== settings.initialWindowSize || value > maxWindow) continue
+      for (const stream of this.#claimed.values()) stream.onWindow(value - this.#streamWindow)
+      this.#streamWindow = value
+    }
+  }
+
+  #onWindowUpdate(frame: Frame, claimed: ClaimedStream | undefined, out: Uint8Array[]): void {
+    const bytes = frame.payload.length === 4 ? frame.payload.readUInt32BE(0) & maxWindow : 0
+    if (frame.stream !== 0) {
+      if (claimed) claimed.onWindow(bytes)
+      else if (!this.#ended.has(frame.stream)) this.#pass(frame, out)
+      return
+    }
+    this.#window = Math.min(this.#window + bytes, maxWindow)
+    const repaid = Math.min(this.#borrowed, bytes)
+    this.#borrowed -= repaid
+    if (repaid === 0) this.#pass(frame, out)
+    else if (bytes > repaid) this.#pass({ ...frame, bytes: windowUpdate(0, bytes - repaid) }, out)
+    this.#sendWaiting()
+    for (const stream of [...this.#claimed.values()]) stream.pump()
+  }
+
+  // ---- the application
+
+  #connect(): void {
+    try {
+      this.#application = this.#diversion.connectToApplication(this.#connection.destination, {
+        onData: (bytes) => this.#onApplicationData(bytes),
+        onDrain: () => {
+          if (this.#applicationOutlet?.onDrain()) this.#connection.socket.resume()
+        },
+        onEnd: () => this.#onApplicationEnd(),
+        onClose: (error) => this.#onApplicationClose(error),
+      })
+      this.#applicationOutlet = new Outlet(this.#application)
+    } catch {
+      this.#noApplication = new NoApplication()
+      this.#outlet.write(this.#noApplication.greeting())
+    }
+  }
+
+  #onApplicationData(bytes: Buffer): void {
+    const out: Uint8Array[] = []
+    for (const frame of this.#fromApplication.feed(bytes)) this.#onApplicationFrame(frame, out)
+    if (this.#fromApplication.broken) out.push(this.#fromApplication.takeRest())
+    if (out.length > 0 && !this.#outlet.writeAll(out)) this.#application?.pause()
+    if (!this.#applicationMidBlock && this.#putIn.length > 0) this.#outlet.writeAll(this.#putIn.splice(0))
+  }
+
+  #onApplicationFrame(frame: Frame, out: Uint8Array[]): void {
+    if (frame.type === frameTypes.settings && !(frame.flags & flags.ack)) this.#onApplicationSettings(frame)
+    if (frame.type === frameTypes.goAway) {
+      out.push(this.#withClaims(frame))
+      return
+    }
+    const belongsToStream = frame.stream !== 0 && frame.type !== frameTypes.windowUpdate
+    if (
+      belongsToStream &&
+      (this.#waiting.length > 0 || (frame.type === frameTypes.data && frame.payload.length > this.#window))
+    ) {
+      this.#waiting.push(frame)
+      return
+    }
+    this.#forward(frame, out)
+  }
+
+  #forward(frame: Frame, out: Uint8Array[]): void {
+    if (frame.type === frameTypes.data) this.#window -= frame.payload.length
+    const opensBlock = frame.type === frameTypes.headers || frame.type === frameTypes.pushPromise
+    if (opensBlock || frame.type === frameTypes.continuation)
+      this.#applicationMidBlock = !(frame.flags & flags.endHeaders)
+    out.push(frame.bytes)
+  }
+
+  /** The window has grown: what the application sent meanwhile goes on. It cannot be more than the claimed streams borrowed. */
+  #sendWaiting(): void {
+    const out: Uint8Array[] = []
+    while (this.#waiting.length > 0) {
+      const frame = this.#waiting[0]!
+      if (frame.type === frameTypes.data && frame.payload.length > this.#window) break
+      this.#waiting.shift()
+      this.#forward(frame, out)
+    }
+    if (out.length > 0) this.#outlet.writeAll(out)
+  }
+
+  #onApplicationSettings(frame: Frame): void {
+    for (const [id, value] of readSettings(frame.payload)) {
+      if (id === settings.headerTableSize) this.#decoder.allowedBytes = Math.max(this.#decoder.allowedBytes, value)
+      if (id === settings.maxFrameSize)
+        this.#fromCaller.allowedBytes = Math.max(frameSize, Math.min(value, 2 ** 24 - 1))
+    }
+  }
+
+  /** Claimed streams are being served, whatever the application has seen of them. */
+  #withClaims(frame: Frame): Buffer {
+    const last = frame.payload.length >= 8 ? frame.payload.readUInt32BE(0) & maxWindow : maxWindow
+    if (last >= this.#lastClaimed) return frame.bytes
+    const changed = Buffer.from(frame.payload)
+    changed.writeUInt32BE(this.#lastClaimed, 0)
+    return encodeFrame(frameTypes.goAway, frame.flags, 0, changed)
+  }
+
+  #onApplicationEnd(): void {
+    if (this.#claimed.size === 0) this.#outlet.end()
+    else this.#putBetween(goAway(this.#lastClaimed, 0))
+    this.#ending = true
+  }
+
+  #ending = false
+
+  #onApplicationClose(error?: Error): void {
+    this.#applicationOutlet?.closed()
+    this.#application = undefined
+    this.#applicationOutlet = undefined
+    this.#connection.socket.resume()
+    if (this.#over) return
+    if (this.#claimed.size > 0) {
+      if (!this.#ending) this.#putBetween(goAway(this.#lastClaimed, 0))
+      this.#noApplication ??= new NoApplication()
+      this.#ending = true
+    } else if (error) this.#outlet.reset()
+    else this.#outlet.end()
+  }
+
+  // ---- what claimed streams send
+
+  sendHeaders(stream: number, fields: readonly HeaderField[], endStream: boolean): void {
+    this.#putBetween(encodeHeaders(stream, encodeStateless(fields), endStream, frameSize))
+  }
+
+  sendData(stream: number, bytes: Uint8Array, streamWindow: number, endStream: boolean): number {
+    // What the application has sent already was promised this window first.
+    const connectionWindow = this.#waiting.length > 0 ? 0 : this.#window
+    const allowed = Math.max(0, Math.min(bytes.length, streamWindow, connectionWindow))
+    if (allowed === 0 && bytes.length > 0) return 0
+    for (let at = 0; at < allowed || (bytes.length === 0 && at === 0); at += frameSize) {
+      const piece = bytes.subarray(at, Math.min(at + frameSize, allowed))
+      const last = endStream && at + piece.length === bytes.length
+      this.#putBetween(encodeFrame(frameTypes.data, last ? flags.endStream : 0, stream, piece))
+    }
+    this.#window -= allowed
+    this.#borrowed += allowed
+    return allowed
+  }
+
+  sendReset(stream: number, error: number): void {
+    this.#putBetween(resetStream(stream, error))
+  }
+
+  credit(stream: number, bytes: number): void {
+    if (bytes === 0 || this.#over) return
+    this.#putBetween(windowUpdate(0, bytes))
+    if (stream !== 0) this.#putBetween(windowUpdate(stream, bytes))
+  }
+
+  onOver(stream: number): void {
+    if (!this.#claimed.delete(stream)) return
+    this.#settings.onClaimed(-1)
+    this.#remember(stream)
+    if ((this.#ending || (this.#callerEnded && !this.#application)) && this.#claimed.size === 0) this.#outlet.end()
+  }
+
+  #remember(stream: number): void {
+    this.#ended.add(stream)
+    if (this.#ended.size > maxRemembered) this.#ended.delete(this.#ended.values().next().value!)
+  }
+
+  #putBetween(bytes: Buffer): void {
+    if (this.#over || bytes.length === 0) return
+    if (this.#applicationMidBlock) this.#putIn.push(bytes)
+    else this.#outlet.write(bytes)
+  }
+}
