@@ -155,6 +155,8 @@ export class MemoryIncoming implements IncomingWorld {
   readonly closedPorts: number[] = []
   /** True caller by local port. */
   readonly callers = new Map<number, { source: Endpoint; destination: Endpoint }>()
+  /** Settles when the next caller is known: a program may accept before the features have learnt their port. */
+  expected: Promise<void> | undefined
   readonly #refused: number[]
   #heard: (() => void)[] = []
 
@@ -178,7 +180,8 @@ export class MemoryIncoming implements IncomingWorld {
   }
 
   peerOf(source: Endpoint) {
-    return this.callers.get(source.port)
+    const known = this.callers.get(source.port)
+    return known ?? this.expected?.then(() => this.callers.get(source.port))
   }
 
   /** Resolves when `check` gives something, which is looked at whenever the program listens or stops to. */

@@ -47,7 +47,11 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
         const failed = tcp.takeFailure(fd)
         if (failed !== 0) return failure(failed)
         const moved = isLoopback(peer.ip) || isUnspecified(peer.ip) ? listeners.movedTo(peer.port) : undefined
-        if (moved !== undefined) return connectHere(fd, family, { ip: peer.ip, port: moved })
+        if (moved !== undefined) {
+          // A listener of the program that got another port than it asked for.
+          await tcp.joinHere(fd, addressFor(family, { ip: peer.ip, port: moved }))
+          return success
+        }
       }
       if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return proceed
       const reach = remoteDestination(world, type === SOCK_STREAM ? "tcp" : "udp", peer)
@@ -73,12 +77,6 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
     } finally {
       if (mine) syscall("close", fd)
     }
-  }
-
-  /** To a listener of the program that got another port than it asked for. */
-  function connectHere(fd: number, family: number, endpoint: { ip: string; port: number }): Answer {
-    const result = connectSocket(fd, addressFor(family, endpoint))
-    return result < 0 ? failure(-result) : success
   }
 
   async function connectUnix(call: Call, address: Buffer): Promise<Answer> {

@@ -17,6 +17,7 @@ import { createLocator } from "./locate.ts"
 import { machineCalls } from "./machine-calls.ts"
 import { nameCalls } from "./name-calls.ts"
 import { openCalls } from "./open-calls.ts"
+import { Orphans } from "./orphans.ts"
 import { PendingWrites } from "./pending-writes.ts"
 import { Readiness } from "./readiness.ts"
 import { descriptorRanges, partsOf, refusedCalls, watchRules } from "./rules.ts"
@@ -48,6 +49,7 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
   const filter = compileFilter(architecture, watchRules(partsOf(world), ranges), refusedCalls)
   const prepared = await prepareProgram(options, filter, openFiles)
   const { listener, child } = prepared
+  const orphans = new Orphans(child.pid)
   const memory = sharedMemory()
   const shared = new SharedState(memory)
   const readiness = new Readiness(listener)
@@ -90,7 +92,8 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
   } catch (thrown) {
     child.kill("SIGKILL")
     stopSignals()
-    await watching.ended
+    await child.exited
+    await orphans.end(watching.ended)
     readiness.close()
     syscall("close", listener)
     throw thrown
@@ -102,7 +105,7 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
       injected.catchUp()
       await pendingWrites.allSettled()
       stopSignals()
-      await watching.ended
+      await orphans.end(watching.ended)
       injected.close()
       for (const part of [network.tcp, network.udp, network.unix, network.listeners]) part.close()
       readiness.close()

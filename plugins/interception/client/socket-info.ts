@@ -122,6 +122,19 @@ export function connectSocket(fd: number, address: Uint8Array): number {
   return withoutBlocking(fd, () => syscall("connect", fd, address, address.length))
 }
 
+/**
+ * Connects over the loopback: 0 when it stands at once, as it nearly always does, else `inProgress` or another negative errno.
+ * The first call never sees the answer, which is handled when it returns; the second one tells.
+ */
+export function connectLoopback(fd: number, address: Uint8Array): number {
+  return withoutBlocking(fd, () => {
+    const first = syscall("connect", fd, address, address.length)
+    if (first !== inProgress) return first
+    const second = syscall("connect", fd, address, address.length)
+    return second === -errno.EALREADY ? inProgress : second
+  })
+}
+
 export const inProgress = -errno.EINPROGRESS
 
 /** Size of the value of SO_ERROR. */

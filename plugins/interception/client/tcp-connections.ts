@@ -9,7 +9,7 @@ import { EPOLLOUT, type Readiness } from "./readiness.ts"
 import type { SharedState } from "./shared-state.ts"
 import {
   addressFor,
-  connectSocket,
+  connectLoopback,
   endpointName,
   inProgress,
   isLoopback,
@@ -60,12 +60,17 @@ export class TcpConnections {
     try {
       const ip = loopbackFor(fd, family)
       const address = addressFor(family, { ip, port: this.#loopback(ip).listener.port })
-      const result = connectSocket(fd, address)
+      const result = connectLoopback(fd, address)
       if (result < 0 && result !== inProgress) throw new LinuxError(result, "connect to the relay")
       const port = endpointName("getsockname", fd)!.port
       const named = this.#name(port, { peer, connection })
       this.#arriving.set(port, { connection, named })
-      if (result === inProgress) await this.#connected(fd, port)
+      if (result === inProgress)
+        await this.#connected(fd).catch((thrown) => {
+          this.#arriving.delete(port)
+          this.#unname(port, named)
+          throw thrown
+        })
     } catch (thrown) {
       connection.close()
       throw thrown
@@ -112,6 +117,8 @@ export class TcpConnections {
     const cookie = socketCookie(fd)
     const number = this.#failures.get(cookie) ?? 0
     this.#failures.delete(cookie)
+    // Clears what the kernel made of it, so that it is told only once.
+    if (number !== 0) pendingError(fd)
     return number
   }
 
@@ -197,15 +204,19 @@ export class TcpConnections {
     } as unknown as Bun.TCPSocketConnectOptions<StreamRelay | undefined>)
   }
 
-  #connected(fd: number, port: number): Promise<void> {
+  /** Connects to a listener of this machine in place of the one asked for. @throws LinuxError */
+  async joinHere(fd: number, address: Uint8Array): Promise<void> {
+    const result = connectLoopback(fd, address)
+    if (result === inProgress) await this.#connected(fd)
+    else if (result < 0) throw new LinuxError(result, "connect")
+  }
+
+  #connected(fd: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#readiness.wait(fd, EPOLLOUT, () => {
         const number = pendingError(fd)
         if (number === 0) resolve()
-        else {
-          this.#arriving.delete(port)
-          reject(new LinuxError(number, "connect to the relay"))
-        }
+        else reject(new LinuxError(number, "connect over the loopback"))
       })
     })
   }

@@ -1,0 +1,162 @@
+import { describe, expect, test } from "bun:test"
+import type { Socket } from "bun"
+import type { Endpoint } from "../../../core/interceptor.ts"
+import { MemoryIncoming } from "../../../test/fakes/memory-network.ts"
+import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+
+const caller = { source: { ip: "10.99.8.8", port: 5555 }, destination: { ip: "10.99.0.7", port: 80 } }
+
+/** A port that is taken as long as the result is not stopped. */
+function takenPort() {
+  return Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } })
+}
+
+/** Calls a listener of the program; with `as` the program is to believe that caller. Resolves with everything it says. */
+async function call(incoming: MemoryIncoming, local: Endpoint, as?: typeof caller): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  let text = ""
+  const known = Promise.withResolvers<void>()
+  if (as) incoming.expected = known.promise
+  const socket: Socket = await Bun.connect({
+    hostname: "127.0.0.1",
+    port: local.port,
+    socket: {
+      data: (_, bytes) => {
+        text += bytes.toString()
+      },
+      close: () => resolve(text),
+      connectError: (_, error) => reject(error),
+    },
+  })
+  if (as) incoming.callers.set(socket.localPort, as)
+  known.resolve()
+  socket.write("hello\n")
+  return promise
+}
+
+const python = (script: string) => ["/usr/bin/python3", "-c", `import socket, sys, os\n${script}`]
+
+/** Serves one caller and prints what it sees. */
+const server = (port: number, more = "") => `
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("0.0.0.0", ${port})); s.listen(5)
+print(s.getsockname()[1]); ${more}
+c, a = s.accept(); print(a, c.getpeername(), c.getsockname()); print(c.recv(100)); c.sendall(b"served"); c.close()
+`
+
+describe.if(installed("python3"))("a listener of the program", () => {
+  test("that gets its port is announced as it is, its callers keep their names", async () => {
+    const free = takenPort()
+    const port = free.port
+    free.stop(true)
+    const incoming = new MemoryIncoming()
+    const running = runIn({ incoming }, python(server(port)))
+    const { requested, local } = await incoming.until(() => incoming.listeners[0])
+    expect([requested.port, local.port]).toEqual([port, port])
+    expect(await call(incoming, local)).toBe("served")
+    const { output } = await running
+    expect(output).toContain(`${port}\n('127.0.0.1', `)
+    expect(output).toContain(`('127.0.0.1', ${port})\nb'hello\\n'`)
+  })
+
+  test("whose port is taken listens elsewhere and does not know it; a caller from the pod has its true name", async () => {
+    const other = takenPort()
+    const incoming = new MemoryIncoming()
+    const running = runIn({ incoming }, python(server(other.port)))
+    const { requested, local } = await incoming.until(() => incoming.listeners[0])
+    expect(requested.port).toBe(other.port)
+    expect(local.port).not.toBe(other.port)
+    const said = { ...caller, destination: { ip: "10.99.0.7", port: other.port } }
+    expect(await call(incoming, local, said)).toBe("served")
+    expect((await running).output).toBe(
+      `${other.port}\n('10.99.8.8', 5555) ('10.99.8.8', 5555) ('10.99.0.7', ${other.port})\nb'hello\\n'\n`,
+    )
+    other.stop(true)
+  })
+
+  test("is found by the program itself under the port it asked for", async () => {
+    const other = takenPort()
+    const incoming = new MemoryIncoming()
+    const script = `
+s = socket.socket(); s.bind(("127.0.0.1", ${other.port})); s.listen(5)
+c = socket.create_connection(("127.0.0.1", ${other.port})); d, a = s.accept(); c.sendall(b"me"); print(d.recv(10))
+`
+    const world = {
+      incoming,
+      outgoing: { place: () => "local" as const, connect: () => Promise.reject(new Error("no")) },
+    }
+    expect((await runIn(world, python(script))).output).toBe("b'me'\n")
+    other.stop(true)
+  })
+
+  test("is noticed when it is closed, while the program goes on", async () => {
+    const incoming = new MemoryIncoming()
+    const free = takenPort()
+    free.stop(true)
+    const script = `s = socket.socket(); s.bind(("", ${free.port})); s.listen(); s.close(); sys.stdin = os.popen("sleep 30"); sys.stdin.read()`
+    let stop = () => {}
+    const running = runIn({ incoming }, python(script), {
+      running: (program) => {
+        stop = () => program.kill("SIGKILL")
+      },
+    })
+    expect(await incoming.until(() => incoming.closedPorts[0])).toBe(free.port)
+    stop()
+    expect((await running).code).toBe(137)
+  })
+
+  test("is refused when the pod's port is", async () => {
+    const free = takenPort()
+    free.stop(true)
+    const incoming = new MemoryIncoming([free.port])
+    const script = `s = socket.socket(); s.bind(("", ${free.port}))\ntry: s.listen()\nexcept OSError as e: print(e)`
+    expect((await runIn({ incoming }, python(script))).output).toBe("[Errno 98] Address already in use\n")
+  })
+
+  test("of port 0 is nobody's business", async () => {
+    const incoming = new MemoryIncoming()
+    const script = `s = socket.socket(); s.bind(("", 0)); s.listen(); print(s.getsockname()[1] > 0)`
+    expect((await runIn({ incoming }, python(script))).output).toBe("True\n")
+    expect(incoming.listeners).toEqual([])
+  })
+
+  test("a second bind to the same taken port fails as ever", async () => {
+    const other = takenPort()
+    const script = `
+s = socket.socket(); s.bind(("", ${other.port})); s.listen()
+try: socket.socket().bind(("", ${other.port}))
+except OSError as e: print(e)
+`
+    const { output } = await runIn({ incoming: new MemoryIncoming() }, python(script))
+    expect(output).toBe("[Errno 98] Address already in use\n")
+    other.stop(true)
+  })
+
+  test("a signal interrupts an accept that waits", async () => {
+    const free = takenPort()
+    free.stop(true)
+    const script = `
+import signal
+def handler(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, handler); signal.setitimer(signal.ITIMER_REAL, 0.3)
+s = socket.socket(); s.bind(("", ${free.port})); s.listen()
+try: s.accept()
+except KeyboardInterrupt: print("interrupted")
+`
+    expect((await runIn({ incoming: new MemoryIncoming() }, python(script))).output).toBe("interrupted\n")
+  })
+})
+
+test.if(installed("node"))("Node serves on a taken port", async () => {
+  const other = takenPort()
+  const incoming = new MemoryIncoming()
+  const script = `
+const s = require("net").createServer((c) => { console.log(c.remoteAddress, c.remotePort); c.once("data", () => { c.end("served"); s.close() }) })
+s.listen(${other.port}, () => console.log(s.address().port))
+`
+  const running = runIn({ incoming }, ["node", "-e", script])
+  const { local } = await incoming.until(() => incoming.listeners[0])
+  expect(await call(incoming, local, caller)).toBe("served")
+  const { output } = await running
+  expect(output).toContain(`${other.port}\n`)
+  other.stop(true)
+})
