@@ -6,6 +6,7 @@ import { parseAllDocuments, stringify } from "yaml"
 import { chartFiles } from "../../config/manifests/chart-files.ts"
 import { type KubeObject, manifests } from "../../config/manifests/objects.ts"
 import { readValues } from "../../config/manifests/values.ts"
+import { must } from "../cluster/run.ts"
 import { useCluster } from "../cluster/use.ts"
 
 const root = join(import.meta.dir, "../..")
@@ -104,7 +105,9 @@ describe.skipIf(!cluster.available)("the chart", () => {
     const values = readValues({ namespace: cluster.namespace, createNamespace: false })
     const file = join(folder, "setup.json")
     await Bun.write(file, JSON.stringify({ apiVersion: "v1", kind: "List", items: manifests(values) }))
-    const said = await cluster.kubectl("apply", "--dry-run=server", "-f", file)
+    const said = await must(["kubectl", "apply", "--dry-run=server", "-f", file], {
+      env: { KUBECONFIG: cluster.kubeconfig },
+    })
     for (const kind of ["deployment.apps", "apiservice", "clusterrole", "service/", "configmap"])
       expect(said).toContain(kind)
   }, 60_000)

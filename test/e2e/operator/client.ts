@@ -58,14 +58,18 @@ export function operatorClient(kubeconfig: string) {
 
   /** Base64 of the DER certificate, requested once. */
   const credential = async () => {
-    const answer = await kube.request<{ status: { certificate: string } }>("POST", `${group}/mirrordclusteroperatorusercredentials`, {
-      body: {
-        apiVersion: "operator.metalbear.co/v1",
-        kind: "MirrordClusterOperatorUserCredential",
-        metadata: { generateName: "mirrord-operator-regular-cred-" },
-        spec: { csr: signingRequest(), kind: "regular" },
+    const answer = await kube.request<{ status: { certificate: string } }>(
+      "POST",
+      `${group}/mirrordclusteroperatorusercredentials`,
+      {
+        body: {
+          apiVersion: "operator.metalbear.co/v1",
+          kind: "MirrordClusterOperatorUserCredential",
+          metadata: { generateName: "mirrord-operator-regular-cred-" },
+          spec: { csr: signingRequest(), kind: "regular" },
+        },
       },
-    })
+    )
     return Buffer.from(fromPem(answer.status.certificate, "CERTIFICATE")).toString("base64")
   }
 
@@ -148,7 +152,10 @@ export function reader(link: Link<DaemonMessage, ClientMessage>) {
         clearTimeout(timer)
       }
     },
-    async nextOf<K extends DaemonMessage["kind"]>(kind: K, withinMs?: number): Promise<Extract<DaemonMessage, { kind: K }>> {
+    async nextOf<K extends DaemonMessage["kind"]>(
+      kind: K,
+      withinMs?: number,
+    ): Promise<Extract<DaemonMessage, { kind: K }>> {
       for (;;) {
         const message = await this.next(withinMs)
         if (message.kind === kind) return message as Extract<DaemonMessage, { kind: K }>
