@@ -1,0 +1,282 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import http2 from "node:http2"
+import { connect as tlsConnect } from "node:tls"
+import { Hono } from "hono"
+import { silentLogger } from "../../log.ts"
+import {
+  basicConstraints,
+  dnsNames,
+  extendedKeyUsage,
+  issueAuthority,
+  issueCertificate,
+} from "../credentials/certificate.ts"
+import { newPrivateKey, privateKeyToPem, spkiOf } from "../credentials/keys.ts"
+import { toPem } from "../credentials/pem.ts"
+import { type FrontDoor, type FrontDoorEnv, openFrontDoor } from "./front-door.ts"
+import { type FrontProxy, readFrontProxy } from "./front-proxy.ts"
+import { failure, forbidden, toStatusError } from "./status.ts"
+
+interface Authority {
+  pem: string
+  issue(commonName: string, use?: "client" | "server", notAfter?: Date): { cert: string; key: string }
+}
+
+function authority(commonName: string): Authority {
+  const key = newPrivateKey("ecdsa")
+  return {
+    pem: toPem(issueAuthority(key, commonName, new Date("2049-01-01")), "CERTIFICATE"),
+    issue(name, use = "client", notAfter = new Date(Date.now() + 3_600_000)) {
+      const own = newPrivateKey("ecdsa")
+      const certificate = issueCertificate({
+        issuer: { commonName, organization: "podside" },
+        subject: { commonName: name },
+        spki: spkiOf(own),
+        notBefore: new Date(Date.now() - 7_200_000),
+        notAfter,
+        extensions: [basicConstraints(false), extendedKeyUsage(use), dnsNames(["localhost"])],
+        signer: key,
+      })
+      return { cert: toPem(certificate, "CERTIFICATE"), key: privateKeyToPem(own) }
+    },
+  }
+}
+
+const serving = authority("serving")
+const trusted = authority("front proxy")
+const other = authority("front proxy")
+const apiServer = trusted.issue("front-proxy-client")
+
+const settings = (ca: string, more: Record<string, string> = {}): FrontProxy =>
+  readFrontProxy({
+    "requestheader-client-ca-file": ca,
+    "requestheader-allowed-names": '["front-proxy-client"]',
+    "requestheader-username-headers": '["X-Remote-User"]',
+    "requestheader-group-headers": '["X-Remote-Group"]',
+    "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+    ...more,
+  })
+
+let proxy: FrontProxy | undefined = settings(trusted.pem)
+let door: FrontDoor
+
+beforeAll(async () => {
+  const app = new Hono<FrontDoorEnv>()
+  app.get("/whoami", (c) => c.json(c.env.identity))
+  app.notFound((c) => c.json(failure(toStatusError(forbidden("routed"))), 403))
+  door = await openFrontDoor({
+    host: "127.0.0.1",
+    port: 0,
+    certificate: serving.issue("one", "server"),
+    frontProxy: () => proxy,
+    app,
+    upgrade: async () => {
+      throw forbidden("not here")
+    },
+    notReady: () => undefined,
+    log: silentLogger,
+  })
+})
+afterAll(() => door.close(true))
+
+type Certificate = { cert: string; key: string } | undefined
+
+/** Sends one HTTP/1.1 request byte by byte as given, so that nothing tidies its headers, and reads to the end. */
+function raw(
+  lines: string[],
+  certificate: Certificate = apiServer,
+): Promise<{ status: number; body: string; ended: boolean }> {
+  return new Promise((resolve, reject) => {
+    let text = ""
+    const socket = tlsConnect(
+      {
+        host: "127.0.0.1",
+        port: door.port,
+        servername: "localhost",
+        ca: serving.pem,
+        ALPNProtocols: ["http/1.1"],
+        ...certificate,
+      },
+      () => socket.write(`${[...lines, "Host: x"].join("\r\n")}\r\n\r\n`, "latin1"),
+    )
+    socket.on("data", (chunk) => (text += chunk.toString("latin1")))
+    socket.on("error", reject)
+    socket.on("close", () => {
+      const [head = "", body = ""] = text.split("\r\n\r\n")
+      resolve({ status: Number(head.split(" ")[1]), body, ended: true })
+    })
+  })
+}
+
+const get = (headers: string[], certificate?: Certificate, path = "/whoami") =>
+  raw(
+    [
+      `GET ${path} HTTP/1.1`,
+      ...headers,
+      ...(headers.some((h) => /^connection:/i.test(h)) ? [] : ["Connection: close"]),
+    ],
+    certificate,
+  )
+
+const parsed = (body: string) => JSON.parse(body.slice(body.indexOf("{"), body.lastIndexOf("}") + 1))
+
+describe("who may state an identity", () => {
+  test("the API server may: user, groups, uid and extra arrive as stated", async () => {
+    const { status, body } = await get([
+      "X-Remote-User: ann",
+      "X-Remote-Uid: u-7",
+      "X-Remote-Group: team a",
+      "X-Remote-Group: system:authenticated",
+      "X-Remote-Extra-Scopes: one",
+      "X-Remote-Extra-Scopes: two, three",
+      "X-Remote-Extra-Authentication.kubernetes.io%2Fcredential-Id: X509",
+    ])
+    expect(status).toBe(200)
+    expect(parsed(body)).toEqual({
+      user: "ann",
+      uid: "u-7",
+      groups: ["team a", "system:authenticated"],
+      extra: { scopes: ["one", "two, three"], "authentication.kubernetes.io/credential-id": ["X509"] },
+    })
+  })
+
+  test("names beyond ASCII are UTF-8", async () => {
+    const { body } = await get([`X-Remote-User: ${Buffer.from("änn").toString("latin1")}`])
+    expect(parsed(Buffer.from(body, "latin1").toString("utf8")).user).toBe("änn")
+  })
+
+  test.each([
+    ["no certificate", undefined],
+    ["a certificate of another CA with the same name", other.issue("front-proxy-client")],
+    ["a certificate of the right CA with a name that is not allowed", trusted.issue("somebody")],
+    ["a certificate that has expired", trusted.issue("front-proxy-client", "client", new Date(Date.now() - 3_600_000))],
+    ["a server's certificate", trusted.issue("front-proxy-client", "server")],
+  ])("with %s the answer is 401 before any routing", async (_what, certificate) => {
+    for (const path of ["/whoami", "/nowhere"]) {
+      const { status, body } = await raw(
+        [`GET ${path} HTTP/1.1`, "X-Remote-User: ann", "X-Remote-Group: system:masters", "Connection: close"],
+        certificate ?? ({} as Certificate),
+      )
+      expect(status).toBe(401)
+      expect(parsed(body)).toMatchObject({ kind: "Status", status: "Failure", code: 401, reason: "Unauthorized" })
+    }
+    expect((await get(["X-Remote-User: ann"])).status).toBe(200)
+  })
+
+  test.each([
+    ["no user", ["X-Remote-Group: system:masters"]],
+    ["an empty user", ["X-Remote-User: "]],
+    ["two users", ["X-Remote-User: ann", "X-Remote-User: root"]],
+    ["two users in odd case", ["X-Remote-User: ann", "x-REMOTE-user: root"]],
+    ["two uids", ["X-Remote-User: ann", "X-Remote-Uid: 1", "X-Remote-Uid: 2"]],
+    [
+      "a group named in Connection",
+      ["X-Remote-User: ann", "X-Remote-Group: restricted", "Connection: close, X-Remote-Group"],
+    ],
+    [
+      "an extra key named in Connection in odd case",
+      ["X-Remote-User: ann", "Connection: close, x-remote-EXTRA-scopes"],
+    ],
+  ])("%s is no identity", async (_what, headers) => {
+    expect((await get(headers)).status).toBe(401)
+  })
+
+  test("look-alikes of identity headers are not identity", async () => {
+    const { body } = await get([
+      "X-Remote-User: ann",
+      "X_Remote_Group: system:masters",
+      "X-Remote-Groups: system:masters",
+    ])
+    expect(parsed(body).groups).toEqual([])
+  })
+
+  test("header names are the API server's choice", async () => {
+    proxy = settings(trusted.pem, { "requestheader-username-headers": '["X-Who"]' })
+    try {
+      expect((await get(["X-Remote-User: ann"])).status).toBe(401)
+      expect(parsed((await get(["X-Who: ben"])).body).user).toBe("ben")
+    } finally {
+      proxy = settings(trusted.pem)
+    }
+  })
+
+  test("a rotated CA counts at once, and both count while both are there", async () => {
+    const renewed = other.issue("front-proxy-client")
+    try {
+      proxy = settings(trusted.pem + other.pem)
+      expect((await get(["X-Remote-User: ann"], renewed)).status).toBe(200)
+      expect((await get(["X-Remote-User: ann"])).status).toBe(200)
+      proxy = settings(other.pem)
+      expect((await get(["X-Remote-User: ann"], renewed)).status).toBe(200)
+      expect((await get(["X-Remote-User: ann"])).status).toBe(401)
+    } finally {
+      proxy = settings(trusted.pem)
+    }
+  })
+
+  test("before the settings were read nobody is anybody", async () => {
+    proxy = undefined
+    try {
+      expect((await get(["X-Remote-User: ann"])).status).toBe(503)
+    } finally {
+      proxy = settings(trusted.pem)
+    }
+    expect((await get(["X-Remote-User: ann"])).status).toBe(200)
+  })
+
+  test("HTTP/2 is held to the same", async () => {
+    const ask = (certificate: Certificate) =>
+      new Promise<number>((resolve, reject) => {
+        const session = http2.connect(`https://localhost:${door.port}`, { ca: serving.pem, ...certificate })
+        session.on("error", reject)
+        const stream = session.request({ ":path": "/whoami", "x-remote-user": "ann", "x-remote-group": ["a", "b"] })
+        stream.on("response", (headers) => resolve(Number(headers[":status"])))
+        stream.on("end", () => session.close())
+        stream.resume()
+        stream.end()
+      })
+    expect(await ask(apiServer)).toBe(200)
+    expect(await ask({} as Certificate)).toBe(401)
+  })
+})
+
+describe("upgrades", () => {
+  const upgrade = [
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+  ]
+
+  test("one that is refused gets its whole answer and then the end of the connection", async () => {
+    const { status, body, ended } = await raw(["GET /x HTTP/1.1", "X-Remote-User: ann", ...upgrade])
+    expect(status).toBe(403)
+    expect(parsed(body)).toMatchObject({ kind: "Status", code: 403, message: "not here" })
+    expect(ended).toBe(true)
+  })
+
+  test("without the certificate it is 401 too", async () => {
+    expect((await raw(["GET /x HTTP/1.1", "X-Remote-User: ann", ...upgrade], {} as Certificate)).status).toBe(401)
+  })
+})
+
+test("probes need no certificate, and tell nothing else", async () => {
+  for (const path of ["/health", "/readyz"]) expect((await get([], {} as Certificate, path)).status).toBe(200)
+  expect((await get([], {} as Certificate, "/healthy")).status).toBe(401)
+})
+
+test("a new serving certificate is shown to new connections", async () => {
+  const shown = () =>
+    new Promise<string>((resolve) => {
+      const socket = tlsConnect(
+        { host: "127.0.0.1", port: door.port, servername: "localhost", ca: serving.pem },
+        () => {
+          resolve(String(socket.getPeerCertificate().subject.CN))
+          socket.destroy()
+        },
+      )
+    })
+  expect(await shown()).toBe("one")
+  door.replaceCertificate(serving.issue("two", "server"))
+  expect(await shown()).toBe("two")
+  expect((await get(["X-Remote-User: ann"])).status).toBe(200)
+})
