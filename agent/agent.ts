@@ -10,6 +10,7 @@ import { listenForClients } from "./listener.ts"
 import { AgentMetrics } from "./metrics.ts"
 import { serveMetrics } from "./metrics-server.ts"
 import { operatorTls } from "./operator-tls.ts"
+import { createOutgoing } from "./outgoing/feature.ts"
 import type { AgentSettings } from "./settings.ts"
 import { joinTarget } from "./target/join.ts"
 import { watchProcess } from "./target/watch.ts"
@@ -94,7 +95,7 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
 }
 
 async function createFeatures(context: AgentContext, interceptor: AgentRun["interceptor"]): Promise<AgentFeature[]> {
-  const features = [createEnvironment(context), createFiles(context)]
+  const features = [createEnvironment(context), createFiles(context), createOutgoing(context)]
   const provided = context.target && (await interceptor())
   if (!provided) return features
   const { createIncoming } = await import("./incoming/incoming.ts")

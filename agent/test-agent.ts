@@ -77,6 +77,12 @@ export class TestClient {
     return within("a message", new Promise<DaemonMessage>((resolve) => (this.#waiting = resolve)))
   }
 
+  /** From now on `handler` gets every message, those that wait here included. */
+  takeOver(handler: (message: DaemonMessage) => void): void {
+    for (const message of this.#arrived.splice(0)) handler(message)
+    this.link.receive(handler)
+  }
+
   /** Sends and gives the next message. */
   ask(message: ClientMessage): Promise<DaemonMessage> {
     this.send(message)

@@ -1,0 +1,108 @@
+import { check, errno, isLinuxError } from "../../core/linux/errno.ts"
+import { openFlag, withOpenBelow } from "../../core/linux/open.ts"
+import { localEndpoint, openSocket, SOCK_SEQPACKET, SOCK_STREAM, setSocketOption } from "../../core/linux/socket.ts"
+import { AF_UNIX, type Endpoint, encodeEndpoint, encodeUnixAddress, familyOf } from "../../core/linux/socket-address.ts"
+import { syscall } from "../../core/linux/syscall.ts"
+import type { SocketAddress, UnixAddr } from "../../core/protocol/index.ts"
+import { RefusedRequest } from "../response-error.ts"
+import type { Surroundings } from "../target/target.ts"
+import { AdoptedSocket, type OutgoingSocket } from "./socket.ts"
+import { UdpSocket } from "./udp.ts"
+
+export type FamilyKind = "TcpOutgoing" | "UdpOutgoing" | "SeqpacketOutgoing"
+
+export interface Connected {
+  socket: OutgoingSocket
+  remoteAddress: SocketAddress
+  /** The agent's end. */
+  localAddress: SocketAddress
+}
+
+const connectMilliseconds = 5000
+/** A unix listener whose backlog is full is asked again after this time. */
+const retryMilliseconds = 20
+const IPPROTO_TCP = 6
+const TCP_NODELAY = 1
+const unnamed: SocketAddress = { kind: "Unix", value: { kind: "Unnamed" } }
+
+/**
+ * Connects from the target's network (or, by path, in its files).
+ * @throws LinuxError with the kernel's reason, ETIMEDOUT after 5 s; RefusedRequest for an address that makes no sense here
+ */
+export async function connectOutgoing(
+  family: FamilyKind,
+  address: SocketAddress,
+  surroundings: Surroundings,
+): Promise<Connected> {
+  if (address.kind === "Ip") {
+    if (family === "TcpOutgoing") return connectTcp(address.value, surroundings)
+    if (family === "UdpOutgoing") return connectUdp(address.value, surroundings)
+  } else if (family !== "UdpOutgoing" && address.value.kind !== "Unnamed") {
+    const type = family === "TcpOutgoing" ? SOCK_STREAM : SOCK_SEQPACKET
+    const socket = await connectUnix(type, address.value, surroundings)
+    return { socket, remoteAddress: address, localAddress: unnamed }
+  }
+  throw new RefusedRequest({ kind: "Remote", value: { kind: "InvalidAddress", value: address } })
+}
+
+async function connectTcp(remote: Endpoint, surroundings: Surroundings): Promise<Connected> {
+  const fd = surroundings.inNamespace(() => openSocket(familyOf(remote.ip), SOCK_STREAM))
+  const isConnected = startConnect(fd, (connect) => {
+    setSocketOption(fd, IPPROTO_TCP, TCP_NODELAY, 1)
+    return connect(encodeEndpoint(remote))
+  })
+  const socket = await AdoptedSocket.adopt(fd, isConnected, connectMilliseconds)
+  return { socket, remoteAddress: ip(remote), localAddress: ip(localEndpoint(fd) ?? remote) }
+}
+
+async function connectUdp(remote: Endpoint, surroundings: Surroundings): Promise<Connected> {
+  const socket = await UdpSocket.connect(remote, surroundings)
+  return { socket, remoteAddress: ip(remote), localAddress: ip(socket.local) }
+}
+
+type UnixName = Exclude<UnixAddr, { kind: "Unnamed" }>
+
+async function connectUnix(type: number, name: UnixName, surroundings: Surroundings): Promise<OutgoingSocket> {
+  const deadline = performance.now() + connectMilliseconds
+  for (;;) {
+    try {
+      const fd = surroundings.inNamespace(() => openSocket(AF_UNIX, type))
+      connectByName(fd, name, surroundings.rootFd)
+      return await AdoptedSocket.adopt(fd, true, connectMilliseconds)
+    } catch (thrown) {
+      if (!isLinuxError(thrown, errno.EAGAIN) || performance.now() > deadline) throw thrown
+    }
+    await Bun.sleep(retryMilliseconds)
+  }
+}
+
+function connectByName(fd: number, name: UnixName, rootFd: number): void {
+  if (name.kind === "Abstract") startConnect(fd, (connect) => connect(encodeUnixAddress({ abstract: name.value })))
+  else {
+    // Through /proc the kernel takes the very file that was found below the root, whatever is renamed meanwhile.
+    startConnect(fd, (connect) =>
+      withOpenBelow(rootFd, name.value, openFlag.path, (file) =>
+        connect(encodeUnixAddress({ path: `/proc/self/fd/${file}` })),
+      ),
+    )
+  }
+}
+
+/** False when the connection is still being made. Closes `fd` before it throws. @throws LinuxError */
+function startConnect(fd: number, start: (connect: (address: Buffer) => boolean) => boolean): boolean {
+  try {
+    return start((address) => {
+      const result = syscall("connect", fd, address, address.length)
+      if (result === -errno.EINPROGRESS) return false
+      check(result, "connect")
+      return true
+    })
+  } catch (thrown) {
+    syscall("close", fd)
+    throw thrown
+  }
+}
+
+function ip(endpoint: Endpoint): SocketAddress {
+  return { kind: "Ip", value: endpoint }
+}
