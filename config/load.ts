@@ -3,7 +3,7 @@ import { adjust } from "./adjust.ts"
 import { applyEnvironment, type Environment } from "./env-overrides.ts"
 import { usageNotes } from "./notes.ts"
 import { parseConfig } from "./parse/index.ts"
-import { ConfigProblems, problemText } from "./problems.ts"
+import { ConfigProblems, problemsOf } from "./problems.ts"
 import { readConfigText } from "./read-file.ts"
 import { configSchema, type FileConfig } from "./schema/index.ts"
 import { chooseSessionKey, currentBranch } from "./session-key.ts"
@@ -54,7 +54,8 @@ export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfi
   raw["key"] = key
   const parsed = v.safeParse(configSchema, raw)
   const where = name ?? "The configuration from the environment"
-  if (!parsed.success) throw new ConfigProblems(where, [...new Set(parsed.issues.map(problemText))])
+  const problems = problemsOf(raw, parsed.issues ?? [])
+  if (!parsed.success || problems.length > 0) throw new ConfigProblems(where, problems)
   const config: Config = { ...parsed.output, key }
   const adjusted = adjust(config, environment)
   const { errors, warnings } = verify(config, options.absentIsTargetless ?? false)

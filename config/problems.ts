@@ -1,9 +1,9 @@
 import type { BaseIssue } from "valibot"
 import { AppError } from "../core/errors.ts"
 import { suggestion } from "../core/nearest.ts"
-import { keysOf } from "./env-overrides.ts"
+import { keysOf, unwrapped } from "./env-overrides.ts"
 import { configSchema } from "./schema/index.ts"
-import type { AnySchema } from "./schema/values.ts"
+import { type AnySchema, isRecord } from "./schema/values.ts"
 
 /** Everything that is wrong with one configuration. */
 export class ConfigProblems extends AppError {
@@ -15,8 +15,31 @@ export class ConfigProblems extends AppError {
   }
 }
 
+/** Everything that is wrong with a document's keys, given what the schema said about it. */
+export function problemsOf(raw: Record<string, unknown>, issues: readonly BaseIssue<unknown>[]): string[] {
+  return [...new Set([...misplaced(configSchema, raw, []), ...issues.map(problemText)])]
+}
+
+/** All unknown keys, of which the schema names only one in each object, and lists where objects belong, which it lets pass. */
+function misplaced(schema: AnySchema, value: unknown, path: readonly string[]): string[] {
+  const keys = keysOf(schema)
+  if (keys === undefined || typeof value !== "object" || value === null) return []
+  if (!isRecord(value))
+    return [`"${path.join(".")}" must be an object, not ${Array.isArray(value) ? "a list" : "a date"}`]
+  return Object.entries(value).flatMap(([key, child]) => {
+    const known = Object.hasOwn(keys, key) ? keys[key] : undefined
+    if (known !== undefined) return misplaced(known, child, [...path, key])
+    return isLoose(schema) ? [] : [unknownKey([...path, key])]
+  })
+}
+
+function isLoose(schema: AnySchema): boolean {
+  const { object, type } = unwrapped(schema)
+  return object === undefined ? type === "loose_object" : isLoose(object)
+}
+
 /** What a valibot issue says, beginning with the path of its key. */
-export function problemText(issue: BaseIssue<unknown>): string {
+function problemText(issue: BaseIssue<unknown>): string {
   const path = issue.path?.map((item) => String(item.key)) ?? []
   const key = path.join(".")
   if (issue.expected === "never" && issue.type === "strict_object") return unknownKey(path)
@@ -58,7 +81,7 @@ const typeWords: Record<string, string> = {
 
 function expectedText(expected: string): string {
   const words = expected
-    .replace(/^\((.*)\)$/, "$1")
+    .replace(/[()]/g, "")
     .split(" | ")
     .map((word) => typeWords[word] ?? word)
   return [...new Set(words)].join(" or ")

@@ -7,8 +7,12 @@ const maxAliases = 100
 /** Values of one document, after unfolding its anchors. */
 const maxValues = 100_000
 
+/** More brackets open at once than this are refused unread: the parser's time grows with their square. */
+const maxOpenBrackets = 500
+
 /** One YAML 1.2 document without repeated keys. @throws AppError "config-syntax" */
 export function parseYaml(text: string, file: string): unknown {
+  refuseBrackets(text, file)
   const lines = new LineCounter()
   try {
     const document = parseDocument(text, {
@@ -28,6 +32,14 @@ export function parseYaml(text: string, file: string): unknown {
   } catch (thrown) {
     if (thrown instanceof AppError) throw thrown
     throw syntaxError(file, "", errorText(thrown))
+  }
+}
+
+function refuseBrackets(text: string, file: string): void {
+  let open = 0
+  for (const [bracket] of text.matchAll(/[[\]{}]/g)) {
+    open += bracket === "[" || bracket === "{" ? 1 : -1
+    if (open > maxOpenBrackets) throw syntaxError(file, "", `it nests deeper than ${maxDepth} levels`)
   }
 }
 

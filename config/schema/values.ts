@@ -85,8 +85,11 @@ export function short<const S extends AnySchema>(object: S, shorthand: AnySchema
   } as unknown as v.GenericSchema<v.InferInput<S> | boolean | string, v.InferOutput<S>>
 }
 
+/** A plain object; TOML dates are none. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
+  if (typeof value !== "object" || value === null) return false
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
 }
 
 /** Fails unless `check` gives undefined; its text says what is wrong with the value. */
