@@ -17,7 +17,10 @@ const total: Counts = { passed: 0, failed: 0, skipped: 0 }
 const failures: string[] = []
 const skipReasons = new Set<string>()
 
-const say = (line: string) => void process.stdout.write(`${line}\n`)
+/** What tests print may hold any bytes; control characters would turn a log into a binary file. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+const controls = /[\0-\x08\x0b\x0c\x0e-\x1a\x7f]/g
+const say = (line: string) => void process.stdout.write(`${line.replace(controls, "?")}\n`)
 
 /** A program that is one check by itself. */
 async function check(name: string, command: string[], limitSeconds: number): Promise<boolean> {
