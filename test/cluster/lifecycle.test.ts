@@ -10,7 +10,7 @@ import { must, run } from "./run.ts"
 import { sampleImage, writeSampleImage } from "./samples/images.ts"
 import { pod } from "./samples/workloads.ts"
 import { inside } from "./sandbox.ts"
-import { machineState, stillThere, tracesOf } from "./traces.ts"
+import { leftBehind, machineState, stillThere, tracesOf } from "./traces.ts"
 import { cannotRun, down, up } from "./up.ts"
 
 const reason = cannotRun()
@@ -62,6 +62,7 @@ describe.skipIf(reason !== null)("clusters of one machine", () => {
       env: { KUBECONFIG: join(first.folder, "admin.kubeconfig") },
       input: JSON.stringify(object),
     })
+    await kubectl(first, "wait", "--for=condition=Ready", "pod/stays", "--timeout=50s")
     await until("the pod answers", podAnswers)
   }, 2_400_000)
 
@@ -146,7 +147,7 @@ describe.skipIf(reason !== null)("clusters of one machine", () => {
       expect(traces.map(stillThere)).toEqual([nothing, nothing])
       expect([first, second].map(({ folder }) => existsSync(folder))).toEqual([false, false])
       expect(readLayout(one)).toBeNull()
-      expect(await machineState()).toEqual(before)
+      expect(leftBehind([first, second], before, await machineState())).toEqual([])
     },
     longMs,
   )

@@ -23,6 +23,16 @@ export function processesOf(holder: number): Map<string, number> {
   return found
 }
 
+/** Whether a process has ended; for the first of a process namespace that means that all others have ended before. */
+export function hasEnded(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    return /[ZX]/.test(stat.charAt(stat.lastIndexOf(")") + 2))
+  } catch {
+    return true
+  }
+}
+
 function pids(): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))

@@ -16,7 +16,7 @@ import {
 import { join } from "node:path"
 import { AppError, errorText } from "../../core/errors.ts"
 import type { Layout } from "./layout.ts"
-import { holderOf, processesOf } from "./processes.ts"
+import { hasEnded, holderOf, processesOf } from "./processes.ts"
 import { must, run } from "./run.ts"
 
 /*
@@ -32,8 +32,6 @@ mount --bind /mnt/run /run
 mount --bind /mnt/var /var
 mount --make-rshared /
 hostname "$2"
-ip link set lo up
-echo 1 > /proc/sys/net/ipv4/ip_forward
 exec /mnt/bin/pause cluster "$1"
 `
 
@@ -121,12 +119,14 @@ export async function startInside(layout: Layout, holder: number, name: string, 
 /** Ends every process of the cluster and removes what it had on the host; the folder stays. */
 export async function stopSandbox(layout: Layout): Promise<void> {
   const holder = holderOf(layout.folder)
-  if (holder !== null) process.kill(holder, "SIGKILL")
-  for (const deadline = Date.now() + 20_000; holderOf(layout.folder) !== null; await Bun.sleep(20)) {
-    if (Date.now() < deadline) continue
-    throw new AppError("sandbox-stuck", `The cluster's processes do not end (holder ${holder})`, {
-      next: "Look for processes in uninterruptible sleep (state D); only a restart of the machine ends them.",
-    })
+  if (holder !== null) {
+    process.kill(holder, "SIGKILL")
+    for (const deadline = Date.now() + 20_000; !hasEnded(holder); await Bun.sleep(20)) {
+      if (Date.now() < deadline) continue
+      throw new AppError("sandbox-stuck", `The cluster's processes do not end (holder ${holder})`, {
+        next: "Look for processes in uninterruptible sleep (state D); only a restart of the machine ends them.",
+      })
+    }
   }
   await clearRemains(layout)
 }
@@ -152,6 +152,8 @@ async function connectToHost(layout: Layout, holder: number): Promise<void> {
   const node = (command: string) => must([...inside(holder), "ip", ...command.split(" ")])
   await node(`addr add ${layout.nodeAddress}/24 dev node0`)
   if (v6) await node(`addr add ${v6.nodeAddress}/64 dev node0 nodad`)
+  await must([...inside(holder), "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
+  await node("link set lo up")
   await node("link set node0 up")
   await node(`route add default via ${layout.hostAddress}`)
   if (v6) {

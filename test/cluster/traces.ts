@@ -68,6 +68,23 @@ function groupsBelow(folder: string, depth: number): string[] {
     .flatMap((entry) => [join(folder, entry.name), ...groupsBelow(join(folder, entry.name), depth - 1)])
 }
 
+/** Lines that came since `before` and can only be a cluster's: other programs of the machine may come and go meanwhile. */
+export function leftBehind(
+  layouts: Layout[],
+  before: Record<string, string[]>,
+  after: Record<string, string[]>,
+): string[] {
+  const own = layouts.flatMap(({ name, folder, hostInterface, hostAddress, podRange, serviceRange, v6 }) => {
+    const ranges = [podRange, serviceRange, ...(v6 ? [v6.hostAddress, v6.podRange, v6.serviceRange] : [])]
+    return [name, folder, hostInterface, hostAddress, ...ranges]
+  })
+  const kinds = ["kube", "containerd", "etcd", "coredns", "cni", "pod-addresses", "/mnt/"]
+  return Object.entries(after).flatMap(([kind, lines]) => {
+    const known = new Set(before[kind])
+    return lines.filter((line) => !known.has(line) && [...own, ...kinds].some((word) => line.includes(word)))
+  })
+}
+
 interface Running {
   pid: number
   parent: number
