@@ -44,10 +44,14 @@ describe("order", () => {
         defer(() => steps.push(`undo ${name}`))
         return { start: async () => void steps.push(`start ${name}`) }
       })
-    const running = await boot([noisy("a"), noisy("b")])
+    const running = await boot([noisy("a"), noisy("b"), noisy("c")])
     await running.stop()
     await running.stop()
-    expect(steps).toEqual(["wire a", "wire b", "start a", "start b", "undo b", "undo a"])
+    expect(steps).toEqual([
+      ...["wire a", "wire b", "wire c"],
+      ...["start a", "start b", "start c"],
+      ...["undo c", "undo b", "undo a"],
+    ])
   })
 
   test("a need that stands earlier is met", async () => {
