@@ -1,0 +1,455 @@
+import { afterEach, beforeAll, describe, expect, test } from "bun:test"
+import { mkdtempSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { loadFolder } from "../../host/load.ts"
+import { type LoadedPlugin, type Plugins, startPlugins } from "../../host.ts"
+import { linkPair } from "../../link/index.ts"
+import type { Link } from "../../link.ts"
+import { silentLogger } from "../../log.ts"
+import type { ClientMessage, DaemonMessage } from "../../protocol/index.ts"
+import type { ResolvedPod, Session } from "../../session.ts"
+import type { PodAgent } from "./agent-connection.ts"
+import { Relay } from "./relay.ts"
+import type { SessionAgents } from "./session-agents.ts"
+
+/** A plugin as somebody outside would write it: it forbids by name, and is slow about it, so that order can go wrong. */
+const outside = `
+import { definePlugin } from "podside"
+import * as v from "valibot"
+const deny = (reason) => ({ allow: false, code: "house-rule", reason })
+export default definePlugin({
+  name: "house-rules",
+  config: v.strictObject({}),
+  operator: () => ({
+    async authorizeSubscription({ mode, port, pods }) {
+      if (port === 9999) throw new Error("broken rule")
+      return mode === "steal" && port === 443 ? deny("port 443 of " + pods.map((pod) => pod.name)) : { allow: true }
+    },
+    async authorizeFile({ path, access }) {
+      await new Promise((resolve) => setTimeout(resolve, path.includes("slow") ? 30 : 0))
+      return path.startsWith("/secret") || (access === "write" && path.startsWith("/etc")) ? deny("private") : { allow: true }
+    },
+    async authorizeOutgoing({ protocol, host, port }) {
+      return host === "10.0.0.9" || host === "db.internal" ? deny(protocol + " " + host) : { allow: true }
+    },
+    filterEnv: (session, variables) => new Map([...variables].filter(([name]) => !name.startsWith("SECRET"))),
+  }),
+})`
+
+let loaded: LoadedPlugin[]
+let guarded: Plugins<"operator">
+let open: Plugins<"operator">
+beforeAll(async () => {
+  const folder = mkdtempSync(join(tmpdir(), "podside-plugins-"))
+  writeFileSync(join(folder, "house-rules.ts"), outside)
+  loaded = await loadFolder(folder)
+  guarded = await startPlugins("operator", loaded, { log: silentLogger })
+  open = await startPlugins("operator", [], { log: silentLogger })
+})
+
+const session: Session = {
+  id: "4D2",
+  openedAt: new Date(),
+  identity: { user: "ann", groups: [], extra: {} },
+  target: { kind: "deployment", name: "web" },
+  namespace: "shop",
+  client: {},
+}
+
+/** An agent played by the test: what it received, and a way to say something. */
+interface FakeAgent extends PodAgent {
+  received: ClientMessage[]
+  link: Link<ClientMessage, DaemonMessage>
+  say(message: DaemonMessage): void
+}
+
+type Answer = (message: ClientMessage) => DaemonMessage | undefined
+
+/** Answers versions and subscriptions as any agent does. */
+const usual: Answer = (message) => {
+  if (message.kind === "SwitchProtocolVersion") return { kind: "SwitchProtocolVersionResponse", value: message.value }
+  const subscribe = message.kind === "Tcp" || message.kind === "TcpSteal" ? message.value : undefined
+  if (subscribe?.kind !== "PortSubscribe") return undefined
+  const port = typeof subscribe.value === "number" ? subscribe.value : portOf(subscribe.value)
+  return { kind: message.kind as "Tcp", value: { kind: "SubscribeResult", value: { kind: "Ok", value: port } } }
+}
+const portOf = (type: { value: number | readonly [number, unknown] }) =>
+  typeof type.value === "number" ? type.value : type.value[0]
+
+function fakeAgent(name: string, answer: Answer = usual): FakeAgent {
+  const pod: ResolvedPod = { name, namespace: "shop", labels: {}, owners: [] }
+  const agent: FakeAgent = {
+    pod,
+    received: [],
+    link: undefined as never,
+    say: (message) => void agent.link.send(message),
+    async connect() {
+      const { client, agent: end } = linkPair()
+      agent.link = end
+      end.receive((message) => {
+        agent.received.push(message)
+        const reply = answer(message)
+        if (reply) end.send(reply)
+      })
+      return client
+    },
+  }
+  return agent
+}
+
+class Pods implements SessionAgents {
+  agents: FakeAgent[]
+  #listener: (() => void) | undefined
+  constructor(agents: FakeAgent[]) {
+    this.agents = agents
+  }
+  primary = () => this.agents[0]
+  all = () => this.agents
+  pods = () => this.agents.map(({ pod }) => pod!)
+  onChange(listener: () => void) {
+    this.#listener = listener
+    return () => {}
+  }
+  change(agents: FakeAgent[]) {
+    this.agents = agents
+    this.#listener?.()
+  }
+  close() {}
+}
+
+const links: Link<DaemonMessage, ClientMessage>[] = []
+afterEach(() => {
+  for (const link of links.splice(0)) link.abort()
+})
+
+async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open, lock = async () => true) {
+  const pods = new Pods(agents)
+  const { client, agent: end } = linkPair()
+  links.push(client)
+  const denials: string[] = []
+  const first = { agent: agents[0]!, link: await agents[0]!.connect(AbortSignal.timeout(1000)) }
+  const relay = new Relay({
+    client: end,
+    first,
+    session,
+    agents: pods,
+    plugins,
+    lock,
+    unlock: () => {},
+    onDenied: (what, { reason }) => denials.push(`${what}: ${reason}`),
+    onSubscribed: () => {},
+    onStolen: () => {},
+    onLatency: () => {},
+    log: silentLogger,
+  })
+  const inbox: DaemonMessage[] = []
+  let wake: (() => void) | undefined
+  client.receive((message) => {
+    inbox.push(message)
+    wake?.()
+  })
+  const next = async (): Promise<DaemonMessage> => {
+    const until = Date.now() + 5000
+    for (;;) {
+      const message = inbox.shift()
+      if (message) return message
+      if (Date.now() > until) throw new Error("no message came")
+      await new Promise<void>((resolve) => {
+        wake = resolve
+        setTimeout(resolve, 50)
+      })
+    }
+  }
+  return { relay, client, next, pods, denials, inbox }
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (condition()) return
+    await Bun.sleep(10)
+  }
+  throw new Error(`never: ${what}`)
+}
+
+const steal = (port: number): ClientMessage => ({
+  kind: "TcpSteal",
+  value: { kind: "PortSubscribe", value: { kind: "All", value: port } },
+})
+const open1 = (path: string, write = false): ClientMessage => ({
+  kind: "FileRequest",
+  value: {
+    kind: "Open",
+    value: {
+      path,
+      openOptions: { read: true, write, append: false, truncate: false, create: false, createNew: false },
+    },
+  },
+})
+const opened = (fd: bigint): DaemonMessage => ({
+  kind: "File",
+  value: { kind: "Open", value: { kind: "Ok", value: { fd } } },
+})
+const connection = (connectionId: bigint): DaemonMessage => ({
+  kind: "TcpSteal",
+  value: {
+    kind: "NewConnectionV2",
+    value: {
+      connection: {
+        connectionId,
+        remoteAddress: "10.0.0.1",
+        destinationPort: 80,
+        sourcePort: 1,
+        localAddress: "10.0.0.2",
+      },
+      transport: { kind: "Tcp" },
+    },
+  },
+})
+
+describe("one socket, several pods", () => {
+  test("a subscription reaches every pod once, and is answered once", async () => {
+    const agents = [fakeAgent("a"), fakeAgent("b"), fakeAgent("c")]
+    const { client, next, inbox } = await relayTo(agents)
+    client.send(steal(80))
+    expect(await next()).toEqual({
+      kind: "TcpSteal",
+      value: { kind: "SubscribeResult", value: { kind: "Ok", value: 80 } },
+    })
+    for (const agent of agents) expect(agent.received.filter(({ kind }) => kind === "TcpSteal")).toHaveLength(1)
+    expect(inbox).toEqual([])
+  })
+
+  test("connections with equal ids of two pods are kept apart, both ways", async () => {
+    const [a, b] = [fakeAgent("a"), fakeAgent("b")]
+    const { client, next } = await relayTo([a, b])
+    client.send(steal(80))
+    await next()
+    a.say(connection(0n))
+    const first = await next()
+    b.say(connection(0n))
+    const second = await next()
+    const idOf = (message: DaemonMessage) =>
+      message.kind === "TcpSteal" && message.value.kind === "NewConnectionV2"
+        ? message.value.value.connection.connectionId
+        : -1n
+    expect([idOf(first), idOf(second)]).toEqual([0n, 1n])
+    client.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId: 1n, bytes: new Uint8Array([7]) } } })
+    await until("data at b", () => b.received.length === 2)
+    expect(b.received[1]).toEqual({
+      kind: "TcpSteal",
+      value: { kind: "Data", value: { connectionId: 0n, bytes: new Uint8Array([7]) } },
+    })
+    expect(a.received).toHaveLength(1)
+    b.say({ kind: "TcpSteal", value: { kind: "Close", value: { connectionId: 0n } } })
+    expect(await next()).toEqual({ kind: "TcpSteal", value: { kind: "Close", value: { connectionId: 1n } } })
+    // What comes late for a connection that is over goes nowhere.
+    client.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId: 1n, bytes: new Uint8Array([8]) } } })
+    client.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId: 0n, bytes: new Uint8Array([9]) } } })
+    await until("data at a", () => a.received.length === 2)
+    expect(b.received).toHaveLength(2)
+  })
+
+  test("a pod that comes later gets the subscriptions, one that goes ends its connections", async () => {
+    const [a, b] = [fakeAgent("a"), fakeAgent("b")]
+    const { client, next, pods } = await relayTo([a])
+    client.send({ kind: "SwitchProtocolVersion", value: "1.29.0" })
+    await next()
+    client.send(steal(80))
+    await next()
+    pods.change([a, b])
+    await until("subscription at b", () => b.received.some(({ kind }) => kind === "TcpSteal"))
+    expect(b.received.map(({ kind }) => kind)).toEqual(["SwitchProtocolVersion", "TcpSteal"])
+    b.say(connection(5n))
+    await next()
+    b.link.abort()
+    expect(await next()).toEqual({ kind: "TcpSteal", value: { kind: "Close", value: { connectionId: 0n } } })
+    a.say(connection(0n))
+    expect(await next()).toMatchObject({ value: { value: { connection: { connectionId: 1n } } } })
+  })
+
+  test("the lowest version of all agents is agreed", async () => {
+    const old = fakeAgent("old", (message) =>
+      message.kind === "SwitchProtocolVersion"
+        ? { kind: "SwitchProtocolVersionResponse", value: "1.20.0" }
+        : usual(message),
+    )
+    const { client, next } = await relayTo([old])
+    client.send({ kind: "SwitchProtocolVersion", value: "1.99.0" })
+    expect(await next()).toEqual({ kind: "SwitchProtocolVersionResponse", value: "1.20.0" })
+  })
+
+  test("a port somebody else has is refused, and no agent hears of it", async () => {
+    const a = fakeAgent("a")
+    const { client, next } = await relayTo([a], open, async () => false)
+    client.send(steal(80))
+    expect(await next()).toEqual({
+      kind: "TcpSteal",
+      value: { kind: "SubscribeResult", value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: 80 } } },
+    })
+    expect(a.received).toEqual([])
+  })
+})
+
+describe("what the link itself is about", () => {
+  test("pings are answered here, logs wait until the client is ready for them", async () => {
+    const a = fakeAgent("a")
+    const { client, next } = await relayTo([a])
+    a.say({ kind: "LogMessage", value: { message: "early", level: { kind: "Warn" } } })
+    client.send({ kind: "Ping" })
+    expect(await next()).toEqual({ kind: "Pong" })
+    client.send({ kind: "ReadyForLogs" })
+    await until("ReadyForLogs at the agent", () => a.received.length === 1)
+    a.say({ kind: "LogMessage", value: { message: "later", level: { kind: "Warn" } } })
+    expect(await next()).toMatchObject({ kind: "LogMessage", value: { message: "later" } })
+  })
+
+  test.each(["Vpn", "ShareLink", "PauseTargetRequest"] as const)("%s ends the socket with a reason", async (kind) => {
+    const { client, next } = await relayTo([fakeAgent("a")])
+    const messages = {
+      Vpn: { kind: "Vpn", value: { kind: "OpenSocket" } },
+      ShareLink: { kind: "ShareLink", value: { kind: "RegisterKey", value: "k" } },
+      PauseTargetRequest: { kind: "PauseTargetRequest", value: true },
+    } as const
+    client.send(messages[kind])
+    expect(await next()).toMatchObject({ kind: "Close" })
+    await client.ended
+  })
+
+  test("a slow client stops its agent instead of filling memory", async () => {
+    const a = fakeAgent("a")
+    const { client } = await relayTo([a])
+    client.pause()
+    const bytes = new Uint8Array(64 * 1024)
+    let sent = 0
+    for (let full = false; !full && sent < 4096; sent++) {
+      full = !a.link.send({
+        kind: "TcpOutgoing",
+        value: { kind: "Read", value: { kind: "Ok", value: { connectionId: 0n, bytes } } },
+      })
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    // A few megabytes are in the queues of the way; the rest is still with the agent.
+    expect(sent).toBeLessThan(128)
+    client.resume()
+    await a.link.whenWritable()
+  })
+})
+
+describe("plugins from outside", () => {
+  test("a denied subscription names rule and reason; the same port may be mirrored", async () => {
+    const a = fakeAgent("a")
+    const { client, next, denials } = await relayTo([a], guarded)
+    client.send({ kind: "SwitchProtocolVersion", value: "1.29.0" })
+    await next()
+    client.send(steal(443))
+    expect(await next()).toEqual({
+      kind: "TcpSteal",
+      value: {
+        kind: "SubscribeResult",
+        value: {
+          kind: "Err",
+          value: {
+            kind: "ForbiddenWithReason",
+            value: {
+              blockedAction: { kind: "Steal", value: { kind: "All", value: 443 } },
+              policyName: "house-rules",
+              reason: "port 443 of a",
+            },
+          },
+        },
+      },
+    })
+    client.send({ kind: "Tcp", value: { kind: "PortSubscribe", value: 443 } })
+    expect(await next()).toMatchObject({ kind: "Tcp", value: { value: { kind: "Ok" } } })
+    expect(denials).toEqual(["steal port 443: port 443 of a"])
+    expect(a.received.filter(({ kind }) => kind === "TcpSteal")).toEqual([])
+  })
+
+  test("a rule that throws denies", async () => {
+    const { client, next } = await relayTo([fakeAgent("a")], guarded)
+    client.send({ kind: "Tcp", value: { kind: "PortSubscribe", value: 9999 } })
+    expect(await next()).toMatchObject({ value: { value: { kind: "Err", value: { kind: "Forbidden" } } } })
+  })
+
+  test("denied files are answered in their place among the others", async () => {
+    const a = fakeAgent("a")
+    const { client, next } = await relayTo([a], guarded)
+    for (const path of ["/slow/one", "/secret/two", "/three", "/x/../secret/four"]) client.send(open1(path))
+    client.send(open1("/etc/five", true))
+    client.send(open1("/etc/six"))
+    await until("what is allowed at the agent", () => a.received.length === 3)
+    for (const fd of [0n, 1n, 2n]) a.say(opened(fd))
+    const results = []
+    for (let i = 0; i < 6; i++) results.push(await next())
+    const shown = results.map((message) =>
+      message.kind === "File" && message.value.kind === "Open" && message.value.value.kind === "Ok"
+        ? message.value.value.value.fd
+        : "denied",
+    )
+    expect(shown).toEqual([0n, "denied", 1n, "denied", "denied", 2n])
+  })
+
+  test("paths below a folder are judged by the folder's path", async () => {
+    const a = fakeAgent("a")
+    const { client, next } = await relayTo([a], guarded)
+    client.send(open1("/"))
+    await until("the folder", () => a.received.length === 1)
+    a.say(opened(3n))
+    await next()
+    const options = { read: true, write: false, append: false, truncate: false, create: false, createNew: false }
+    const below = (relativeFd: bigint, path: string): ClientMessage => ({
+      kind: "FileRequest",
+      value: { kind: "OpenRelative", value: { relativeFd, path, openOptions: options } },
+    })
+    client.send(below(3n, "secret/key"))
+    expect(await next()).toMatchObject({ value: { kind: "Open", value: { kind: "Err" } } })
+    client.send(below(77n, "anything"))
+    expect(await next()).toMatchObject({ value: { kind: "Open", value: { kind: "Err" } } })
+    client.send(below(3n, "public"))
+    await until("what is allowed", () => a.received.length === 2)
+  })
+
+  test("denied connections and names fail, allowed ones go on", async () => {
+    const a = fakeAgent("a")
+    const { client, next } = await relayTo([a], guarded)
+    client.send({ kind: "SwitchProtocolVersion", value: "1.29.0" })
+    await next()
+    const uid = "00000000-0000-4000-8000-000000000001"
+    const connectTo = (ip: string): ClientMessage => ({
+      kind: "TcpOutgoing",
+      value: { kind: "ConnectV2", value: { uid, remoteAddress: { kind: "Ip", value: { ip, port: 5432 } } } },
+    })
+    client.send(connectTo("10.0.0.9"))
+    expect(await next()).toMatchObject({
+      kind: "TcpOutgoing",
+      value: { kind: "ConnectV2", value: { uid, connect: { kind: "Err", value: { kind: "ForbiddenWithReason" } } } },
+    })
+    client.send({ kind: "GetAddrInfoRequest", value: { node: "db.internal" } })
+    expect(await next()).toMatchObject({
+      kind: "GetAddrInfoResponse",
+      value: { kind: "Err", value: { kind: "DnsLookup" } },
+    })
+    client.send(connectTo("10.0.0.8"))
+    client.send({ kind: "GetAddrInfoRequest", value: { node: "web.internal" } })
+    await until("what is allowed at the agent", () => a.received.length === 3)
+  })
+
+  test("variables a plugin takes away do not arrive", async () => {
+    const a = fakeAgent("a")
+    const { client, next } = await relayTo([a], guarded)
+    client.send({ kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: [] } })
+    await until("the request", () => a.received.length === 1)
+    a.say({
+      kind: "GetEnvVarsResponse",
+      value: {
+        kind: "Ok",
+        value: new Map([
+          ["SECRET_KEY", "x"],
+          ["HOST", "y"],
+        ]),
+      },
+    })
+    expect(await next()).toEqual({ kind: "GetEnvVarsResponse", value: { kind: "Ok", value: new Map([["HOST", "y"]]) } })
+  })
+})
