@@ -3,6 +3,7 @@ import type { Interceptor } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
 import { Clients } from "./clients.ts"
 import type { AgentOptions } from "./command-line.ts"
+import { createDns } from "./dns/feature.ts"
 import { createEnvironment } from "./environment.ts"
 import type { AgentContext, AgentFeature } from "./feature.ts"
 import { createFiles } from "./files/feature.ts"
@@ -95,7 +96,7 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
 }
 
 async function createFeatures(context: AgentContext, interceptor: AgentRun["interceptor"]): Promise<AgentFeature[]> {
-  const features = [createEnvironment(context), createFiles(context), createOutgoing(context)]
+  const features = [createEnvironment(context), createFiles(context), createDns(context), createOutgoing(context)]
   const provided = context.target && (await interceptor())
   if (!provided) return features
   const { createIncoming } = await import("./incoming/incoming.ts")

@@ -7,6 +7,8 @@ export interface SocketEvents {
   drain(): void
   /** The peer sends no more. */
   end(): void
+  /** Nobody takes datagrams there; the next one may go through. */
+  refused?(): void
   /** Both directions are over. */
   close(error: Error | undefined): void
 }

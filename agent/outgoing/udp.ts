@@ -30,8 +30,7 @@ export class UdpSocket implements OutgoingSocket {
           socket: {
             data: (_, datagram) => made?.receive(datagram),
             drain: () => made?.drained(),
-            // A refused datagram says nothing about the next one; programs see it as silence.
-            error: () => {},
+            error: () => made?.refused(),
           },
         }),
       )
@@ -78,6 +77,10 @@ export class UdpSocket implements OutgoingSocket {
   /** An empty datagram would mean the end in the protocol, so it is dropped. */
   receive(datagram: Uint8Array): void {
     if (!this.#paused && datagram.length > 0) this.#events?.data(datagram)
+  }
+
+  refused(): void {
+    this.#events?.refused?.()
   }
 
   drained(): void {

@@ -1,0 +1,261 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { joinNetworkNamespace, type NetworkNamespace } from "../../core/linux/namespace.ts"
+import type { AddressFamily, DaemonMessage } from "../../core/protocol/index.ts"
+import { startAgent, type TestAgent, type TestClient } from "../test-agent.ts"
+
+/* The target has its own network with a DNS server, and its own resolv.conf and hosts. */
+
+const isRoot = process.getuid?.() === 0
+if (!isRoot) console.warn("SKIPPED: name resolution is tested in network and mount namespaces, which need root")
+const when = test.skipIf(!isRoot)
+
+const zone: Record<
+  string,
+  { A?: string[]; AAAA?: string[]; PTR?: string; cname?: string; code?: number; truncated?: true }
+> = {
+  "api.shop.svc.cluster.local.": { A: ["10.0.0.7"], AAAA: ["fd00::7"] },
+  "only6.test.": { AAAA: ["fd00::6"] },
+  "many.test.": { A: ["10.0.0.3", "10.0.0.1", "10.0.0.3"] },
+  "_srv_name.test.": { A: ["10.0.0.9"] },
+  "empty.test.": {},
+  "broken.test.": { code: 2 },
+  "big.test.": { A: Array.from({ length: 200 }, (_, index) => `10.1.0.${index}`), truncated: true },
+  "alias.test.": { cname: "real.test.", A: ["10.0.0.8"] },
+  "7.0.0.10.in-addr.arpa.": { PTR: "api.shop.svc.cluster.local." },
+}
+const asked: string[] = []
+let folder: string
+let target: Bun.Subprocess<"pipe", "pipe", "inherit">
+let namespace: NetworkNamespace
+let agent: TestAgent
+let client: TestClient
+const undo: (() => unknown)[] = []
+
+const configure = (
+  resolvConf: string,
+  hosts = "127.0.0.1 localhost\n10.9.9.9 Legacy legacy.alias # old\nfd00::9 legacy\n",
+) => {
+  writeFileSync(join(folder, "resolv.conf"), resolvConf)
+  writeFileSync(join(folder, "hosts"), hosts)
+}
+const kubernetes =
+  "search shop.svc.cluster.local svc.cluster.local\nnameserver 127.0.0.1\noptions ndots:5 timeout:1 attempts:2\n"
+
+beforeAll(async () => {
+  if (!isRoot) return
+  folder = mkdtempSync(join(tmpdir(), "podside-dns-"))
+  configure(kubernetes)
+  const setup = `ip link set lo up
+    mount --bind ${folder}/resolv.conf /etc/resolv.conf && mount --bind ${folder}/hosts /etc/hosts
+    echo ready; exec cat`
+  target = Bun.spawn(["unshare", "--net", "--mount", "sh", "-c", setup], { stdin: "pipe", stdout: "pipe" })
+  await target.stdout.getReader().read()
+  namespace = joinNetworkNamespace(target.pid)
+  await serveZone()
+  agent = await startAgent(["process", "--pid", `${target.pid}`])
+  client = await agent.connect()
+  await client.negotiate()
+})
+beforeEach(() => {
+  asked.length = 0
+  if (isRoot) configure(kubernetes)
+})
+afterAll(async () => {
+  if (!isRoot) return
+  await agent.stop()
+  for (const step of undo) step()
+  namespace.close()
+  target.kill()
+  rmSync(folder, { recursive: true })
+})
+
+async function serveZone(): Promise<void> {
+  const udp = await namespace.run(() =>
+    Bun.udpSocket({
+      hostname: "127.0.0.1",
+      port: 53,
+      socket: { data: (socket, query, port, address) => void socket.send(reply(query, true), port, address) },
+    }),
+  )
+  const tcp = namespace.run(() =>
+    Bun.listen({
+      hostname: "127.0.0.1",
+      port: 53,
+      socket: {
+        data(socket, data) {
+          const message = reply(data.subarray(2), false)
+          const length = Buffer.alloc(2)
+          length.writeUInt16BE(message.length)
+          // In two pieces, as a network may deliver it.
+          socket.write(Buffer.concat([length, message.subarray(0, 10)]))
+          socket.write(message.subarray(10))
+        },
+      },
+    }),
+  )
+  undo.push(
+    () => udp.close(),
+    () => tcp.stop(true),
+  )
+}
+
+function encode(name: string): Buffer {
+  const labels = name.split(".").slice(0, -1)
+  return Buffer.concat([
+    ...labels.map((label) => Buffer.concat([Buffer.from([label.length]), Buffer.from(label)])),
+    Buffer.alloc(1),
+  ])
+}
+
+function reply(query: Buffer, overUdp: boolean): Buffer {
+  let end = 12
+  const labels: string[] = []
+  while (query[end] !== 0) {
+    labels.push(query.toString("latin1", end + 1, end + 1 + query[end]!))
+    end += 1 + query[end]!
+  }
+  const name = `${labels.join(".")}.`
+  const type = query.readUInt16BE(end + 1)
+  asked.push(name)
+  const entry = zone[name.toLowerCase()]
+  const isTruncated = overUdp && entry?.truncated
+  const records: Buffer[] = []
+  const add = (owner: Buffer, recordType: number, data: Buffer) => {
+    const head = Buffer.alloc(10)
+    head.writeUInt16BE(recordType, 0)
+    head.writeUInt16BE(1, 2)
+    head.writeUInt32BE(30, 4)
+    head.writeUInt16BE(data.length, 8)
+    records.push(owner, head, data)
+  }
+  const pointer = Buffer.from([0xc0, 12])
+  if (entry && !isTruncated) {
+    if (entry.cname) add(pointer, 5, encode(entry.cname))
+    const owner = entry.cname ? encode(entry.cname) : pointer
+    if (type === 1) for (const ip of entry.A ?? []) add(owner, 1, Buffer.from(ip.split(".").map(Number)))
+    if (type === 28)
+      for (const ip of entry.AAAA ?? []) add(owner, 28, Buffer.from(`fd${"0".repeat(28)}0${ip.at(-1)}`, "hex"))
+    if (type === 12 && entry.PTR) add(owner, 12, encode(entry.PTR))
+  }
+  const header = Buffer.alloc(12)
+  query.copy(header, 0, 0, 2)
+  header.writeUInt16BE(0x8180 | (isTruncated ? 0x0200 : 0) | (entry ? (entry.code ?? 0) : 3), 2)
+  header.writeUInt16BE(1, 4)
+  header.writeUInt16BE(records.length / 3, 6)
+  return Buffer.concat([header, query.subarray(12, end + 5), ...records])
+}
+
+const question = (node: string, family: AddressFamily["kind"] = "Both") =>
+  ({
+    kind: "GetAddrInfoRequestV2",
+    value: { node, servicePort: 0, family: { kind: family }, socktype: { kind: "Any" }, flags: 0, protocol: 0 },
+  }) as const
+const ask = async (node: string, family?: AddressFamily["kind"]) => result(await client.ask(question(node, family)))
+function result(message: DaemonMessage): unknown {
+  if (message.kind !== "GetAddrInfoResponse") throw new Error(message.kind)
+  const { kind, value } = message.value
+  if (kind === "Ok") return value.map(({ name, ip }) => `${name} ${ip}`)
+  return value.kind === "DnsLookup" ? value.value.kind : value
+}
+
+when("a service's short name goes through the search list, in both families", async () => {
+  expect(await ask("api")).toEqual(["api.shop.svc.cluster.local. 10.0.0.7", "api.shop.svc.cluster.local. fd00::7"])
+  expect(new Set(asked)).toEqual(new Set(["api.shop.svc.cluster.local."]))
+})
+
+when.each([
+  ["Ipv4Only", ["api.shop.svc.cluster.local. 10.0.0.7"]],
+  ["Ipv6Only", ["api.shop.svc.cluster.local. fd00::7"]],
+  ["Any", ["api.shop.svc.cluster.local. 10.0.0.7"]],
+] as const)("%s asks for that family only", async (family, expected) => {
+  expect(await ask("api", family)).toEqual([...expected])
+})
+
+when("Any falls back to IPv6, IPv4 alone does not", async () => {
+  expect(await ask("only6.test", "Any")).toEqual(["only6.test. fd00::6"])
+  expect(await ask("only6.test", "Ipv4Only")).toEqual({ kind: "NoRecordsFound", value: 0 })
+})
+
+when("the old form means IPv4", async () => {
+  const answer = await client.ask({ kind: "GetAddrInfoRequest", value: { node: "api" } })
+  expect(result(answer)).toEqual(["api.shop.svc.cluster.local. 10.0.0.7"])
+})
+
+when("ndots decides whether the name as it is comes first or last", async () => {
+  await ask("many.test", "Ipv4Only")
+  expect(asked).toEqual(["many.test.shop.svc.cluster.local.", "many.test.svc.cluster.local.", "many.test."])
+  asked.length = 0
+  configure(kubernetes.replace("ndots:5", "ndots:1"))
+  await ask("many.test", "Ipv4Only")
+  expect(asked).toEqual(["many.test."])
+})
+
+when("a final dot means no search at all; order and duplicates stay", async () => {
+  expect(await ask("many.test.", "Ipv4Only")).toEqual([
+    "many.test. 10.0.0.3",
+    "many.test. 10.0.0.1",
+    "many.test. 10.0.0.3",
+  ])
+  expect(asked).toEqual(["many.test."])
+})
+
+when("hosts wins, whatever the case, without asking a server", async () => {
+  expect(await ask("legacy")).toEqual(["legacy 10.9.9.9", "legacy fd00::9"])
+  expect(await ask("LEGACY", "Ipv6Only")).toEqual(["LEGACY fd00::9"])
+  expect(asked).toEqual([])
+})
+
+when("a literal address is its own answer; names may have underscores", async () => {
+  expect(await ask("192.0.2.5")).toEqual(["192.0.2.5 192.0.2.5"])
+  expect(await ask("_srv_name.test")).toEqual(["_srv_name.test. 10.0.0.9"])
+})
+
+when("an alias answers under its real name", async () => {
+  expect(await ask("alias.test", "Ipv4Only")).toEqual(["real.test. 10.0.0.8"])
+})
+
+when("an answer that does not fit into a datagram is fetched over TCP", async () => {
+  expect(await ask("big.test.", "Ipv4Only")).toHaveLength(200)
+})
+
+when.each([
+  ["nowhere.test", { kind: "NoRecordsFound", value: 3 }],
+  ["empty.test", { kind: "NoRecordsFound", value: 0 }],
+  ["broken.test.", { kind: "NoRecordsFound", value: 2 }],
+  ["a..b", { kind: "NoRecordsFound", value: 3 }],
+  [`${"x".repeat(64)}.test.`, { kind: "NoRecordsFound", value: 3 }],
+])("%s is reported as %j", async (name, error) => {
+  expect(await ask(name)).toEqual(error)
+})
+
+when("a server that is not there is passed over for the next one", async () => {
+  configure(`nameserver 127.0.0.2\n${kubernetes}`)
+  expect(await ask("many.test.", "Ipv4Only")).toHaveLength(3)
+  configure("nameserver 127.0.0.2\noptions timeout:1 attempts:1\n")
+  expect(await ask("many.test.")).toEqual({ kind: "NoConnections" })
+})
+
+when("answers keep the order of the questions", async () => {
+  client.send(question("big.test."), question("legacy"), question("nowhere.test"), question("192.0.2.5"))
+  const answers = []
+  for (let index = 0; index < 4; index++) answers.push(result(await client.next()))
+  expect(answers[0]).toHaveLength(200)
+  expect(answers.slice(1)).toEqual([
+    ["legacy 10.9.9.9", "legacy fd00::9"],
+    { kind: "NoRecordsFound", value: 3 },
+    ["192.0.2.5 192.0.2.5"],
+  ])
+})
+
+when("addresses are looked up backwards, in hosts first", async () => {
+  const reverse = async (ipAddress: string) => {
+    const answer = await client.ask({ kind: "ReverseDnsLookup", value: { ipAddress } })
+    return answer.kind === "ReverseDnsLookup" && answer.value.kind === "Ok" ? answer.value.value.hostname : answer
+  }
+  expect(await reverse("10.0.0.7")).toEqual({ kind: "Ok", value: "api.shop.svc.cluster.local" })
+  expect(await reverse("10.9.9.9")).toEqual({ kind: "Ok", value: "Legacy" })
+  expect(await reverse("10.0.0.99")).toMatchObject({ kind: "Err" })
+})

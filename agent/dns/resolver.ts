@@ -1,0 +1,160 @@
+import { readFileSync } from "node:fs"
+import { isIP, isIPv4 } from "node:net"
+import { errno, isLinuxError } from "../../core/linux/errno.ts"
+import { openFlag, withOpenBelow } from "../../core/linux/open.ts"
+import { ipv4Bytes, ipv6Bytes, ipv6Text } from "../../core/linux/socket-address.ts"
+import type { LookupRecord } from "../../core/protocol/index.ts"
+import { RefusedRequest } from "../response-error.ts"
+import type { AgentSettings } from "../settings.ts"
+import type { Surroundings } from "../target/target.ts"
+import { candidates, type HostsEntry, lookUpHosts, parseHosts, parseResolvConf, type ResolverConfig } from "./config.ts"
+import { askServer, type Failure } from "./exchange.ts"
+import { type QueryType, type Reply, recordType } from "./message.ts"
+
+/** Which addresses are wanted; `any`: IPv6 only when there is no IPv4 one. */
+export type Wanted = "ipv4" | "ipv6" | "both" | "any"
+
+const noError = 0
+const noSuchName = 3
+/** /etc/hosts of a pod is small; more than this is not looked at. */
+const maxFileBytes = 4 * 1024 * 1024
+
+type Lookup = LookupRecord[]
+
+/** Resolves as a program in the target would: its files, read anew each time, and its network. */
+export class Resolver {
+  readonly #surroundings: Surroundings
+  readonly #settings: AgentSettings
+
+  constructor(surroundings: Surroundings, settings: AgentSettings) {
+    this.#surroundings = surroundings
+    this.#settings = settings
+  }
+
+  /** Never empty. @throws RefusedRequest "DnsLookup" */
+  async lookUp(name: string, wanted: Wanted): Promise<Lookup> {
+    const { config, hosts } = this.#read()
+    if (wanted !== "any") return found(await this.#search(name, wanted, config, hosts))
+    const ipv4 = await this.#search(name, "ipv4", config, hosts)
+    return Array.isArray(ipv4) && ipv4.length > 0 ? ipv4 : found(await this.#search(name, "ipv6", config, hosts))
+  }
+
+  /** The name of an address, without the trailing dot. @throws RefusedRequest "DnsLookup" */
+  async reverse(ip: string): Promise<string> {
+    const { config, hosts } = this.#read()
+    const listed = hosts.find((entry) => entry.ip === ip)?.names[0]
+    if (listed) return listed
+    const reply = await this.#ask(reverseName(ip), recordType.PTR, config)
+    if (typeof reply === "string") throw failed(reply)
+    const name = reply.answers.find(({ type }) => type === recordType.PTR)?.data
+    if (typeof name !== "string") throw noRecords(reply.code)
+    return name.replace(/\.$/, "")
+  }
+
+  #read(): { config: ResolverConfig; hosts: HostsEntry[] } {
+    const config = parseResolvConf(readText(this.#surroundings.namesRootFd, "/etc/resolv.conf"))
+    const hosts = parseHosts(readText(this.#surroundings.namesRootFd, "/etc/hosts"))
+    const { dnsTimeoutSeconds, dnsAttempts } = this.#settings
+    if (dnsTimeoutSeconds !== undefined) config.timeoutSeconds = dnsTimeoutSeconds
+    if (dnsAttempts !== undefined) config.attempts = Math.max(1, dnsAttempts)
+    return { config, hosts }
+  }
+
+  /** Records, or the response code that says why there are none. @throws RefusedRequest */
+  async #search(
+    name: string,
+    wanted: Exclude<Wanted, "any">,
+    config: ResolverConfig,
+    hosts: readonly HostsEntry[],
+  ): Promise<Lookup | number> {
+    if (isIP(name)) return isWanted(name, wanted) ? [{ name, ip: name }] : noError
+    const listed = lookUpHosts(hosts, name).filter((ip) => isWanted(ip, wanted))
+    if (listed.length > 0) return listed.map((ip) => ({ name, ip }))
+    if (config.servers.length === 0) throw failed("unreachable")
+    let code = noSuchName
+    for (const candidate of candidates(name, config)) {
+      const types =
+        wanted === "both" ? [recordType.A, recordType.AAAA] : [wanted === "ipv4" ? recordType.A : recordType.AAAA]
+      const replies = await Promise.all(types.map((type) => this.#ask(candidate, type, config)))
+      const records = replies.flatMap((reply) => (typeof reply === "string" ? [] : addresses(reply)))
+      if (records.length > 0) return records
+      const failure = replies.find((reply) => typeof reply === "string")
+      // A server that does not answer for one candidate may answer for none: what a program would be told is this.
+      if (failure !== undefined && failure !== "bad-name") throw failed(failure as Failure)
+      const codes = replies.flatMap((reply) => (typeof reply === "string" ? [] : [reply.code]))
+      // "There is such a name" says more than a server's fault, and that more than "no such name".
+      if (codes.includes(noError)) code = noError
+      else if (code === noSuchName) code = codes[0] ?? code
+    }
+    return code
+  }
+
+  /** Server after server, then all again, as often as configured. A refusal by one server sends us to the next. */
+  async #ask(
+    name: string,
+    type: QueryType,
+    { servers, attempts, timeoutSeconds }: ResolverConfig,
+  ): Promise<Reply | Failure> {
+    let last: Reply | Failure = "unreachable"
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      for (const server of servers) {
+        const reply = await askServer(server, name, type, timeoutSeconds * 1000, this.#surroundings)
+        if (reply === "bad-name") return reply
+        if (typeof reply !== "string" && (reply.code === noError || reply.code === noSuchName)) return reply
+        if (typeof reply !== "string" || typeof last === "string") last = reply
+      }
+    }
+    return last
+  }
+}
+
+/** Text of a file that may be missing for reasons the protocol has words for. @throws RefusedRequest */
+function readText(rootFd: number, path: string): string {
+  try {
+    return withOpenBelow(rootFd, path, openFlag.readOnly | openFlag.nonBlocking, (fd) => {
+      const text = readFileSync(fd)
+      return text.subarray(0, maxFileBytes).toString("utf8")
+    })
+  } catch (thrown) {
+    if (isLinuxError(thrown, errno.ENOENT)) throw dnsError({ kind: "NotFound" })
+    // The protocol's PermissionDenied would make the client end its whole session.
+    const code = (thrown as { code?: string }).code ?? "not readable"
+    throw dnsError({ kind: "Message", value: `${path} of the target: ${code}` })
+  }
+}
+
+function addresses({ answers }: Reply): Lookup {
+  return answers.flatMap(({ name, data }) =>
+    typeof data === "string" ? [] : [{ name, ip: data.length === 4 ? data.join(".") : ipv6Text(data) }],
+  )
+}
+
+function isWanted(ip: string, wanted: Exclude<Wanted, "any">): boolean {
+  return wanted === "both" || isIPv4(ip) === (wanted === "ipv4")
+}
+
+function reverseName(ip: string): string {
+  if (isIPv4(ip)) return `${[...ipv4Bytes(ip)].reverse().join(".")}.in-addr.arpa.`
+  const nibbles = [...Buffer.from(ipv6Bytes(ip)).toString("hex")]
+  return `${nibbles.reverse().join(".")}.ip6.arpa.`
+}
+
+function found(result: Lookup | number): Lookup {
+  if (typeof result === "number") throw noRecords(result)
+  return result
+}
+
+function noRecords(code: number): RefusedRequest {
+  return dnsError({ kind: "NoRecordsFound", value: code })
+}
+
+function failed(failure: Failure): RefusedRequest {
+  if (failure === "bad-name") return noRecords(noSuchName)
+  return dnsError({ kind: failure === "timeout" ? "Timeout" : "NoConnections" })
+}
+
+type DnsErrorKind = Extract<ConstructorParameters<typeof RefusedRequest>[0], { kind: "DnsLookup" }>["value"]["kind"]
+
+function dnsError(kind: DnsErrorKind): RefusedRequest {
+  return new RefusedRequest({ kind: "DnsLookup", value: { kind } })
+}
