@@ -175,7 +175,16 @@ function kubeletConfiguration(layout: Layout): unknown {
     maxPods: 250,
     // Images come from the tests alone and cannot be fetched again: they must never be collected.
     imageGCHighThresholdPercent: 100,
-    evictionHard: { "nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "50Mi" },
+    // A disk that is full for a moment must not cost the tests their pods and images: 0% turns that off.
+    evictionHard: {
+      "memory.available": "50Mi",
+      ...Object.fromEntries(
+        ["nodefs", "imagefs"].flatMap((disk) =>
+          [`${disk}.available`, `${disk}.inodesFree`].map((signal) => [signal, "0%"]),
+        ),
+      ),
+    },
+    evictionPressureTransitionPeriod: "10s",
   }
 }
 

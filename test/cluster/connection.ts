@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { AppError } from "../../core/errors.ts"
-import { importImageFile } from "./images.ts"
+import { hasImage, importImageFile } from "./images.ts"
 import { defaultName } from "./layout.ts"
 import { must } from "./run.ts"
 import { cannotRun, type Say, up } from "./up.ts"
@@ -52,7 +52,7 @@ async function connectOwn(say: Say): Promise<Connection> {
         .update(new Uint8Array(await Bun.file(path).arrayBuffer()))
         .digest("hex")
       const mark = join(layout.folder, "imported", content)
-      if (existsSync(mark)) return
+      if (existsSync(mark) && (await hasImage(layout, await Bun.file(mark).text()))) return
       const reference = await importImageFile(layout, path)
       mkdirSync(join(layout.folder, "imported"), { recursive: true })
       const marks = new Bun.Glob("*").scanSync(join(layout.folder, "imported"))

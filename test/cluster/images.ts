@@ -53,10 +53,15 @@ function fullReference(reference: string): string {
   return /[.:]/.test(first) || first === "localhost" ? reference : `docker.io/${reference}`
 }
 
+/** Whether the cluster's containerd has an image under this reference. */
+export async function hasImage(layout: Layout, reference: string): Promise<boolean> {
+  const list = await run(containerd(layout, "images", "list", "--quiet", `name==${fullReference(reference)}`))
+  return list.stdout.trim() !== ""
+}
+
 /** The image that keeps a pod's namespaces. */
 export async function importPauseImage(layout: Layout, pauseProgram: string): Promise<void> {
-  const present = await run(containerd(layout, "images", "list", "--quiet", `name==${pauseImage}`))
-  if (present.stdout.trim() !== "") return
+  if (await hasImage(layout, pauseImage)) return
   const content = new Uint8Array(await Bun.file(pauseProgram).arrayBuffer())
   const file = join(layout.folder, "pause.tar")
   await Bun.write(file, imageBytes({ reference: pauseImage, entrypoint: ["/pause"] }, [{ name: "pause", content }]))
