@@ -101,7 +101,14 @@ export class LocalStream {
     if (!this.#over) this.#socket.resume()
   }
 
-  /** Both directions, now. */
+  /** Ends both directions in good order; for a connection nobody needs any more. */
+  close(): void {
+    if (this.#over) return
+    this.lost()
+    this.#socket.end()
+  }
+
+  /** Cuts both directions now: the program notices a failure. */
   destroy(): void {
     if (this.#over) return
     this.lost()

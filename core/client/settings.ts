@@ -8,8 +8,8 @@ import { toHttpFilter } from "./features/incoming/http-filter.ts"
 import type { IncomingOptions, TlsDelivery } from "./features/incoming/options.ts"
 import type { FeatureOptions } from "./features/options.ts"
 
-/** The version of mirrord whose agent image is the default, as its own client of that version would choose it. */
-const defaultAgentImage = { registry: "ghcr.io/metalbear-co/mirrord", tag: "3.250.0" }
+/** podside's own image, as `npm run image` names it. */
+const defaultAgentImage = { registry: "podside", tag: "dev" }
 const defaultCommunicationTimeoutSeconds = 30
 
 type Network = Config["feature"]["network"]

@@ -74,7 +74,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
     try {
       const program = await engine.launch({
         command: executable,
-        args: [command, ...words],
+        args: words,
         cwd: process.cwd(),
         env: { ...env, [nestedVariable]: "1" },
         world,

@@ -85,7 +85,7 @@ export class Http1Exchange implements Exchange {
   cancel(): void {
     if (this.#over) return
     this.#over = true
-    if (this.#stream) this.#pool.drop(this.#stream)
+    if (this.#stream) this.#pool.cut(this.#stream)
   }
 
   #say(parts: Uint8Array[]): void {

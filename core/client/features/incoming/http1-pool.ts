@@ -12,7 +12,6 @@ export interface PooledConnection {
 
 interface Idle extends PooledConnection {
   timer: ReturnType<typeof setTimeout>
-  forget(): void
 }
 
 /** Connections to the program that wait for another request. */
@@ -59,7 +58,6 @@ export class Http1Pool {
       stream,
       used: true,
       timer: setTimeout(remove, this.#idleMs),
-      forget: () => {},
     }
     entry.timer.unref()
     waiting.push(entry)
@@ -69,6 +67,12 @@ export class Http1Pool {
   }
 
   drop(stream: LocalStream): void {
+    this.#forget.get(stream)?.()
+    stream.close()
+  }
+
+  /** For an exchange that was broken off. */
+  cut(stream: LocalStream): void {
     this.#forget.get(stream)?.()
     stream.destroy()
   }
