@@ -1,5 +1,5 @@
 import type { CommandDescription } from "./command.ts"
-import { sessionOptions } from "./session-options.ts"
+import { agentOptions, configOptions, progressOption, sessionOptions, targetOptions } from "./session-options.ts"
 
 /** Every command of the client, in the order of `podside --help`. Loaded at every start: keep code out of here. */
 export const commands: readonly CommandDescription[] = [
@@ -12,6 +12,58 @@ export const commands: readonly CommandDescription[] = [
     notes:
       "Examples:\n  podside exec --target deployment/web -- npm start\n  podside exec -t pod/db-0 -n shop -- psql\n\nThe exit code is the program's; 1 when the session failed.",
     load: () => import("../client/commands/exec.ts"),
+  },
+  {
+    name: "port-forward",
+    summary: "Forward ports to what the target can reach, and ports of the target to here",
+    options: [
+      {
+        flags: "-L, --port-mapping, --port-mappings <mapping...>",
+        about: "[local:]host:port, reached from the target",
+      },
+      { flags: "-R, --reverse-port-mapping <mapping...>", about: "port[:local], taken from the target" },
+      ...targetOptions,
+      ...agentOptions,
+      ...configOptions,
+      progressOption,
+    ],
+    notes:
+      "Examples:\n  podside port-forward -t deployment/web -L 5432:db:5432\n  podside port-forward -t pod/web-0 -R 80:8080",
+    load: () => import("../client/commands/port-forward.ts"),
+  },
+  {
+    name: "ls",
+    summary: "Print what can be a target, as JSON",
+    options: [
+      { flags: "-o, --output <form>", about: "json is the only form", choices: ["json"] },
+      { flags: "-n, --namespace <namespace>", about: "default: that of the configuration or the kubeconfig" },
+      { flags: "-t, --target-type <type...>", about: "pod, deployment, rollout…; several times for several" },
+      ...configOptions,
+    ],
+    load: () => import("../client/commands/ls.ts"),
+  },
+  {
+    name: "diagnose latency",
+    summary: "Measure the way to the agent: a hundred round trips",
+    options: [...targetOptions, ...agentOptions, ...configOptions, progressOption],
+    load: () => import("../client/commands/diagnose-latency.ts"),
+  },
+  {
+    name: "operator status",
+    summary: "Show the cluster's operator and its sessions",
+    options: [...configOptions, { flags: "--json", about: "everything it tells, as JSON" }],
+    load: () => import("../client/commands/operator-status.ts"),
+  },
+  {
+    name: "operator session stop",
+    aliases: ["operator session kill"],
+    summary: "End a session of the operator",
+    options: [
+      { flags: "-i, --id <hex>", about: "the session, as `operator status` shows it" },
+      { flags: "--all", about: "all sessions" },
+      ...configOptions,
+    ],
+    load: () => import("../client/commands/operator-session.ts"),
   },
   {
     name: "verify-config",

@@ -1,0 +1,117 @@
+import { listOption, type RunCommand } from "../../cli/command.ts"
+import { AppError } from "../../errors.ts"
+import { chooseContainer, notUsable, sidecarNames } from "../../kube/containers.ts"
+import { KubeError } from "../../kube/errors.ts"
+import { type Kube, openKube } from "../../kube/kube.ts"
+import type { Pod, Workload } from "../../kube/objects.ts"
+import { podPath, resourcePath, resources } from "../../kube/resources.ts"
+import type { TargetKind } from "../../target.ts"
+import { loadForCommand } from "../load.ts"
+import { findOperator } from "../session/operator/find.ts"
+import { kubeOptions } from "../settings.ts"
+
+/** Agents and what operators make are no targets. */
+const labelSelector = "app!=mirrord,!operator.metalbear.co/owner"
+const withoutOperator: readonly TargetKind[] = ["pod", "deployment", "rollout"]
+const withOperator: readonly TargetKind[] = [
+  "deployment",
+  "rollout",
+  "statefulset",
+  "cronjob",
+  "job",
+  "service",
+  "replicaset",
+  "pod",
+]
+
+/** Prints target paths as JSON, in the form IDE plugins read. */
+export const run: RunCommand = async ({ options }) => {
+  const { config } = await loadForCommand(options)
+  const kube = openKube(kubeOptions(config))
+  const operator = config.operator === false ? undefined : await findOperator(kube, config)
+  if (config.operator === true && !operator) throw new AppError("operator-missing", "The cluster has no operator")
+  const namespace = config.target.namespace ?? kube.namespace
+  const rich = process.env["MIRRORD_LS_RICH_OUTPUT"] === "true"
+  const wanted = wantedTypes(listOption(options, "targetType"))
+  const kinds = wanted ?? (operator && !rich ? withOperator : withoutOperator)
+  const beyond = kinds.find((kind) => !withoutOperator.includes(kind))
+  if (!operator && beyond) {
+    throw new AppError(
+      "operator-needed",
+      `Targets of type ${beyond} can only be used with an operator, and there is none`,
+      {
+        next: `Ask for ${withoutOperator.join(", ")}.`,
+      },
+    )
+  }
+  const paths: string[] = []
+  for (const kind of kinds) paths.push(...(await pathsOf(kube, kind, namespace, config.feature.copy_target.enabled)))
+  const answer = rich
+    ? {
+        targets: paths.map((path) => ({ path, available: true })),
+        current_namespace: namespace,
+        namespaces: await namespaces(kube, namespace),
+      }
+    : paths
+  process.stdout.write(`${JSON.stringify(answer)}\n`)
+  return 0
+}
+
+function wantedTypes(given: readonly string[]): TargetKind[] | undefined {
+  const fromEnvironment = process.env["MIRRORD_LS_TARGET_TYPES"]
+  const names = given.length > 0 ? given : fromEnvironment ? readList(fromEnvironment) : undefined
+  return names?.map((name) => {
+    if (Object.hasOwn(resources, name)) return name as TargetKind
+    throw new AppError("bad-target-type", `"${name}" is no type of target that can be listed`, {
+      next: `Types are ${Object.keys(resources).join(", ")}.`,
+      exitCode: 2,
+    })
+  })
+}
+
+function readList(text: string): string[] {
+  try {
+    const list: unknown = JSON.parse(text)
+    if (Array.isArray(list) && list.every((item) => typeof item === "string")) return list
+  } catch {
+    // Told below.
+  }
+  throw new AppError("bad-target-type", "MIRRORD_LS_TARGET_TYPES is not a JSON list of texts", { exitCode: 2 })
+}
+
+async function pathsOf(kube: Kube, kind: TargetKind, namespace: string, unready: boolean): Promise<string[]> {
+  const options = { query: { labelSelector }, what: `list ${resources[kind].resource} in ${namespace}` }
+  if (kind === "pod") {
+    const pods = await kube.list<Pod>(podPath(namespace), options)
+    return pods.flatMap((pod) => podPaths(pod, unready))
+  }
+  try {
+    const workloads = await kube.list<Workload>(resourcePath(resources[kind], namespace), options)
+    const usable = workloads.filter(
+      ({ status }) => kind !== "deployment" || unready || (status?.availableReplicas ?? 0) > 0,
+    )
+    return usable.map(({ metadata }) => `${kind}/${metadata.name}`)
+  } catch (thrown) {
+    // Not allowed to see them, or the cluster does not know the kind: then there is nothing to choose.
+    if (thrown instanceof KubeError && (thrown.status === 403 || thrown.status === 404)) return []
+    throw thrown
+  }
+}
+
+function podPaths(pod: Pod, unready: boolean): string[] {
+  const { name } = pod.metadata
+  if (!unready && notUsable(pod, chooseContainer(pod).name)) return []
+  const containers = pod.spec.containers.filter((container) => !sidecarNames.has(container.name))
+  if (containers.length === 1) return [`pod/${name}`]
+  return containers.map((container) => `pod/${name}/container/${container.name}`)
+}
+
+async function namespaces(kube: Kube, own: string): Promise<{ name: string }[]> {
+  try {
+    const all = await kube.list<Workload>("/api/v1/namespaces", { what: "list namespaces" })
+    return all.map(({ metadata }) => ({ name: metadata.name }))
+  } catch (thrown) {
+    if (thrown instanceof KubeError) return [{ name: own }]
+    throw thrown
+  }
+}

@@ -1,0 +1,46 @@
+import { flagOption, type OptionValues, type RunCommand, textOption } from "../../cli/command.ts"
+import { AppError } from "../../errors.ts"
+import type { KubeStatus } from "../../kube/errors.ts"
+import { type Kube, openKube } from "../../kube/kube.ts"
+import { loadForCommand } from "../load.ts"
+import { clientCertificate } from "../session/operator/credential.ts"
+import { findOperator, type Operator, operatorApi } from "../session/operator/find.ts"
+import { kubeOptions } from "../settings.ts"
+
+/** `operator session stop`: ends one session by its hexadecimal id, or all of them. */
+export const run: RunCommand = async ({ options }) => {
+  const id = textOption(options, "id")
+  const all = flagOption(options, "all")
+  if ((id === undefined) === !all) {
+    throw new AppError("usage", "Name a session or all of them", { next: "Give --id ID or --all.", exitCode: 2 })
+  }
+  const { kube, operator } = await operatorOf(options)
+  const headers = { ...operator.headers, "x-client-der": await clientCertificate(kube, operator) }
+  const path = id === undefined ? `${operatorApi}/sessions` : `${operatorApi}/sessions/${decimalId(id)}`
+  const answer = await kube.request<KubeStatus & { status?: unknown }>("DELETE", path, {
+    ...(id === undefined ? {} : { body: {} }),
+    headers,
+    what: id === undefined ? "stop all sessions" : `stop session ${id}`,
+  })
+  if (answer.status === "Failure")
+    throw new AppError("operator-failed", `The operator could not do it: ${answer.message ?? "no reason given"}`)
+  process.stdout.write(`${answer.message ?? (id === undefined ? "Stopped all sessions." : `Stopped session ${id}.`)}\n`)
+  return 0
+}
+
+async function operatorOf(options: OptionValues): Promise<{ kube: Kube; operator: Operator }> {
+  const { config } = await loadForCommand(options)
+  const kube = openKube(kubeOptions(config))
+  const operator = await findOperator(kube, { ...config, operator: true })
+  if (!operator) throw new AppError("operator-missing", "The cluster has no operator")
+  return { kube, operator }
+}
+
+/** People see ids in hexadecimal, the URL wants them in decimal. @throws AppError "usage" */
+export function decimalId(id: string): string {
+  const plain = id.replace(/^mc-(copy-)?/, "")
+  if (!/^[0-9a-f]{1,16}$/i.test(plain)) {
+    throw new AppError("usage", `"${id}" is no session id`, { next: "See `podside operator status`.", exitCode: 2 })
+  }
+  return BigInt(`0x${plain}`).toString()
+}
