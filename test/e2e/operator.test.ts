@@ -57,6 +57,14 @@ describe.skipIf(!cluster.available)("the operator", () => {
     expect(await cluster.kubectl("get", "mirrordoperators")).toMatch(/operator +3\.250\.0/)
   })
 
+  test("the API server's own documents carry the operator's, and stay whole", async () => {
+    await cluster.eventually("the schemas in the merged document", async () =>
+      (await cluster.kubectl("get", "--raw", "/openapi/v2")).includes("co.metalbear.operator.v1.Session"),
+    )
+    // kubectl validates what it applies by that document.
+    await cluster.apply({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "probe" } })
+  })
+
   test.each([
     ["the plain route", { plainRoute: true }],
     ["the proxy route", {}],

@@ -32,6 +32,23 @@ function documentV3() {
   return { openapi: "3.0.0", info, paths: pathsOf("v3"), components: { schemas: schemasOf("#/components/schemas/") } }
 }
 
+/** Keys of a schema that Swagger 2.0 knows. The API server refuses its whole merged document for one it does not. */
+const swaggerKeys = ["type", "description", "properties", "items", "required", "additionalProperties", "enum", "format"]
+
+/** The schema with nothing but what both versions know; what has no type may be anything. */
+function plainSchema(schema: unknown): unknown {
+  if (typeof schema !== "object" || schema === null) return schema
+  const entries = Object.entries(schema).filter(([key]) => swaggerKeys.includes(key))
+  return Object.fromEntries(
+    entries.map(([key, value]) => {
+      if (key === "properties") {
+        return [key, Object.fromEntries(Object.entries(value as object).map(([name, of]) => [name, plainSchema(of)]))]
+      }
+      return [key, key === "items" || key === "additionalProperties" ? plainSchema(value) : value]
+    }),
+  )
+}
+
 const objectMetaName = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 const schemaName = (kind: string) => `co.metalbear.operator.${version}.${kind}`
 const gvk = (kind: string) => ({ group, version, kind })
@@ -45,12 +62,9 @@ function schemasOf(refPrefix: string): Record<string, unknown> {
 }
 
 function objectSchema({ kind, description, schema }: ServedResource, refPrefix: string) {
-  const own = schema
-    ? (toJsonSchema(schema, { target: "openapi-3.0", errorMode: "ignore" }) as {
-        properties?: object
-        required?: string[]
-      })
-    : {}
+  const own = plainSchema(schema && toJsonSchema(schema, { target: "openapi-3.0", errorMode: "ignore" })) as
+    | { properties?: object; required?: string[] }
+    | undefined
   return {
     type: "object",
     description,
@@ -58,9 +72,9 @@ function objectSchema({ kind, description, schema }: ServedResource, refPrefix: 
       apiVersion: { type: "string", description: "Version of the schema of this object." },
       kind: { type: "string", description: "Kind of this object." },
       metadata: { $ref: `${refPrefix}${objectMetaName}` },
-      ...own.properties,
+      ...own?.properties,
     },
-    required: own.required ?? [],
+    ...(own?.required?.length && { required: own.required }),
     "x-kubernetes-group-version-kind": [gvk(kind)],
   }
 }
