@@ -174,6 +174,7 @@ export class MemoryFiles implements FileWorld {
     const writeAt = (offset: number, data: Uint8Array) => {
       const target = file()
       const end = offset + data.length
+      limit(end)
       if (end > target.bytes.length)
         target.bytes = Buffer.concat([target.bytes, Buffer.alloc(end - target.bytes.length)])
       target.bytes.set(data, offset)
@@ -190,6 +191,7 @@ export class MemoryFiles implements FileWorld {
       append: async (data) => writeAt(file().bytes.length, data),
       truncate: async (size) => {
         const target = file()
+        limit(Number(size))
         const bytes = Buffer.alloc(Number(size))
         target.bytes.copy(bytes)
         target.bytes = bytes
@@ -250,6 +252,13 @@ export class MemoryFiles implements FileWorld {
       this.nodes.set(parent, { kind: "directory", ino: this.#nextIno++, mode: 0o755, mtimeNs: now() })
     }
   }
+}
+
+/** Larger files than this do not fit into the fake. */
+const maxFileBytes = 256 * 1024 * 1024
+
+function limit(size: number): void {
+  if (size < 0 || size > maxFileBytes) throw new ErrnoError(errno.EFBIG, "the fake's file is full")
 }
 
 function clean(path: string): string {
