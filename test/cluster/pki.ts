@@ -71,8 +71,15 @@ function serial(): string {
 /** What a kubeconfig file can say about a user. */
 export type Credentials = { certificate: string; key: string } | { token: string }
 
+/** How a kubeconfig file names its API server. */
+export interface ServerAddress {
+  server: string
+  /** Base64 of PEM; absent where the machine's own authorities vouch for the server. */
+  "certificate-authority-data"?: string
+}
+
 /** A kubeconfig file's text (JSON, which is YAML, too) with one cluster, one user and everything inside. */
-export function kubeconfigText(server: string, authority: string, user: string, credentials: Credentials): string {
+export function kubeconfigText(cluster: ServerAddress, user: string, credentials: Credentials): string {
   const base64 = (text: string) => Buffer.from(text).toString("base64")
   const identity =
     "token" in credentials
@@ -82,7 +89,7 @@ export function kubeconfigText(server: string, authority: string, user: string, 
     {
       apiVersion: "v1",
       kind: "Config",
-      clusters: [{ name: "cluster", cluster: { server, "certificate-authority-data": base64(authority) } }],
+      clusters: [{ name: "cluster", cluster }],
       users: [{ name: user, user: identity }],
       contexts: [{ name: "cluster", context: { cluster: "cluster", user } }],
       "current-context": "cluster",
@@ -92,16 +99,23 @@ export function kubeconfigText(server: string, authority: string, user: string, 
   )
 }
 
+/** The server of a kubeconfig file's current context. */
+export async function serverOf(kubeconfig: string): Promise<ServerAddress> {
+  const view = ["kubectl", "config", "view", "--raw", "--minify", "--flatten", "-o", "json"]
+  return JSON.parse(await must(view, { env: { KUBECONFIG: kubeconfig } })).clusters[0].cluster
+}
+
 /** Writes `NAME.kubeconfig` for each of the cluster's own users. */
 export async function writeKubeconfigs(layout: Layout): Promise<void> {
   const read = (name: string) => Bun.file(join(layout.folder, "pki", name)).text()
-  const authority = await read("ca.crt")
+  const cluster = {
+    server: `https://${layout.nodeAddress}:6443`,
+    "certificate-authority-data": Buffer.from(await read("ca.crt")).toString("base64"),
+  }
   for (const name of ["admin", "kubelet", "controller-manager", "scheduler", "proxy", "dns"]) {
     const credentials = { certificate: await read(`${name}.crt`), key: await read(`${name}.key`) }
-    await Bun.write(
-      join(layout.folder, `${name}.kubeconfig`),
-      kubeconfigText(`https://${layout.nodeAddress}:6443`, authority, name, credentials),
-      { mode: 0o600 },
-    )
+    await Bun.write(join(layout.folder, `${name}.kubeconfig`), kubeconfigText(cluster, name, credentials), {
+      mode: 0o600,
+    })
   }
 }

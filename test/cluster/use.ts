@@ -6,7 +6,7 @@ import { type Connection, connect, noClusterReason } from "./connection.ts"
 import { eventually as eventuallyIn, type Patience } from "./eventually.ts"
 import { type Forwarding, forward } from "./forward.ts"
 import { cacheFolder } from "./layout.ts"
-import { kubeconfigText } from "./pki.ts"
+import { kubeconfigText, serverOf } from "./pki.ts"
 import { podsideImage } from "./podside-image.ts"
 import { program } from "./programs.ts"
 import { must, type RunOptions, type RunResult, run } from "./run.ts"
@@ -206,14 +206,8 @@ function describeCluster(namespace: string, connection: () => Connection, availa
         const there = await admin.tryKubectl("get", "serviceaccount", name)
         if (there.code !== 0) await admin.kubectl("create", "serviceaccount", name)
         const token = (await admin.kubectl("create", "token", name, "--duration=1h")).trim()
-        const view = JSON.parse(
-          await must(["kubectl", "config", "view", "--raw", "--flatten", "--minify", "-o", "json"], {
-            env: { KUBECONFIG: kubeconfig },
-          }),
-        )
-        const { server, "certificate-authority-data": authority } = view.clusters[0].cluster
         const file = join(usersFolder, `${namespace}-${name}.kubeconfig`)
-        const text = kubeconfigText(server, Buffer.from(authority, "base64").toString(), name, { token })
+        const text = kubeconfigText(await serverOf(kubeconfig), name, { token })
         await Bun.write(file, text, { mode: 0o600, createPath: true })
         process.on("exit", () => rmSync(file, { force: true }))
         return { ...as(name, () => file), kubeconfig: file, token }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { AppError } from "../../core/errors.ts"
-import { kubeconfigText } from "./pki.ts"
+import { kubeconfigText, serverOf } from "./pki.ts"
 import { must } from "./run.ts"
 
 const signSeconds = 30
@@ -69,10 +69,7 @@ export async function userKubeconfig(admin: string, folder: string, user: string
     await kubectl(["create", "-f", "-"], JSON.stringify(object))
     await kubectl(["certificate", "approve", request])
     const certificate = Buffer.from(await signed(kubectl, request), "base64").toString()
-    const view = JSON.parse(await kubectl(["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]))
-    const cluster = view.clusters[0].cluster
-    const authority = Buffer.from(cluster["certificate-authority-data"], "base64").toString()
-    await Bun.write(join(work, "kubeconfig"), kubeconfigText(cluster.server, authority, user, { certificate, key }))
+    await Bun.write(join(work, "kubeconfig"), kubeconfigText(await serverOf(admin), user, { certificate, key }))
     chmodSync(join(work, "kubeconfig"), 0o600)
     renameSync(join(work, "kubeconfig"), file)
     return file
