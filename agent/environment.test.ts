@@ -1,0 +1,62 @@
+import { expect, test } from "bun:test"
+import { matchesWildcard, selectVariables } from "./environment.ts"
+import { startAgent } from "./test-agent.ts"
+
+test.each([
+  ["*", "ANY", true],
+  ["DB_*", "DB_HOST", true],
+  ["DB_*", "MY_DB_HOST", false],
+  ["*_KEY", "API_KEY", true],
+  ["A?C", "ABC", true],
+  ["A?C", "AC", false],
+  ["a*", "ABC", false],
+  ["A*B*C", "AxxBxxBxC", true],
+  ["", "A", false],
+  ["A.C", "ABC", false],
+])("pattern %p on %p: %p", (pattern, name, matches) => {
+  expect(matchesWildcard(pattern, name)).toBe(matches)
+})
+
+test("a hostile pattern is decided at once", () => {
+  expect(matchesWildcard(`${"*a".repeat(5000)}b`, "a".repeat(5000))).toBe(false)
+})
+
+const variables = new Map([
+  ["DB_HOST", "db"],
+  ["DB_PASSWORD", "secret"],
+  ["PATH", "/bin"],
+  ["HOME", "/root"],
+  ["GEM_HOME", "/gems"],
+])
+const names = (envVarsFilter: string[], envVarsSelect: string[]) => [
+  ...selectVariables(variables, { envVarsFilter, envVarsSelect }).keys(),
+]
+
+test("an empty selection means everything but what describes the machine", () => {
+  expect(names([], [])).toEqual(["DB_HOST", "DB_PASSWORD"])
+})
+
+test("the filter wins over the selection, and what is withheld over both", () => {
+  expect(names(["*PASSWORD"], ["DB_*"])).toEqual(["DB_HOST"])
+  expect(names([], ["PATH", "DB_HOST"])).toEqual(["DB_HOST"])
+})
+
+test("the environment is that of the target's process", async () => {
+  const env = { GREETING: "hello=world", PATH: process.env["PATH"] ?? "", RUST_LOG: "trace", EMPTY: "" }
+  const target = Bun.spawn(["sleep", "600"], { env })
+  const agent = await startAgent(["process", "--pid", `${target.pid}`])
+  const client = await agent.connect()
+  const answer = await client.ask({ kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: ["*"] } })
+  expect(answer).toEqual({
+    kind: "GetEnvVarsResponse",
+    value: {
+      kind: "Ok",
+      value: new Map([
+        ["GREETING", "hello=world"],
+        ["EMPTY", ""],
+      ]),
+    },
+  })
+  await agent.stop()
+  target.kill()
+})
