@@ -25,7 +25,7 @@ test("a bad pattern is named, a good one is not", () => {
 test("the default lists tell local, remote and hidden files apart", () => {
   const around = {
     home: "/home/m.e",
-    workingDirectory: "/work/app+1",
+    workingDirectory: "/projects/app+1",
     temporaryDirectory: "/scratch",
     executable: "/opt/tools/podside",
     platform: "linux",
@@ -37,14 +37,14 @@ test("the default lists tell local, remote and hidden files apart", () => {
     "/usr/lib/libc.so",
     "/etc/passwd",
     "/x/app.JS",
-    "/work/app+1/a",
+    "/projects/app+1/a",
     "/scratch/x",
     "/home/m.e/.x",
     "/",
   ]) {
     expect([path, matches(local, path)]).toEqual([path, true])
   }
-  for (const path of ["/data/app.conf", "/app/config", "/var/lib/x", "/work/apppp1/a", "/homes/x"]) {
+  for (const path of ["/data/app.conf", "/app/config", "/var/lib/x", "/projects/apppp1/a", "/homes/x"]) {
     expect([path, matches(local, path)]).toEqual([path, false])
   }
   expect(matches(readRemoteByDefault, "/etc/ssl/certs/ca.pem")).toBe(true)

@@ -6,8 +6,12 @@ import { join } from "node:path"
 import { WebSocketServer } from "ws"
 import { certificate } from "../../test/fakes/localhost-certificate.ts"
 import type { Link } from "../link.ts"
+import { openSocket, SOCK_STREAM } from "../linux/socket.ts"
+import { syscall } from "../linux/syscall.ts"
 import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
 import { askingSide, connectLink, duplexLink, linkPair, listenLinks, servingSide, webSocketLink } from "./index.ts"
+
+const AF_INET = 2
 
 type Ends = { client: Link<DaemonMessage, ClientMessage>; agent: Link<ClientMessage, DaemonMessage> }
 
@@ -27,6 +31,24 @@ async function overBunSocket(address: "tcp" | "unix" | "tls"): Promise<Ends> {
   const clientTls = address === "tls" ? { tls: { ca: certificate.cert, serverName: "localhost" } } : {}
   const client = await connectLink(askingSide, target, clientTls)
   return { client, agent: await accepted.promise }
+}
+
+/** The client's end is a descriptor whose connection is only being made when the link takes it over. */
+async function overDescriptors(): Promise<Ends> {
+  const accepted = Promise.withResolvers<Ends["agent"]>()
+  const listener = listenLinks(servingSide, { hostname: "127.0.0.1", port: 0 }, accepted.resolve) as {
+    port: number
+    stop(now: boolean): void
+  }
+  undo.push(() => listener.stop(true))
+  const fd = openSocket(AF_INET, SOCK_STREAM)
+  const address = Buffer.alloc(16)
+  address.writeUInt16LE(AF_INET, 0)
+  address.writeUInt16BE(listener.port, 2)
+  address.set([127, 0, 0, 1], 4)
+  // The socket does not block, so this is "in progress" or done.
+  syscall("connect", fd, address, address.length)
+  return { client: await connectLink(askingSide, { fd }), agent: await accepted.promise }
 }
 
 async function overNodeStreams(): Promise<Ends> {
@@ -61,6 +83,7 @@ const carriers: [string, () => Promise<Ends>][] = [
   ["Bun TCP sockets", () => overBunSocket("tcp")],
   ["Bun unix sockets", () => overBunSocket("unix")],
   ["Bun TLS sockets", () => overBunSocket("tls")],
+  ["adopted descriptors", overDescriptors],
   ["node streams", overNodeStreams],
   ["WebSockets", overWebSockets],
 ]
