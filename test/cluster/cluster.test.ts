@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from "bun:test"
-import { deployment, pod, samplePorts, service, twoContainerPod } from "./samples/workloads.ts"
+import { container, deployment, pod, samplePorts, service, twoContainerPod } from "./samples/workloads.ts"
 import { useCluster } from "./use.ts"
 
 const cluster = useCluster("cluster")
@@ -63,6 +63,35 @@ describe.skipIf(!cluster.available)("the tests' cluster", () => {
     await cluster.apply(pod("talks", { command: ["/bin/sh", "-c", "echo hello from a pod; exec sample serve"] }))
     expect(await cluster.eventually("the log", () => cluster.kubectl("logs", "talks"))).toBe("hello from a pod\n")
   })
+
+  test("a privileged pod of the node sees the pods' processes and the container runtime", async () => {
+    const spec = {
+      hostPID: true,
+      containers: [
+        {
+          ...container("agent"),
+          securityContext: { privileged: true },
+          volumeMounts: [{ name: "run", mountPath: "/host/run/containerd" }],
+        },
+      ],
+      volumes: [{ name: "run", hostPath: { path: "/run/containerd" } }],
+    }
+    await cluster.apply(pod("agent", { pod: spec }))
+    await cluster.ready("pod/agent")
+    const inAgent = (script: string) => cluster.kubectl("exec", "agent", "--", "sh", "-c", script)
+    expect(await inAgent("ls /host/run/containerd/*.sock")).toContain("/host/run/containerd/containerd.sock\n")
+    const names = (await inAgent("cat /proc/[0-9]*/environ"))
+      .split("\0")
+      .filter((entry) => entry.startsWith("SAMPLE_NAME="))
+    for (const name of ["web", "client", "two", "side", "agent"]) expect(names).toContain(`SAMPLE_NAME=${name}`)
+  }, 60_000)
+
+  test("an ephemeral container joins a running pod and shares its network", async () => {
+    const flags = ["--image=podside.test/sample:1", "--image-pull-policy=Never", "--container=guest", "--quiet"]
+    await cluster.kubectl("debug", "client", ...flags, "--", "sample", "get", "http://127.0.0.1:8080/from-inside")
+    const log = await cluster.eventually("its log", () => cluster.kubectl("logs", "client", "-c", "guest"))
+    expect(JSON.parse(log)).toMatchObject({ name: "client", path: "/from-inside" })
+  }, 60_000)
 
   test("what never happens ends in an error with the namespace's pods, events and logs", async () => {
     await cluster.apply(pod("imageless", { image: "podside.test/nothing:1" }))

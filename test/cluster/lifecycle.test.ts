@@ -177,10 +177,15 @@ describe.skipIf(reason !== null)("a cluster that cannot be", () => {
 
   test("without root it says so and names the alternative", async () => {
     // A user namespace without a mapping: nobody, who can still read this checkout wherever it lies.
-    const result = await faulty(["unshare", "--user"])
+    const context = (name: string) => ({ name, context: { cluster: "c", user: "u" } })
+    mkdirSync(cache, { recursive: true })
+    const config = { apiVersion: "v1", kind: "Config", contexts: [context("kind-mine"), context("production")] }
+    await Bun.write(join(cache, "kubeconfig"), JSON.stringify(config))
+    const result = await faulty(["unshare", "--user"], { KUBECONFIG: join(cache, "kubeconfig") })
     expect(result).toMatchObject({ code: 1 })
     expect(result.stderr).toContain("needs root")
     expect(result.stderr).toContain("PODSIDE_TEST_KUBECONFIG")
+    expect(result.stderr).toContain("you have kind-mine.")
   })
 
   test.each([

@@ -70,7 +70,9 @@ async function build(wanted: Program, file: string, say: (line: string) => void)
     })
   }
   say(`building ${wanted.name} ${wanted.version} (once; kept in ${file})`)
-  const partial = join(cacheFolder(), "programs", `.${wanted.name}-${process.pid}`)
+  // Only one build of a program runs at a time, so that whatever lies here was left by one that was killed.
+  const partial = join(cacheFolder(), "programs", `.${wanted.name}`)
+  rmSync(partial, { recursive: true, force: true })
   mkdirSync(partial, { recursive: true })
   const flags = ["-v", "-trimpath", "-ldflags", wanted.linkerFlags]
   const command = wanted.source

@@ -35,9 +35,7 @@ export function cannotRun(): string | null {
 export async function up(name: string = defaultName, say: Say = () => {}): Promise<Layout> {
   const reason = cannotRun()
   if (reason !== null) {
-    throw new AppError("cannot-run-cluster", `Cannot start a cluster: ${reason}`, {
-      next: "Run as root on Linux, or use a cluster you have: set PODSIDE_TEST_KUBECONFIG to its kubeconfig file (kind, minikube, k3d, any).",
-    })
+    throw new AppError("cannot-run-cluster", `Cannot start a cluster: ${reason}`, { next: await alternative() })
   }
   const lock = lockOf(name)
   return withLock(
@@ -59,6 +57,15 @@ export async function up(name: string = defaultName, say: Say = () => {}): Promi
       return layout
     },
   )
+}
+
+/** What somebody without root can do; a cluster found here is named, never used unasked. */
+async function alternative(): Promise<string> {
+  const advice = "Run as root on Linux, or use a cluster you have: set PODSIDE_TEST_KUBECONFIG to its kubeconfig file"
+  const contexts = await run(["kubectl", "config", "get-contexts", "-o", "name"])
+  const found = contexts.stdout.split("\n").filter((name) => /^(kind-|k3d-|minikube$)/.test(name))
+  if (found.length === 0) return `${advice} (kind, minikube, k3d, any).`
+  return `${advice} and PODSIDE_TEST_CONTEXT to its context; you have ${found.join(", ")}.`
 }
 
 /** Removes a cluster with everything it had: processes, mounts, namespaces, interfaces, routes, files. */
@@ -102,6 +109,8 @@ async function start(layout: Layout, say: Say): Promise<void> {
   const kubernetes = await program("kubernetes", say)
   const coredns = await program("coredns", say)
   const pause = await program("pause", say)
+  // Not for the cluster but for its tests, whose time limits allow for no compiler.
+  for (const name of ["sample", "helm"] as const) await program(name, say)
   for (const name of kubernetesNames) placeProgram(layout, kubernetes, name)
   placeProgram(layout, coredns, "coredns")
   placeProgram(layout, pause, "pause")
