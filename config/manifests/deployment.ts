@@ -1,4 +1,5 @@
 import type { KubeObject } from "./objects.ts"
+import { settingsDigest } from "./plugin-settings.ts"
 import type { Values } from "./values.ts"
 
 const name = "podside-operator"
@@ -17,7 +18,7 @@ export function deployment(values: Values, labels: Record<string, string>): Kube
       template: {
         metadata: {
           labels: { ...labels, ...operator.podLabels, ...selector },
-          ...(Object.keys(operator.podAnnotations).length > 0 && { annotations: operator.podAnnotations }),
+          annotations: { "podside.dev/settings": settingsDigest(values), ...operator.podAnnotations },
         },
         spec: {
           serviceAccountName: sa.name,

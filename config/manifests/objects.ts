@@ -1,4 +1,5 @@
 import { deployment } from "./deployment.ts"
+import { pluginSettings } from "./plugin-settings.ts"
 import {
   authenticationRules,
   basicRules,
@@ -32,18 +33,13 @@ export function manifests(values: Values): KubeObject[] {
     ...certManager(values),
     object("v1", "ConfigMap", operatorName, values, {
       namespace: values.namespace,
-      data: { "plugins.json": JSON.stringify(pluginSettings(values)) },
+      data: { "plugins.json": pluginSettings(values) },
     }),
     deployment(values, commonLabels(values)),
     service(values),
     apiService(values),
     ...(values.extraObjects as KubeObject[]),
   ]
-}
-
-/** The mode of impersonation has a value of its own, because the operator's rights depend on it. */
-export function pluginSettings({ plugins, impersonation }: Values): Record<string, unknown> {
-  return { ...plugins, "rbac-impersonation": { mode: impersonation.mode } }
 }
 
 export function commonLabels({ operator }: Values): Record<string, string> {

@@ -49,6 +49,7 @@ const choices: Record<string, Record<string, unknown>> = {
       extraConfig: { log_level: "debug" },
     },
     impersonation: { mode: "review" },
+    plugins: { "z-rules": { b: 1, a: ["<x>", "&"] }, "a-rules": {} },
     service: { name: "front" },
     sa: { create: false, name: "given", annotations: { d: "4" } },
     extraObjects: [{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "extra" }, data: { e: "5" } }],

@@ -15,3 +15,8 @@ app.kubernetes.io/part-of: podside
 {{- define "podside.ownCertificate" -}}
 {{- if not (or .Values.tls.useExistingSecret .Values.tls.certManager.enabled) }}true{{ end }}
 {{- end }}
+
+{{/* Settings of plugins; the mode of impersonation has a value of its own. */}}
+{{- define "podside.pluginSettings" -}}
+{{ set (deepCopy .Values.plugins) "rbac-impersonation" (dict "mode" .Values.impersonation.mode) | toJson }}
+{{- end }}

@@ -13,6 +13,8 @@ import { type DialOptions, dialAgent } from "./dial.ts"
 export interface TargetAgentsOptions {
   target: Target
   namespace: string
+  /** The operator's own connection. */
+  kube: Kube
   pool: AgentPool
   identity: DialOptions["identity"]
   startupSeconds: number
@@ -39,10 +41,15 @@ export class TargetAgents implements SessionAgents {
       this.#agents.set("targetless", this.#podAgent({ namespace }, undefined))
       return
     }
-    const pods = await podsOf(asCaller, target, namespace)
+    const pods = await podsOf(asCaller, target, namespace, { selectorIsEnough: true })
     const usable = usablePods(target, namespace, pods)
-    const resolved = await Promise.all(usable.map(({ pod }) => resolvePod(asCaller, pod, namespace)))
-    this.set(usable.map((one, i) => ({ ...one, resolved: resolved[i]! })))
+    // Who made these pods is the operator's own question, once the caller was shown workload and pods.
+    const resolved = await Promise.all(usable.map(({ pod }) => resolvePod(this.#options.kube, pod, namespace)))
+    const own = usable
+      .map((one, i) => ({ ...one, resolved: resolved[i]! }))
+      .filter((one) => madeBy(target, one.resolved))
+    if (own.length === 0) throw noUsablePod(target, namespace, ["its selector fits only pods that it did not make"])
+    this.set(own)
   }
 
   /** Takes what the target's pods are now; known ones keep their agents. */
@@ -89,6 +96,14 @@ export class TargetAgents implements SessionAgents {
       },
     }
   }
+}
+
+/** Kinds whose pods carry them as an owner. Anybody may write a selector that fits somebody else's pods; that is not enough. */
+const owningKinds = new Set<Target["kind"]>(["deployment", "statefulset", "daemonset", "replicaset", "job"])
+
+function madeBy(target: Target, { owners }: ResolvedPod): boolean {
+  if (!owningKinds.has(target.kind) || !("name" in target)) return true
+  return owners.some(({ kind, name }) => kind.toLowerCase() === target.kind && name === target.name)
 }
 
 export interface UsablePod {

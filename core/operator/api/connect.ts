@@ -110,6 +110,7 @@ async function sessionFor(
   const ofTarget = new TargetAgents({
     target: info.target,
     namespace: info.namespace,
+    kube: operator.kube,
     pool: agents,
     identity: agentIdentity,
     startupSeconds: settings.agent.startupSeconds,

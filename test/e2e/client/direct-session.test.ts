@@ -26,20 +26,28 @@ describe.skipIf(!cluster.available)("a session without an operator", () => {
       timeoutSeconds: 60,
     })
 
-  test("a program has the pod's environment, files, names and network, and nothing stays behind", async () => {
-    const script = "echo $GREETING; cat /etc/hostname; curl -s http://web:8080/"
-    const { code, stdout, stderr } = await exec(["-t", "deployment/web"], "sh", "-c", script)
-    const [{ metadata }] = (await cluster.get("pods", "-l", "app=web")).items
-    expect(stderr).toContain("Ready! sh runs with the agent mirrord-agent-")
-    expect(stdout).toContain(`from the pod\n${metadata.name}\n`)
-    expect(stdout).toContain("web")
-    expect(code).toBe(0)
-    await cluster.eventually("no agents", async () => (await cluster.get("jobs")).items.length === 0)
-  }, limitMs)
+  test(
+    "a program has the pod's environment, files, names and network, and nothing stays behind",
+    async () => {
+      const script = "echo $GREETING; cat /etc/hostname; curl -s http://web:8080/"
+      const { code, stdout, stderr } = await exec(["-t", "deployment/web"], "sh", "-c", script)
+      const [{ metadata }] = (await cluster.get("pods", "-l", "app=web")).items
+      expect(stderr).toContain("Ready! sh runs with the agent mirrord-agent-")
+      expect(stdout).toContain(`from the pod\n${metadata.name}\n`)
+      expect(stdout).toContain("web")
+      expect(code).toBe(0)
+      await cluster.eventually("no agents", async () => (await cluster.get("jobs")).items.length === 0)
+    },
+    limitMs,
+  )
 
-  test("the program's exit code is passed on", async () => {
-    expect((await exec(["-t", "deployment/web"], "sh", "-c", "exit 7")).code).toBe(7)
-  }, limitMs)
+  test(
+    "the program's exit code is passed on",
+    async () => {
+      expect((await exec(["-t", "deployment/web"], "sh", "-c", "exit 7")).code).toBe(7)
+    },
+    limitMs,
+  )
 })
 
 /** What the documentation asks for, and nothing else. */
