@@ -19,10 +19,13 @@ export interface RunResult {
 /** Runs a program to its end and collects what it says. Never throws for a bad exit code. */
 export async function run(command: string[], options: RunOptions = {}): Promise<RunResult> {
   const timeoutSeconds = options.timeoutSeconds ?? 60
+  const [name = "", ...args] = command
+  // Looked up here: the system's own search gives up at the first folder it may not read.
+  const program = Bun.which(name) ?? name
   let timedOut = false
   let child: Bun.Subprocess<Uint8Array, "pipe", "pipe">
   try {
-    child = Bun.spawn(command, {
+    child = Bun.spawn([program, ...args], {
       stdin: typeof options.input === "string" ? Buffer.from(options.input) : (options.input ?? new Uint8Array()),
       stdout: "pipe",
       stderr: "pipe",
@@ -30,7 +33,7 @@ export async function run(command: string[], options: RunOptions = {}): Promise<
       cwd: options.cwd,
     })
   } catch (cause) {
-    return { code: 127, stdout: "", stderr: `cannot start ${command[0]}: ${String(cause)}` }
+    return { code: 127, stdout: "", stderr: `cannot start ${name}: ${String(cause)}` }
   }
   const timer = setTimeout(() => {
     timedOut = true
