@@ -58,7 +58,7 @@ export interface Lifecycle {
  */
 
 /**
- * Gives the cluster as this caller sees it. What the caller may not do fails with KubeError "kube-forbidden", also when it
+ * Gives the cluster as this caller sees it. What the caller may not do fails with AppError "kube-forbidden", also when it
  * cannot be found out. `kube` is the operator's own connection.
  */
 export type CallerAccess = (kube: Kube, identity: Identity) => Kube

@@ -1,7 +1,6 @@
 import type { Context, Hono } from "hono"
 import { AppError } from "../../../errors.ts"
 import { notUsable } from "../../../kube/containers.ts"
-import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import type { Pod, Workload } from "../../../kube/objects.ts"
 import { read } from "../../../kube/pods.ts"
@@ -47,7 +46,7 @@ function targetObject(target: Target, namespace: string): ApiObject {
   return { metadata: { name: targetName(target), namespace }, spec: { target: configForm(target) } }
 }
 
-/** @throws AppError "target-not-found", "container-not-found"; KubeError "kube-forbidden" */
+/** @throws AppError "target-not-found", "container-not-found", "kube-forbidden" */
 async function assertVisible(asCaller: Kube, target: Target, namespace: string): Promise<void> {
   if (target.kind === "targetless" || target.kind === "label") return
   const workload = await read<Workload>(asCaller, resources[target.kind], namespace, target.name)
@@ -57,6 +56,9 @@ async function assertVisible(asCaller: Kube, target: Target, namespace: string):
     next: `Choose one of: ${containers.map(({ name }) => name).join(", ")}.`,
   })
 }
+
+/** Refused to this caller, or not known to this cluster. */
+const leftOut = new Set(["kube-forbidden", "kube-not-found"])
 
 /** What of each kind the caller may list. A kind that is refused, or that the cluster does not have, is left out; all refused is a refusal. */
 async function visibleTargets(asCaller: Kube, namespace: string | undefined): Promise<ApiObject[]> {
@@ -70,16 +72,16 @@ async function visibleTargets(asCaller: Kube, namespace: string | undefined): Pr
         })
         return objects.filter((object) => isWorthListing(kind, object)).map((object) => ({ kind, object }))
       } catch (thrown) {
-        if (thrown instanceof KubeError && (thrown.status === 403 || thrown.status === 404)) return thrown
+        if (thrown instanceof AppError && leftOut.has(thrown.code)) return thrown
         throw thrown
       }
     }),
   )
-  const refusals = lists.filter((list) => list instanceof KubeError)
-  const [refusal] = refusals.filter(({ status }) => status === 403)
+  const refusals = lists.filter((list) => list instanceof AppError)
+  const [refusal] = refusals.filter(({ code }) => code === "kube-forbidden")
   if (refusal && refusals.length === lists.length) throw refusal
   return lists.flatMap((list) => {
-    if (list instanceof KubeError) return []
+    if (list instanceof AppError) return []
     return list.map(({ kind, object: { metadata } }) => {
       const { name } = metadata
       const shown = targetObject({ kind, name }, metadata.namespace ?? namespace ?? "")
