@@ -69,7 +69,7 @@ export class MemoryFiles implements FileWorld {
     const stat = statOf(node)
     const small = node.kind === "file" && node.bytes.length <= (this.#options.readAheadBytes ?? 128_000)
     const file = this.#open(node, { append: false })
-    return small ? { file, stat, content: Uint8Array.from(node.bytes) } : { file, stat }
+    return small ? { file, stat, content: new Uint8Array(node.bytes) } : { file, stat }
   }
 
   async open(path: string, mode: OpenMode): Promise<RemoteFile> {
@@ -185,7 +185,7 @@ export class MemoryFiles implements FileWorld {
       stat: async () => statOf(node),
       readAt: async (offset, length) => {
         await this.#ask("read", String(offset))
-        return Uint8Array.from(file().bytes.subarray(Number(offset), Number(offset) + length))
+        return new Uint8Array(file().bytes.subarray(Number(offset), Number(offset) + length))
       },
       writeAt: async (offset, data) => writeAt(mode.append ? file().bytes.length : Number(offset), data),
       append: async (data) => writeAt(file().bytes.length, data),

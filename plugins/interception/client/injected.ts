@@ -4,7 +4,6 @@ import { check } from "../../../core/linux/errno.ts"
 import { cString, syscall } from "../../../core/linux/syscall.ts"
 import type { Logger } from "../../../core/log.ts"
 import { O_CLOEXEC } from "./notification.ts"
-import { EPOLLIN, type Readiness } from "./readiness.ts"
 
 const MFD_CLOEXEC = 1
 const IN_NONBLOCK = 0o4000
@@ -13,6 +12,8 @@ const IN_MODIFY = 0x2
 const IN_CLOSE_WRITE = 0x8
 const IN_CLOSE_NOWRITE = 0x10
 const IN_OPEN = 0x20
+/** How long a close or a write past the engine may go unnoticed. */
+const lookMs = 50
 /** struct inotify_event: wd i32, mask u32, cookie u32, len u32, name. */
 const eventBytes = 16
 /** Bytes of a memfd's name the kernel keeps. */
@@ -43,18 +44,16 @@ interface Entry {
  * need no bookkeeping; inotify tells when the last of them is closed.
  */
 export class InjectedFiles {
-  readonly #readiness: Readiness
   readonly #log: Logger
   readonly #notify = check(syscall("inotify_init1", IN_NONBLOCK | IN_CLOEXEC), "inotify_init1")
   readonly #byInode = new Map<string, Entry>()
   readonly #byWatch = new Map<number, Entry>()
   readonly #events = Buffer.alloc(64 * eventBytes)
   readonly #stat = Buffer.alloc(256)
+  #looking: ReturnType<typeof setInterval> | undefined
 
-  constructor(readiness: Readiness, log: Logger) {
-    this.#readiness = readiness
+  constructor(log: Logger) {
     this.#log = log
-    this.#listen()
   }
 
   /** How many there are. */
@@ -79,6 +78,7 @@ export class InjectedFiles {
       this.#byInode.set(this.#inode(`/proc/self/fd/${memory}`)!, entry)
       if (watch >= 0) this.#byWatch.set(watch, entry)
       else this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
+      this.#startLooking()
       return fd
     } catch (thrown) {
       closeSync(memory)
@@ -116,6 +116,7 @@ export class InjectedFiles {
   }
 
   close(): void {
+    clearInterval(this.#looking)
     this.catchUp()
     for (const entry of [...this.#byInode.values()]) this.#release(entry)
     syscall("close", this.#notify)
@@ -138,11 +139,15 @@ export class InjectedFiles {
     done.catch(() => {}).finally(() => syscall("close", entry.memory))
   }
 
-  #listen(): void {
-    this.#readiness.wait(this.#notify, EPOLLIN, () => {
+  /** Looking now and then is much cheaper than being woken by each close; what cannot wait calls `catchUp` itself. */
+  #startLooking(): void {
+    this.#looking ??= setInterval(() => {
       this.catchUp()
-      this.#listen()
-    })
+      if (this.#byInode.size > 0) return
+      clearInterval(this.#looking)
+      this.#looking = undefined
+    }, lookMs)
+    this.#looking.unref()
   }
 
   /** Device and inode of what a path leads to. struct statx: ino u64 at 32, dev_major u32 at 136, dev_minor u32 at 140. */

@@ -53,7 +53,7 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
   const memory = sharedMemory()
   const shared = new SharedState(memory)
   const readiness = new Readiness(listener)
-  const injected = new InjectedFiles(readiness, log)
+  const injected = new InjectedFiles(log)
   const directories = new WorkingDirectories(shared)
   const locator = createLocator({
     files: world.files,
@@ -106,6 +106,7 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
       await pendingWrites.allSettled()
       stopSignals()
       await orphans.end(watching.ended)
+      supervisor.close()
       injected.close()
       for (const part of [network.tcp, network.udp, network.unix, network.listeners]) part.close()
       readiness.close()

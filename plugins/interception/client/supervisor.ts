@@ -14,6 +14,7 @@ export class Supervisor {
   readonly #names: ReturnType<typeof callNames>
   readonly #replier: Replier
   readonly #next: { ready: number; live: number }
+  #closed = false
 
   constructor(listener: number, supervision: Supervision, handlers: Handlers) {
     this.#supervision = supervision
@@ -42,7 +43,16 @@ export class Supervisor {
     }
   }
 
+  /** Answers that come later are dropped: the listener's number may belong to somebody else by then. */
+  close(): void {
+    this.#closed = true
+  }
+
   #answer(call: Call, answer: Answer): void {
+    if (this.#closed) {
+      if (answer.kind === "give") syscall("close", answer.fd)
+      return
+    }
     switch (answer.kind) {
       case "proceed":
         this.#replier.proceed(call.id)
@@ -83,6 +93,7 @@ export class Supervisor {
   }
 
   #fail(call: Call, thrown: unknown): void {
+    if (this.#closed) return
     const number = errnoOf(thrown)
     if (number === undefined) {
       this.#supervision.log.warn("a call of the program could not be answered", {

@@ -73,10 +73,10 @@ export class UdpAssociation {
     if (this.programPort === 0 || port !== this.programPort) return
     this.usedAt = Date.now()
     if (this.connection) {
-      this.connection.write(Uint8Array.from(data))
+      this.connection.write(new Uint8Array(data))
       return
     }
-    if (this.#waiting.length < maxWaiting) this.#waiting.push(Uint8Array.from(data))
+    if (this.#waiting.length < maxWaiting) this.#waiting.push(new Uint8Array(data))
     // Datagrams to nowhere are lost without a word, as on any network.
     this.connected().catch(() => {
       this.#waiting = []

@@ -63,10 +63,7 @@ export class WriteBack {
   /** The last flush; never rejects, because nobody is there any more to hear it. */
   async finish(): Promise<void> {
     await this.flush().catch(() => {})
-    if (!this.#hashed || this.#failure) return
-    const now = createHash("sha1")
-    this.#hashPrefix(now, this.#sent)
-    if (now.digest("hex") === this.#sentHash.digest("hex")) return
+    if (!this.#hashed || this.#failure || this.#isUnchanged()) return
     this.#restart(0)
     this.#dirty = true
     await this.flush().catch(() => {})
@@ -76,7 +73,7 @@ export class WriteBack {
     this.#dirty = false
     try {
       const size = fstatSync(this.#memory).size
-      if (size <= this.#sent && this.#forgotten === 0) this.#restart(0)
+      if (size <= this.#sent && this.#forgotten === 0 && !(size === this.#sent && this.#isUnchanged())) this.#restart(0)
       const piece = Buffer.alloc(pieceBytes)
       while (this.#sent < size) {
         const count = readSync(this.#memory, piece, 0, Math.min(pieceBytes, size - this.#sent), this.#sent)
@@ -98,6 +95,14 @@ export class WriteBack {
       const rest = bytes.subarray(done)
       done += this.#append ? await this.#file.append(rest) : await this.#file.writeAt(BigInt(this.#sent + done), rest)
     }
+  }
+
+  /** Whether what was sent is still what lies there, as far as that is known. */
+  #isUnchanged(): boolean {
+    if (!this.#hashed) return true
+    const now = createHash("sha1")
+    this.#hashPrefix(now, this.#sent)
+    return now.digest("hex") === this.#sentHash.copy().digest("hex")
   }
 
   #forget(): void {
