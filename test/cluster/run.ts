@@ -19,21 +19,19 @@ export interface RunResult {
 /** Runs a program to its end and collects what it says. Never throws for a bad exit code. */
 export async function run(command: string[], options: RunOptions = {}): Promise<RunResult> {
   const timeoutSeconds = options.timeoutSeconds ?? 60
-  const [name = "", ...args] = command
-  // Looked up here: the system's own search gives up at the first folder it may not read.
-  const program = Bun.which(name) ?? name
   let timedOut = false
-  let child: Bun.Subprocess<Uint8Array, "pipe", "pipe">
+  let child: Bun.Subprocess<Buffer | "ignore", "pipe", "pipe">
   try {
-    child = Bun.spawn([program, ...args], {
-      stdin: typeof options.input === "string" ? Buffer.from(options.input) : (options.input ?? new Uint8Array()),
+    child = Bun.spawn(command, {
+      // An empty buffer would do, too, but Bun cannot pass one on inside a user namespace.
+      stdin: options.input === undefined ? "ignore" : Buffer.from(options.input),
       stdout: "pipe",
       stderr: "pipe",
       env: { ...process.env, ...options.env },
       cwd: options.cwd,
     })
   } catch (cause) {
-    return { code: 127, stdout: "", stderr: `cannot start ${name}: ${String(cause)}` }
+    return { code: 127, stdout: "", stderr: `cannot start ${command[0]}: ${String(cause)}` }
   }
   const timer = setTimeout(() => {
     timedOut = true
