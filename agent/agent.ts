@@ -64,7 +64,8 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
       undo.push(watchProcess(target.pid, () => end({ exitCode: 0, reason: "The target container has ended" })))
 
     const metrics = new AgentMetrics()
-    if (settings.metricsAddress !== undefined) undo.push(serveMetrics(settings.metricsAddress, metrics).stop)
+    const metricsServer = settings.metricsAddress ? serveMetrics(settings.metricsAddress, metrics) : undefined
+    if (metricsServer) undo.push(metricsServer.stop)
     const fail = (error: Error) => end({ exitCode: 1, reason: errorText(error) })
     const context: AgentContext = { target, surroundings, settings, metrics, log, signal: stopping.signal, fail }
     const features = await createFeatures(context, interceptor)
@@ -82,7 +83,8 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
     })
     const listener = listenForClients(options.listen, tls, log, (link) => clients.add(link))
     undo.push(listener.stop)
-    log.info("listening", { address: listener.address, mode: options.mode.kind, pid: target?.pid })
+    const { address } = listener
+    log.info("listening", { address, mode: options.mode.kind, pid: target?.pid, metricsPort: metricsServer?.port })
     print(readyLine)
 
     const { exitCode, reason } = await ended

@@ -1,0 +1,202 @@
+import { afterEach, expect, test } from "bun:test"
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { askingSide, connectLink, type StreamAddress } from "../core/link/index.ts"
+import { TestClient, within } from "./test-agent.ts"
+
+/* The agent as it is started in a cluster: a process with a command line, variables, and a line that says it is ready. */
+
+const main = join(import.meta.dir, "../core/main.ts")
+const isRoot = process.getuid?.() === 0
+const undo: (() => unknown)[] = []
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step()
+})
+
+type Options = { env?: Record<string, string>; wrapper?: string[] }
+
+function spawnAgent(words: readonly string[], { env = {}, wrapper = [] }: Options = {}) {
+  const agent = Bun.spawn([...wrapper, process.execPath, main, "--mode", "agent", ...words], {
+    env: { PATH: process.env["PATH"] ?? "", MIRRORD_AGENT_JSON_LOG: "true", ...env },
+    stdout: "pipe",
+    stderr: "pipe",
+  })
+  undo.push(async () => {
+    agent.kill()
+    await agent.exited
+  })
+  return agent
+}
+
+/** Waits for the ready line, then gives the fields of the log line about the listener. */
+async function ready(agent: ReturnType<typeof spawnAgent>): Promise<{ address: string; pid?: number }> {
+  const line = await within("the ready line", firstLine(agent.stdout))
+  if (!/agent ready( - version (\S+))?/.test(line))
+    throw new Error(`no ready line but: ${await new Response(agent.stderr).text()}`)
+  expect(line).toBe("agent ready")
+  return JSON.parse(await within("the log line", firstLine(agent.stderr)))
+}
+
+async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  let text = ""
+  const reader = stream.getReader()
+  while (!text.includes("\n")) {
+    const { done, value } = await reader.read()
+    if (done) break
+    text += new TextDecoder().decode(value)
+  }
+  reader.releaseLock()
+  return text.split("\n")[0]!
+}
+
+const connect = async (address: StreamAddress) => new TestClient(await connectLink(askingSide, address))
+const portOf = (address: string) => Number(address.slice(address.lastIndexOf(":") + 1))
+const folderOf = (prefix: string) => {
+  const folder = mkdtempSync(join(tmpdir(), prefix))
+  undo.push(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+test("listens on both families, says so, and ends with 0 when it is told to", async () => {
+  const agent = spawnAgent(["-l", "0", "-t", "30", "targetless"])
+  const { address } = await ready(agent)
+  const clients = [
+    await connect({ hostname: "127.0.0.1", port: portOf(address) }),
+    await connect({ hostname: "::1", port: portOf(address) }),
+  ]
+  for (const client of clients) expect(await client.ask({ kind: "Ping" })).toEqual({ kind: "Pong" })
+  agent.kill("SIGTERM")
+  expect(await clients[0]!.next()).toMatchObject({ kind: "Close" })
+  expect(await within("the exit", agent.exited)).toBe(0)
+})
+
+test("ends with 0 as soon as its last client is gone", async () => {
+  const agent = spawnAgent(["-l", "0", "targetless"])
+  const client = await connect({ hostname: "127.0.0.1", port: portOf((await ready(agent)).address) })
+  await client.ask({ kind: "Ping" })
+  client.link.abort()
+  expect(await within("the exit", agent.exited)).toBe(0)
+})
+
+test("--test-error ends with 1 behind the first client", async () => {
+  const agent = spawnAgent(["-l", "0", "--test-error", "targetless"])
+  const client = await connect({ hostname: "127.0.0.1", port: portOf((await ready(agent)).address) })
+  client.send({ kind: "Ping" })
+  expect(await within("the exit", agent.exited)).toBe(1)
+})
+
+test("a port that is taken ends it with 1 and a reason", async () => {
+  const taken = Bun.listen({ hostname: "::", port: 0, socket: { data() {} } })
+  undo.push(() => taken.stop(true))
+  const agent = spawnAgent(["-l", `${taken.port}`, "targetless"])
+  expect(await within("the exit", agent.exited)).toBe(1)
+  expect(await new Response(agent.stderr).text()).toContain("Cannot listen for clients")
+})
+
+test("metrics follow what happens", async () => {
+  const { port } = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+  const agent = spawnAgent(["-l", "0", "targetless"], { env: { MIRRORD_AGENT_METRICS: "127.0.0.1:0" } })
+  const log = await ready(agent)
+  const client = await connect({ hostname: "127.0.0.1", port: portOf(log.address) })
+  await client.negotiate()
+  const remoteAddress = { kind: "Ip", value: { ip: "127.0.0.1", port } } as const
+  await client.ask({ kind: "TcpOutgoing", value: { kind: "Connect", value: { remoteAddress } } })
+  const { metricsPort } = log as unknown as { metricsPort: number }
+  const lines = (await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()).split("\n")
+  expect(lines).toContain("mirrord_agent_client_count 1")
+  expect(lines).toContain("mirrord_agent_tcp_outgoing_connection_count 1")
+})
+
+test("finds its target by the container's id and uses that network", async () => {
+  const id = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex")
+  const cgroups = folderOf("podside-cgroup-")
+  if (Bun.spawnSync(["mount", "-t", "cgroup2", "none", cgroups]).exitCode !== 0) {
+    console.warn("SKIPPED: the target is looked up by its cgroup, and cgroups cannot be mounted here")
+    return
+  }
+  const cgroup = join(cgroups, `cri-containerd-${id}.scope`)
+  mkdirSync(cgroup)
+  const target = Bun.spawn(["unshare", "--net", "sh", "-c", "ip link set lo up; echo ready; exec cat"], {
+    stdin: "pipe",
+    stdout: "pipe",
+    env: { PATH: process.env["PATH"] ?? "", MARK: "of the target" },
+  })
+  undo.push(
+    () => Bun.spawnSync(["umount", cgroups]),
+    () => rmdirSync(cgroup),
+    async () => {
+      target.kill()
+      await target.exited
+    },
+  )
+  await target.stdout.getReader().read()
+  writeFileSync(join(cgroup, "cgroup.procs"), `${target.pid}`)
+  const agent = spawnAgent(["-l", "0", "targeted", "--container-id", id, "--container-runtime", "containerd"])
+  const { address, pid } = await ready(agent)
+  expect(pid).toBe(target.pid)
+  const client = await connect({ hostname: "127.0.0.1", port: portOf(address) })
+  await client.negotiate()
+  const request = { envVarsFilter: [], envVarsSelect: ["MARK"] }
+  const answer = await client.ask({ kind: "GetEnvVarsRequest", value: request })
+  expect(answer).toMatchObject({ value: { kind: "Ok", value: new Map([["MARK", "of the target"]]) } })
+  // Reached from here, refused from there.
+  const own = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+  undo.push(() => own.stop(true))
+  const remoteAddress = { kind: "Ip", value: { ip: "127.0.0.1", port: own.port } } as const
+  const refusal = await client.ask({ kind: "TcpOutgoing", value: { kind: "Connect", value: { remoteAddress } } })
+  expect(refusal).toMatchObject({ value: { kind: "Connect", value: { kind: "Err" } } })
+})
+
+/** Starts a target with a network of its own in a user namespace, then the agent beside it, all without privileges. */
+const withoutRoot = `
+  unshare --net sh -c 'ip link set lo up; exec "$0" -e "$1"' "$BUN" "$SERVER" >"$FOLDER/port" & target=$!
+  while [ ! -s "$FOLDER/port" ]; do sleep 0.02; done
+  trap 'kill $target $agent' EXIT TERM
+  "$BUN" "$MAIN" --mode agent $LISTEN process --pid $target & agent=$!
+  wait $agent`
+
+function spawnWithoutRoot(folder: string, listen: string) {
+  const server = `const l = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {}, open(s) { s.end("pod") } } }); console.log(l.port)`
+  const drop = isRoot ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] : []
+  const env = { PATH: process.env["PATH"] ?? "", HOME: folder, BUN: process.execPath, MAIN: main, FOLDER: folder }
+  const agent = Bun.spawn([...drop, "unshare", "--user", "--map-root-user", "sh", "-c", withoutRoot], {
+    env: { ...env, SERVER: server, LISTEN: listen },
+    stdout: "pipe",
+    stderr: "pipe",
+  })
+  undo.push(async () => {
+    agent.kill()
+    await agent.exited
+  })
+  return agent
+}
+
+test("without privileges it moves into the target's network and serves a unix socket", async () => {
+  const folder = folderOf("podside-userns-")
+  chmodSync(folder, 0o777)
+  const socketPath = join(folder, "agent.sock")
+  const agent = spawnWithoutRoot(folder, `--listen unix:${socketPath}`)
+  const line = await within("the ready line", firstLine(agent.stdout))
+  expect(line || (await new Response(agent.stderr).text())).toBe("agent ready")
+  const client = await connect({ unix: socketPath })
+  await client.negotiate()
+  const port = Number(await Bun.file(join(folder, "port")).text())
+  const remoteAddress = { kind: "Ip", value: { ip: "127.0.0.1", port } } as const
+  const answer = await client.ask({ kind: "TcpOutgoing", value: { kind: "Connect", value: { remoteAddress } } })
+  expect(answer).toMatchObject({ value: { value: { kind: "Ok" } } })
+  expect(await client.next()).toMatchObject({
+    value: { kind: "Read", value: { value: { bytes: new Uint8Array(Buffer.from("pod")) } } },
+  })
+  client.link.abort()
+  expect(await within("the exit", agent.exited)).toBe(0)
+  expect(existsSync(socketPath)).toBe(false)
+})
+
+test("without privileges a port is refused, with what to do instead", async () => {
+  const folder = folderOf("podside-userns-")
+  chmodSync(folder, 0o777)
+  const agent = spawnWithoutRoot(folder, "-l 0")
+  expect(await within("the exit", agent.exited)).toBe(1)
+  expect(await new Response(agent.stderr).text()).toContain("--listen unix:PATH")
+})
