@@ -17,7 +17,7 @@ import { nextStepFor } from "./symptoms.ts"
 export type Say = (line: string) => void
 
 const lockSeconds = 2400
-const componentSeconds = 60
+const componentSeconds = 120
 const leastFreeBytes = 2 * 1024 ** 3
 const kubernetesNames = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"]
 
@@ -104,7 +104,7 @@ async function whole(layout: Layout): Promise<boolean> {
   return (await Promise.all(probes)).every((problem) => problem === null)
 }
 
-/** @throws AppError "component-failed" as soon as a started component has ended, or when one is not ready after a minute */
+/** @throws AppError "component-failed" as soon as a started component has ended, or when one is not ready after two minutes */
 async function start(layout: Layout, say: Say): Promise<void> {
   const kubernetes = await program("kubernetes", say)
   const coredns = await program("coredns", say)
