@@ -157,6 +157,8 @@ export class Http1Connection implements TcpEvents {
         }
         if (this.#body!.done) this.#phase = "head"
       } else if (this.#phase === "claimed") {
+        // The next request waits for the answer to this one.
+        if (this.#claim!.bodyDone) break
         at = this.#claim!.feed(input, at)
       } else if (this.#phase === "tunnel") {
         this.#claim!.tunnel(input.subarray(at))

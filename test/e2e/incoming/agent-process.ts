@@ -23,7 +23,7 @@ export async function startAgentProcess(pid: number, env: Record<string, string>
   const child = Bun.spawn(
     [process.execPath, mainFile, "--mode", "agent", "--listen", `unix:${socketPath}`, "process", "--pid", String(pid)],
     {
-      env: { ...process.env, MIRRORD_AGENT_IDLE_TTL: "600", ...env },
+      env: { ...process.env, MIRRORD_AGENT_IDLE_TTL: "20", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     },
   )

@@ -51,8 +51,9 @@ export async function makePod(): Promise<Pod> {
   }
 }
 
+/** Ends with its standard input, so with this process, however that ends. */
 function holder() {
-  return Bun.spawn(["unshare", "--net", "sleep", "infinity"], { stdio: ["ignore", "ignore", "inherit"] })
+  return Bun.spawn(["unshare", "--net", "cat"], { stdio: ["pipe", "ignore", "inherit"] })
 }
 
 /** `unshare` needs a moment before it is in its own namespace. */
