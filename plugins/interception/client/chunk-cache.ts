@@ -1,14 +1,20 @@
 /** Bytes fetched at a time. */
 export const chunkBytes = 512 * 1024
 /** Chunks kept per open file: 8 MiB. */
-const maxChunks = 16
+const maxChunksPerFile = 16
+/** Chunks kept for all open files of this process together: 64 MiB. */
+const maxChunks = 128
 /** A chunk that ended early (the end of the file) is believed this long, so that `tail -f` sees a file grow. */
 const endBelievedMs = 500
 
 interface Chunk {
   bytes: Promise<Uint8Array>
   fetchedAt: number
+  forget(): void
 }
+
+/** Every kept chunk, oldest first. */
+const kept = new Set<Chunk>()
 
 /** Reads a file in chunks, keeps the newest ones and fetches ahead of a program that reads in order. */
 export class ChunkCache {
@@ -36,16 +42,15 @@ export class ChunkCache {
     return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
   }
 
-  /** Forgets everything, because the file was changed. */
+  /** Forgets everything, because the file was changed or closed. */
   clear(): void {
-    this.#chunks.clear()
+    for (const chunk of [...this.#chunks.values()]) chunk.forget()
   }
 
   async #chunk(index: number): Promise<Uint8Array> {
     const known = this.#chunks.get(index)
     const bytes = await (known ?? this.#request(index)).bytes
     if (known && bytes.length < chunkBytes && Date.now() - known.fetchedAt > endBelievedMs) {
-      this.#chunks.delete(index)
       return this.#request(index).bytes
     }
     const inOrder = index === 0 || this.#chunks.has(index - 1)
@@ -54,14 +59,25 @@ export class ChunkCache {
   }
 
   #request(index: number): Chunk {
-    const chunk: Chunk = { bytes: this.#whole(index), fetchedAt: Date.now() }
-    chunk.bytes.catch(() => {
-      if (this.#chunks.get(index) === chunk) this.#chunks.delete(index)
-    })
+    const chunk: Chunk = {
+      bytes: this.#whole(index),
+      fetchedAt: Date.now(),
+      forget: () => {
+        kept.delete(chunk)
+        if (this.#chunks.get(index) === chunk) this.#chunks.delete(index)
+      },
+    }
+    chunk.bytes.catch(chunk.forget)
+    this.#chunks.get(index)?.forget()
     this.#chunks.set(index, chunk)
-    for (const old of this.#chunks.keys()) {
-      if (this.#chunks.size <= maxChunks) break
-      this.#chunks.delete(old)
+    kept.add(chunk)
+    for (const old of this.#chunks.values()) {
+      if (this.#chunks.size <= maxChunksPerFile) break
+      old.forget()
+    }
+    for (const old of kept) {
+      if (kept.size <= maxChunks) break
+      old.forget()
     }
     return chunk
   }

@@ -111,6 +111,7 @@ export class LiveFile implements Injected {
   }
 
   released(): Promise<void> {
+    this.#cache.clear()
     const flushed = (this.#writeBack?.finish() ?? Promise.resolve()).finally(() => this.file.close())
     this.#onReleased(flushed)
     return flushed

@@ -167,6 +167,19 @@ u.sendto(b"seven", l.getsockname()); d, a = l.recvfrom(10); print(d, a[1] == u.g
     )
   })
 
+  test("sockets that speak IPv6 only", async () => {
+    const script = `
+import socket
+def make(kind):
+    s = socket.socket(socket.AF_INET6, kind); s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1); s.settimeout(5); return s
+s = make(socket.SOCK_STREAM); s.connect(("fd99::1", 7)); s.sendall(b"one"); print(s.recv(10), s.getpeername()[:2])
+b = socket.socket(socket.AF_INET6); b.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1); b.connect(("fd99::1", 7)); b.sendall(b"two"); print(b.recv(10))
+u = make(socket.SOCK_DGRAM); u.sendto(b"three", ("fd99::1", 9)); print(u.recvfrom(10)[0], u.getsockname()[1] > 0)
+`
+    const outgoing = new MemoryNetwork()
+    expect((await runIn({ outgoing }, python(script))).output).toBe(`b'one' ('fd99::1', 7)\nb'two'\nb'three' True\n`)
+  })
+
   test("a unix socket of the pod", async () => {
     const script = `
 import socket

@@ -104,7 +104,7 @@ function passingCalls({ memory, ranges }: WatchOptions): (call: Notification) =>
     const number = family[0]! | (family[1]! << 8)
     return number !== AF_INET && number !== AF_INET6 && number !== AF_UNIX
   }
-  /** msg_name, the first field of struct msghdr, is null on stream sockets and connected ones. */
+  /** msg_name, the first field of struct msghdr (and of the first struct mmsghdr), is null on stream sockets and connected ones. */
   const messagePasses = (call: Notification): boolean =>
     peek(call.tid, call.word(1), header) < 8 || header.readBigUInt64LE(0) === 0n
 
@@ -119,6 +119,7 @@ function passingCalls({ memory, ranges }: WatchOptions): (call: Notification) =>
       case "bind":
         return addressPasses(call)
       case "sendmsg":
+      case "sendmmsg":
         return messagePasses(call)
       case "recvmsg":
         return !shared.namedSockets || messagePasses(call)
