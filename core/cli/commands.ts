@@ -43,6 +43,17 @@ export const commands: readonly CommandDescription[] = [
     load: () => import("../client/commands/ls.ts"),
   },
   {
+    name: "doctor",
+    summary: "Look for what would keep a session from working, on this machine and in the cluster",
+    options: [
+      ...targetOptions,
+      ...agentOptions.filter(({ flags }) => !flags.includes("--agent-address")),
+      ...configOptions,
+      { flags: "--json", about: "machine-readable" },
+    ],
+    load: () => import("../client/commands/doctor.ts"),
+  },
+  {
     name: "diagnose latency",
     summary: "Measure the way to the agent: a hundred round trips",
     options: [...targetOptions, ...agentOptions, ...configOptions, progressOption],
