@@ -146,6 +146,10 @@ describe("bytes that are refused", () => {
   })
 
   test("what looks odd but is allowed passes", () => {
+    for (const node of ["\ufeffmark", `\ufeff${"long ".repeat(20)}`, "a\0b"]) {
+      const request: ClientMessage = { kind: "GetAddrInfoRequest", value: { node } }
+      expect(clientMessage.decode(clientMessage.encode(request))).toEqual(request)
+    }
     expect(clientMessage.decode(fromHex("01 00 fb 05 00"))).toEqual({
       kind: "Tcp",
       value: { kind: "PortSubscribe", value: 5 },

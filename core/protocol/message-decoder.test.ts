@@ -103,6 +103,8 @@ describe("limits", () => {
   ])("%s is refused before it arrives", (_name, bytes, code) => {
     expect(() => push(Uint8Array.from(bytes))).toThrow(expect.objectContaining({ code }))
     expect(() => inBytes(Uint8Array.from(bytes))).toThrow(expect.objectContaining({ code }))
+    const scan = () => new MessageScanner(clientMessage.codec, limits).scan(Uint8Array.from(bytes))
+    expect(scan).toThrow(expect.objectContaining({ code }))
   })
 
   test.each([
