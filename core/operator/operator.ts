@@ -4,6 +4,7 @@ import type { Kube } from "../kube/kube.ts"
 import type { Logger } from "../log.ts"
 import type { Identity } from "../session.ts"
 import type { AgentPool } from "./agents/agent-pool.ts"
+import type { PodWatch } from "./agents/pod-watch.ts"
 import type { Audit } from "./audit/audit.ts"
 import type { KeyPair } from "./credentials/operator-keys.ts"
 import type { UserCertificates } from "./credentials/user-certificates.ts"
@@ -24,6 +25,7 @@ export interface Operator {
   /** Presented to agents; undefined for plain TCP. */
   agentIdentity: KeyPair | undefined
   agents: AgentPool
+  podWatch: PodWatch
   sessions: SessionRegistry
   locks: PortLocks
   audit: Audit

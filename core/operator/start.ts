@@ -5,6 +5,7 @@ import type { OwnerReference } from "../kube/objects.ts"
 import type { Logger } from "../log.ts"
 import { ownerLabel } from "./agents/agent-object.ts"
 import { AgentPool } from "./agents/agent-pool.ts"
+import { PodWatch } from "./agents/pod-watch.ts"
 import { createApp } from "./api/app.ts"
 import { record } from "./api/connect.ts"
 import { openFrontDoor } from "./api/front-door.ts"
@@ -53,6 +54,8 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
     const owner: OwnerReference | undefined = await ownDeployment(kube, settings, log)
     const agents = new AgentPool({ kube, settings, operatorCertificate: agentIdentity?.cert, owner, log, signal })
     await agents.start()
+    const podWatch = new PodWatch(kube, log)
+    undo.push(() => podWatch.stop())
 
     const access = plugins.provide("provideCallerAccess")
     const metrics = operatorMetrics(
@@ -80,6 +83,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       certificates: new UserCertificates(userKey, { commonName: "podside", organization: settings.organization }),
       agentIdentity,
       agents,
+      podWatch,
       sessions,
       locks: new LocalPortLocks(async (sessionId, why) => {
         const session = sessions.byText(sessionId)

@@ -2,6 +2,7 @@ import { chooseContainer, notUsable } from "../../kube/containers.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { noUsablePod, podsOf, resolvePod } from "../../kube/pods.ts"
+import type { Logger } from "../../log.ts"
 import type { ResolvedPod } from "../../session.ts"
 import type { Target } from "../../target.ts"
 import type { PodAgent } from "../session/agent-connection.ts"
@@ -9,13 +10,17 @@ import type { SessionAgents } from "../session/session-agents.ts"
 import { type AgentPlace, placeKey } from "./agent-object.ts"
 import type { AgentPool } from "./agent-pool.ts"
 import { type DialOptions, dialAgent } from "./dial.ts"
+import type { PodWatch } from "./pod-watch.ts"
+import { podMatcher } from "./target-selector.ts"
 
 export interface TargetAgentsOptions {
   target: Target
   namespace: string
   /** The operator's own connection. */
   kube: Kube
+  watch: PodWatch
   pool: AgentPool
+  log: Logger
   identity: DialOptions["identity"]
   startupSeconds: number
 }
@@ -26,6 +31,10 @@ export class TargetAgents implements SessionAgents {
   #agents = new Map<string, PodAgent>()
   #pods: readonly ResolvedPod[] = []
   readonly #listeners = new Set<() => void>()
+  readonly #owners = new Map<string, ResolvedPod>()
+  #unsubscribe = () => {}
+  #closed = false
+  #generation = 0
 
   constructor(options: TargetAgentsOptions) {
     this.#options = options
@@ -49,13 +58,56 @@ export class TargetAgents implements SessionAgents {
       .map((one, i) => ({ ...one, resolved: resolved[i]! }))
       .filter((one) => madeBy(target, one.resolved))
     if (own.length === 0) throw noUsablePod(target, namespace, ["its selector fits only pods that it did not make"])
-    this.set(own)
+    this.#set(own)
   }
 
-  /** Takes what the target's pods are now; known ones keep their agents. */
-  set(usable: readonly (UsablePod & { resolved: ResolvedPod })[]): void {
+  /** From now on `all` is what the target's pods are, through rollouts, restarts and scaling. */
+  async follow(): Promise<void> {
+    const { kube, watch, target, namespace, log } = this.#options
+    const isOurs = await podMatcher(kube, target, namespace)
+    if (!isOurs || this.#closed) return
+    this.#unsubscribe = watch.subscribe(namespace, (pods) => {
+      this.#update(pods.filter(isOurs)).catch((error) => log.warn("the target's pods could not be followed", { error }))
+    })
+  }
+
+  async #update(pods: readonly Pod[]): Promise<void> {
+    const named = "container" in this.#options.target ? this.#options.target.container : undefined
+    const usable = pods.flatMap((pod) => {
+      // A pod of a new version may lack the container; it is simply not used.
+      if (named !== undefined && !pod.spec.containers.some(({ name }) => name === named)) return []
+      const { name: container } = chooseContainer(pod, named)
+      return notUsable(pod, container) === undefined ? [{ pod, container }] : []
+    })
+    const generation = ++this.#generation
+    const alive = new Set(pods.map(({ metadata }) => metadata.uid))
+    for (const uid of this.#owners.keys()) if (!alive.has(uid)) this.#owners.delete(uid)
+    const own = await this.#ownOf(usable)
+    // Asking for owners may take longer than the next change does to come.
+    if (!this.#closed && generation === this.#generation) this.#set(own)
+  }
+
+  /** Pods with their owners, which never change, without those somebody else made. */
+  async #ownOf(usable: readonly UsablePod[]) {
+    const { kube, target, namespace } = this.#options
+    const resolved = await Promise.all(
+      usable.map(async (one) => {
+        const uid = one.pod.metadata.uid ?? ""
+        const known = this.#owners.get(uid) ?? (await resolvePod(kube, one.pod, namespace))
+        this.#owners.set(uid, known)
+        return { ...one, resolved: known }
+      }),
+    )
+    return resolved.filter((one) => madeBy(target, one.resolved))
+  }
+
+  /** Takes what the target's pods are now; known ones keep their agents and their order, so that the primary stays. */
+  #set(usable: readonly (UsablePod & { resolved: ResolvedPod })[]): void {
     const agents = new Map<string, PodAgent>()
-    for (const { pod, container, resolved } of usable) {
+    const ranked = usable
+      .map((one) => ({ ...one, known: this.#agents.has(placeKey(one)) }))
+      .sort((a, b) => Number(b.known) - Number(a.known))
+    for (const { pod, container, resolved } of ranked) {
       const key = placeKey({ pod, container })
       agents.set(key, this.#agents.get(key) ?? this.#podAgent({ pod, container }, resolved))
     }
@@ -83,6 +135,8 @@ export class TargetAgents implements SessionAgents {
   }
 
   close(): void {
+    this.#closed = true
+    this.#unsubscribe()
     this.#listeners.clear()
   }
 

@@ -111,7 +111,9 @@ async function sessionFor(
     target: info.target,
     namespace: info.namespace,
     kube: operator.kube,
+    watch: operator.podWatch,
     pool: agents,
+    log: operator.log.child({ session: formatSessionId(number) }),
     identity: agentIdentity,
     startupSeconds: settings.agent.startupSeconds,
   })
@@ -135,6 +137,7 @@ async function sessionFor(
 
 function opened(operator: Operator, session: LiveSession): void {
   operator.sessions.add(session)
+  void session.agents.follow().catch((error) => operator.log.warn("the target cannot be followed", { error }))
   operator.metrics.opened(session)
   operator.plugins.notify("onSessionOpened", session.info)
   record(operator, "session-started", session.info, {})

@@ -67,6 +67,12 @@ export class FilePaths {
     this.#descriptors.set(message.value.value.value.fd, path)
   }
 
+  /** Nothing that was asked will be answered by the agent any more, and its descriptors are void. */
+  lost(): void {
+    this.#opening.length = 0
+    this.#descriptors.clear()
+  }
+
   #below(descriptor: bigint, path: string, access: Question["access"]): Question[] | undefined {
     if (path.startsWith("/")) return [{ path: clean(path), access }]
     const folder = this.#descriptors.get(descriptor)

@@ -5,12 +5,18 @@ import type { AgentConnection } from "./agent-connection.ts"
 import { AnswerQueue } from "./answer-queue.ts"
 import { accessDenied, failedFile } from "./file-answers.ts"
 import { FilePaths } from "./file-paths.ts"
-import { failedConnect, forbiddenConnect, outgoingConnect, outgoingQuestion } from "./outgoing-requests.ts"
+import {
+  failedConnect,
+  forbiddenConnect,
+  type OutgoingConnect,
+  outgoingConnect,
+  outgoingQuestion,
+} from "./outgoing-requests.ts"
+import { Renumbering } from "./renumbering.ts"
 
 type Denial = { plugin: string; reason: string }
 
 export interface PrimaryTrafficOptions {
-  connection: AgentConnection
   plugins: Plugins<"operator">
   session: Session
   /** Agreed with the client. */
@@ -24,12 +30,20 @@ export interface PrimaryTrafficOptions {
   fail(why: string): void
 }
 
+/** Messages kept while no agent is there, for one client; beyond it the client is not read. */
+const maxWaiting = 1_024
+
 /** Requests that wait for plugins at once, for one client; beyond it the client is not read. */
 const maxJudging = 256
 
 const lostAgent: ResponseError = {
   kind: "SystemFailure",
   value: { canRetry: true, code: 1, message: "The agent beside the target was lost" },
+}
+const EBADF = 9
+const badDescriptor: ResponseError = {
+  kind: "RemoteIO",
+  value: { rawOsError: EBADF, kind: { kind: "Unknown", value: "EBADF" } },
 }
 const dnsFailed: ResponseError = { kind: "DnsLookup", value: { kind: { kind: "NoRecordsFound", value: 3 } } }
 
@@ -42,13 +56,21 @@ export class PrimaryTraffic {
   readonly #files: AnswerQueue
   readonly #names: AnswerQueue
   readonly #environment: AnswerQueue
+  /** Second-form connects the agent has not answered. */
+  readonly #connecting = new Map<string, OutgoingConnect>()
   readonly #connects: { TcpOutgoing: AnswerQueue; UdpOutgoing: AnswerQueue }
   /** Requests go on in the order they came, also when a plugin takes its time over one. */
   #turn: Promise<void> | undefined
   #judging = 0
+  readonly #numbers = new Renumbering()
+  #connection: AgentConnection | undefined
+  /** What the client sent while there was no agent. */
+  #waiting: ClientMessage[] = []
+  #room: PromiseWithResolvers<void> | undefined
 
-  constructor(options: PrimaryTrafficOptions) {
+  constructor(options: PrimaryTrafficOptions, first: AgentConnection) {
     this.#options = options
+    this.#connection = first
     this.#judgesFiles = options.plugins.has("authorizeFile")
     this.#judgesOutgoing = options.plugins.has("authorizeOutgoing")
     const queue = () => new AnswerQueue((answer) => options.toClient(answer))
@@ -58,8 +80,17 @@ export class PrimaryTraffic {
     this.#connects = { TcpOutgoing: queue(), UdpOutgoing: queue() }
   }
 
-  get connection(): AgentConnection {
-    return this.#options.connection
+  /** Undefined while the next agent is awaited. */
+  get connection(): AgentConnection | undefined {
+    return this.#connection
+  }
+
+  /** The next agent: it gets what the client sent meanwhile. */
+  resume(connection: AgentConnection): void {
+    this.#connection = connection
+    for (const message of this.#waiting.splice(0)) this.#options.toAgent(connection, message)
+    this.#room?.resolve()
+    this.#room = undefined
   }
 
   fromClient(message: ClientMessage) {
@@ -78,7 +109,8 @@ export class PrimaryTraffic {
     this.#turn = turn
   }
 
-  fromAgent(message: DaemonMessage) {
+  fromAgent(original: DaemonMessage) {
+    const message = this.#numbers.toClient(original)
     switch (message.kind) {
       case "File":
         if (this.#judgesFiles) this.#paths.answered(message)
@@ -89,7 +121,9 @@ export class PrimaryTraffic {
         return void this.#environment.arrived(this.#filtered(message))
       case "TcpOutgoing":
       case "UdpOutgoing":
-        return message.value.kind === "Connect"
+      case "SeqpacketOutgoing":
+        if (message.value.kind === "ConnectV2") this.#connecting.delete(message.value.value.uid)
+        return message.kind !== "SeqpacketOutgoing" && message.value.kind === "Connect"
           ? void this.#connects[message.kind].arrived(message)
           : this.#options.toClient(message)
       default:
@@ -97,8 +131,15 @@ export class PrimaryTraffic {
     }
   }
 
-  /** Everything the agent still owes is answered. */
+  /** The agent is gone: everything it still owes is answered, its connections end, its descriptors mean nothing any more. */
   lost(): void {
+    this.#connection = undefined
+    this.#paths.lost()
+    for (const end of this.#numbers.lose()) this.#options.toClient(end)
+    for (const [uid, connect] of this.#connecting) {
+      this.#options.toClient(failedConnect(connect, lostAgent))
+      this.#connecting.delete(uid)
+    }
     for (const queue of [this.#files, this.#names, this.#environment, ...Object.values(this.#connects)]) queue.lose()
   }
 
@@ -156,8 +197,29 @@ export class PrimaryTraffic {
   }
 
   #forward(message: ClientMessage): void {
+    const sent = this.#numbers.toAgent(message)
+    if (sent === "stale") {
+      this.#refuseStale(message)
+      return
+    }
+    // Its place among the answers is taken now, also when it has to wait for the next agent.
     this.#expect(message)
-    this.#options.toAgent(this.#options.connection, message)
+    if (this.#connection) this.#options.toAgent(this.#connection, sent)
+    else this.#wait(sent)
+  }
+
+  #wait(message: ClientMessage): void {
+    this.#waiting.push(message)
+    if (this.#waiting.length < maxWaiting || this.#room) return
+    this.#room = Promise.withResolvers()
+    const { promise } = this.#room
+    this.#options.hold({ whenWritable: () => promise })
+  }
+
+  /** About a descriptor of an agent that is gone; what is about its connections needs no answer. */
+  #refuseStale(message: ClientMessage): void {
+    const refusal = message.kind === "FileRequest" && failedFile(message.value, badDescriptor)
+    if (refusal) this.#files.settle(refusal)
   }
 
   #expect(message: ClientMessage) {
@@ -173,10 +235,11 @@ export class PrimaryTraffic {
         return this.#names.expect({ kind: "GetAddrInfoResponse", value: failed })
       case "GetEnvVarsRequest":
         return this.#environment.expect({ kind: "GetEnvVarsResponse", value: failed })
-      case "TcpOutgoing":
-      case "UdpOutgoing":
-        if (message.value.kind !== "Connect") return
-        return this.#connects[message.kind].expect(failedConnect(outgoingConnect(message)!, lostAgent))
+    }
+    const connect = outgoingConnect(message)
+    if (connect?.uid !== undefined) this.#connecting.set(connect.uid, connect)
+    else if (connect && connect.family !== "SeqpacketOutgoing") {
+      this.#connects[connect.family].expect(failedConnect(connect, lostAgent))
     }
   }
 

@@ -100,7 +100,7 @@ function fakeAgent(name: string, answer: Answer = usual): FakeAgent {
 
 class Pods implements SessionAgents {
   agents: FakeAgent[]
-  #listener: (() => void) | undefined
+  readonly #listeners = new Set<() => void>()
   constructor(agents: FakeAgent[]) {
     this.agents = agents
   }
@@ -108,13 +108,14 @@ class Pods implements SessionAgents {
   all = () => this.agents
   pods = () => this.agents.map(({ pod }) => pod!)
   onChange(listener: () => void) {
-    this.#listener = listener
-    return () => {}
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
   change(agents: FakeAgent[]) {
     this.agents = agents
-    this.#listener?.()
+    for (const listener of [...this.#listeners]) listener()
   }
+  async follow() {}
   close() {}
 }
 
@@ -288,6 +289,66 @@ describe("one socket, several pods", () => {
       value: { kind: "SubscribeResult", value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: 80 } } },
     })
     expect(a.received).toEqual([])
+  })
+})
+
+describe("a pod that is replaced", () => {
+  const readAt = (remoteFd: bigint): ClientMessage => ({
+    kind: "FileRequest",
+    value: { kind: "ReadLimited", value: { remoteFd, bufferSize: 1n, startFrom: 0n } },
+  })
+  const uid = "00000000-0000-4000-8000-000000000001"
+  const address = { kind: "Ip", value: { ip: "10.0.0.8", port: 80 } } as const
+  const connected = (connectionId: bigint): DaemonMessage => ({
+    kind: "TcpOutgoing",
+    value: {
+      kind: "ConnectV2",
+      value: { uid, connect: { kind: "Ok", value: { connectionId, remoteAddress: address, localAddress: address } } },
+    },
+  })
+
+  test("the session goes on: what was open ends, what is asked meanwhile waits, old numbers stay dead", async () => {
+    const [a, b] = [fakeAgent("a"), fakeAgent("b")]
+    const { client, next, pods } = await relayTo([a])
+    client.send(steal(80))
+    await next()
+    client.send(open1("/one"))
+    client.send({ kind: "TcpOutgoing", value: { kind: "ConnectV2", value: { uid, remoteAddress: address } } })
+    await until("both requests", () => a.received.length === 3)
+    a.say(opened(0n))
+    a.say(connected(0n))
+    await next()
+    await next()
+    client.send(open1("/unanswered"))
+    await until("the last request", () => a.received.length === 4)
+
+    a.link.abort()
+    expect(await next()).toEqual({ kind: "TcpOutgoing", value: { kind: "Close", value: 0n } })
+    expect(await next()).toMatchObject({
+      kind: "File",
+      value: { kind: "Open", value: { kind: "Err", value: { kind: "SystemFailure", value: { code: 1 } } } },
+    })
+    client.send(open1("/two"))
+    client.send({ kind: "Ping" })
+    expect(await next()).toEqual({ kind: "Pong" })
+    pods.change([b])
+    await until("what waited, and the subscription", () => b.received.length === 2)
+    expect(b.received.map(({ kind }) => kind).sort()).toEqual(["FileRequest", "TcpSteal"])
+    b.say(opened(0n))
+    expect(await next()).toEqual(opened(1n))
+    client.send(readAt(0n))
+    expect(await next()).toMatchObject({
+      value: { kind: "ReadLimited", value: { kind: "Err", value: { kind: "RemoteIO", value: { rawOsError: 9 } } } },
+    })
+    client.send(readAt(1n))
+    await until("the read", () => b.received.length === 3)
+    expect(b.received[2]).toEqual(readAt(0n))
+    client.send({ kind: "TcpOutgoing", value: { kind: "ConnectV2", value: { uid, remoteAddress: address } } })
+    await until("the connect", () => b.received.length === 4)
+    b.say(connected(0n))
+    expect(await next()).toEqual(connected(1n))
+    b.say(connection(0n))
+    expect(await next()).toMatchObject({ kind: "TcpSteal", value: { kind: "NewConnectionV2" } })
   })
 })
 

@@ -34,6 +34,11 @@ export interface RelayOptions {
   log: Logger
 }
 
+/** How long a session whose target has no usable pod is kept, in milliseconds; the mirrord operator's default. */
+const noPodMs = 60_000
+/** Between attempts to find the next agent when nothing is heard of the pods, in milliseconds. */
+const retryMs = 500
+
 /** Between latency measurements, in milliseconds. */
 const operatorPingMs = 30_000
 
@@ -47,6 +52,8 @@ export class Relay {
   readonly #abort = new AbortController()
   /** One for each pod, from the moment it is wanted. */
   readonly #connections = new Map<PodAgent, Promise<AgentConnection | undefined>>()
+  /** Those that have had the subscriptions of their time. */
+  readonly #joined = new WeakSet<AgentConnection>()
   /** Those that stand. */
   readonly #open = new Set<AgentConnection>()
   readonly #incoming: IncomingTraffic
@@ -74,17 +81,17 @@ export class Relay {
     })
     const connection = this.#adopt(first.agent, first.link)
     this.#connections.set(first.agent, Promise.resolve(connection))
-    this.#primary = new PrimaryTraffic({
-      connection,
+    const primary = {
       plugins,
       session,
       version: () => this.#version,
-      toClient: (message) => this.#toClient(message),
-      toAgent: (to, message) => this.#toAgent(to, message),
-      hold: (pending) => this.#congestion.hold(pending, client),
+      toClient: (message: DaemonMessage) => this.#toClient(message),
+      toAgent: (to: AgentConnection, message: ClientMessage) => this.#toAgent(to, message),
+      hold: (pending: { whenWritable(): Promise<void> }) => this.#congestion.hold(pending, client),
       onDenied: options.onDenied,
-      fail: (why) => this.closeWith(why),
-    })
+      fail: (why: string) => this.closeWith(why),
+    }
+    this.#primary = new PrimaryTraffic(primary, connection)
     this.#stopFollowing = agents.onChange(() => void this.#follow())
     this.ended = client.ended.then((end) => {
       this.#stop()
@@ -220,6 +227,7 @@ export class Relay {
   async #allConnections(): Promise<readonly AgentConnection[]> {
     this.#fannedOut = true
     await Promise.all(this.#options.agents.all().map((agent) => this.#connect(agent)))
+    for (const connection of this.#open) this.#joined.add(connection)
     return [...this.#open]
   }
 
@@ -229,8 +237,15 @@ export class Relay {
     for (const agent of this.#options.agents.all()) {
       if (this.#connections.has(agent)) continue
       const connection = await this.#connect(agent)
-      if (connection) await this.#incoming.agentAdded(connection)
+      if (connection) await this.#join(connection)
     }
+  }
+
+  /** Gives an agent the subscriptions there are, once. */
+  async #join(connection: AgentConnection): Promise<void> {
+    if (this.#joined.has(connection)) return
+    this.#joined.add(connection)
+    await this.#incoming.agentAdded(connection)
   }
 
   #lost(connection: AgentConnection, error: Error | undefined): void {
@@ -241,7 +256,38 @@ export class Relay {
     if (connection !== this.#primary.connection) return
     this.#options.log.warn("the session's agent was lost", { pod: connection.agent.pod?.name, error })
     this.#primary.lost()
-    this.closeWith("The agent beside the target was lost")
+    void this.#replacePrimary(Date.now() + noPodMs)
+  }
+
+  /** The next pod takes over; while there is none the client's requests wait. */
+  async #replacePrimary(until: number): Promise<void> {
+    const { agents } = this.#options
+    // An agent ends with its target, and Kubernetes says so a moment later: asking at once would find the old pod.
+    await this.#podsChanged(retryMs)
+    while (!this.#abort.signal.aborted) {
+      const agent = agents.primary()
+      const connection = agent && (await this.#connect(agent))
+      if (connection) {
+        this.#options.log.info("another pod took over", { pod: agent.pod?.name })
+        if (this.#fannedOut) await this.#join(connection)
+        return this.#primary.resume(connection)
+      }
+      if (Date.now() >= until) return this.closeWith("The target has no pod that can be used any more")
+      await this.#podsChanged(Math.min(retryMs, until - Date.now()))
+    }
+  }
+
+  /** A change of the target's pods, or the time. */
+  #podsChanged(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        stop()
+        resolve()
+      }
+      const stop = this.#options.agents.onChange(done)
+      const timer = setTimeout(done, ms)
+    })
   }
 
   #warn(message: string, error: unknown): void {

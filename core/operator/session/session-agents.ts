@@ -10,5 +10,7 @@ export interface SessionAgents {
   pods(): readonly ResolvedPod[]
   /** Called when `all` has changed. Returns the undo. */
   onChange(listener: () => void): () => void
+  /** Begins to follow the target's pods. */
+  follow(): Promise<void>
   close(): void
 }
