@@ -22,8 +22,10 @@ import { watchProcess } from "./target/watch.ts"
  */
 const readyLine = "agent ready"
 
-/** How long clients get to take their last message, and each feature to undo what it did. */
-const stopMilliseconds = 5000
+/** How long clients get to take their last message; one that reads has it long before. */
+const goodbyeMilliseconds = 1000
+/** How long each feature gets to undo what it did. */
+const undoMilliseconds = 5000
 
 export interface AgentRun {
   options: AgentOptions
@@ -89,11 +91,11 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
 
     const { exitCode, reason } = await ended
     log.info("stopping", { reason, exitCode })
-    await atMost(clients.endAll(reason))
+    await atMost(goodbyeMilliseconds, clients.endAll(reason))
     return exitCode
   } finally {
     stopping.abort()
-    for (const step of undo.reverse()) await atMost(attempt(step, log))
+    for (const step of undo.reverse()) await atMost(undoMilliseconds, attempt(step, log))
   }
 }
 
@@ -127,10 +129,10 @@ async function attempt(step: () => unknown, log: Logger): Promise<void> {
   }
 }
 
-async function atMost(work: Promise<unknown>): Promise<void> {
+async function atMost(milliseconds: number, work: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined
   const limit = new Promise((resolve) => {
-    timer = setTimeout(resolve, stopMilliseconds)
+    timer = setTimeout(resolve, milliseconds)
   })
   await Promise.race([work, limit])
   clearTimeout(timer)

@@ -1,9 +1,6 @@
 import { errorText } from "../core/errors.ts"
 import type { AgentClient } from "./feature.ts"
 
-/** Requests that may wait before the client is read no further. */
-const maxWaiting = 256
-
 /** What serving one request comes to: false, as from `send`, when the client's queue is full. */
 type Served = boolean | undefined
 
@@ -14,20 +11,25 @@ type Served = boolean | undefined
 export class Lane<T> {
   readonly #client: AgentClient
   readonly #serve: (request: T) => Served | Promise<Served>
+  readonly #maxWaiting: number
   #waiting: T[] = []
   #busy = false
   #release: (() => void) | undefined
 
-  /** What `serve` throws ends the client. */
-  constructor(client: AgentClient, serve: (request: T) => Served | Promise<Served>) {
+  /**
+   * What `serve` throws ends the client. With `maxWaiting` requests waiting the client is read no further; what was
+   * already decoded may come on top.
+   */
+  constructor(client: AgentClient, maxWaiting: number, serve: (request: T) => Served | Promise<Served>) {
     this.#client = client
+    this.#maxWaiting = maxWaiting
     this.#serve = serve
   }
 
   push(request: T): void {
     this.#waiting.push(request)
     if (!this.#busy) void this.#run()
-    else if (this.#waiting.length >= maxWaiting) this.#release ??= this.#client.holdInput()
+    else if (this.#waiting.length >= this.#maxWaiting) this.#release ??= this.#client.holdInput()
   }
 
   async #run(): Promise<void> {

@@ -6,6 +6,8 @@ import { Resolver, type Wanted } from "./resolver.ts"
 
 /** Lookups of one client that may run at once. */
 const maxRunning = 64
+/** Lookups that may wait, running ones included. */
+const maxWaiting = 256
 
 const wanted: Record<AddressFamily["kind"], Wanted> = {
   Ipv4Only: "ipv4",
@@ -56,7 +58,7 @@ class Questions {
 
   constructor(client: AgentClient, answer: (message: ClientMessage) => Promise<DaemonMessage>) {
     this.#answer = answer
-    this.#answers = new Lane(client, async (reply: Promise<DaemonMessage>) => client.send(await reply))
+    this.#answers = new Lane(client, maxWaiting, async (reply: Promise<DaemonMessage>) => client.send(await reply))
   }
 
   ask(message: ClientMessage): void {

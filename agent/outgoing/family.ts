@@ -25,6 +25,9 @@ export interface FamilyOptions {
 
 type Connect = Extract<DaemonTcpOutgoing, { kind: "Connect" }>["value"]
 
+/** Connects of the old form that may wait for the one before. */
+const maxWaiting = 256
+
 const gauges: Partial<Record<FamilyKind, GaugeName>> = {
   TcpOutgoing: "mirrord_agent_tcp_outgoing_connection_count",
   UdpOutgoing: "mirrord_agent_udp_outgoing_connection_count",
@@ -40,7 +43,7 @@ export class OutgoingFamily {
 
   constructor(options: FamilyOptions) {
     this.#options = options
-    this.#unnamed = new Lane(options.client, async (address) => {
+    this.#unnamed = new Lane(options.client, maxWaiting, async (address) => {
       const connect = await this.#connect(address)
       const sent = this.#send({ kind: "Connect", value: connect })
       this.#start(connect)
