@@ -31,6 +31,7 @@ export interface Injected {
 }
 
 interface Entry {
+  inode: string
   object: Injected
   watch: number
   /** Open files of the program on this memory file. */
@@ -56,11 +57,6 @@ export class InjectedFiles {
     this.#log = log
   }
 
-  /** How many there are. */
-  get size(): number {
-    return this.#byInode.size
-  }
-
   /**
    * Makes an empty memory file. `fill` may put content into it (`memory` is writable) and names what it stands for.
    * Returns a descriptor for the program with the given open flags; the caller gives it away or closes it.
@@ -74,8 +70,9 @@ export class InjectedFiles {
       fd = openSync(`/proc/self/fd/${memory}`, openFlags | O_CLOEXEC)
       const mask = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
       const watch = syscall("inotify_add_watch", this.#notify, cString(`/proc/self/fd/${memory}`), mask)
-      const entry: Entry = { object: fill(memory), watch, open: 1, memory }
-      this.#byInode.set(this.#inode(`/proc/self/fd/${memory}`)!, entry)
+      const inode = this.#inode(`/proc/self/fd/${memory}`)!
+      const entry: Entry = { inode, object: fill(memory), watch, open: 1, memory }
+      this.#byInode.set(inode, entry)
       if (watch >= 0) this.#byWatch.set(watch, entry)
       else this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
       this.#startLooking()
@@ -89,29 +86,21 @@ export class InjectedFiles {
 
   /** What descriptor `fd` of a thread stands for; undefined when it is none of ours. */
   of(tid: number, fd: number): Injected | undefined {
-    return this.entryOf(tid, fd)?.object
-  }
-
-  /** Our own descriptor of the memory file behind a thread's descriptor. */
-  memoryOf(tid: number, fd: number): number | undefined {
-    return this.entryOf(tid, fd)?.memory
-  }
-
-  private entryOf(tid: number, fd: number): Entry | undefined {
     if (this.#byInode.size === 0) return undefined
     const inode = this.#inode(`/proc/${tid}/fd/${fd}`)
-    return inode === undefined ? undefined : this.#byInode.get(inode)
+    return inode === undefined ? undefined : this.#byInode.get(inode)?.object
   }
 
   /** Takes what inotify has to say now, so that what happened before this moment is known. */
   catchUp(): void {
-    for (;;) {
+    while (this.#byInode.size > 0) {
       const count = syscall("read", this.#notify, this.#events, this.#events.length)
       if (count <= 0) return
       for (let at = 0; at < count; at += eventBytes) {
         const entry = this.#byWatch.get(this.#events.readInt32LE(at))
         if (entry) this.#event(entry, this.#events.readUInt32LE(at + 4))
       }
+      if (count < this.#events.length) return
     }
   }
 
@@ -129,8 +118,7 @@ export class InjectedFiles {
   }
 
   #release(entry: Entry): void {
-    const inode = this.#inode(`/proc/self/fd/${entry.memory}`)
-    if (inode !== undefined) this.#byInode.delete(inode)
+    this.#byInode.delete(entry.inode)
     if (entry.watch >= 0) {
       this.#byWatch.delete(entry.watch)
       syscall("inotify_rm_watch", this.#notify, entry.watch)

@@ -36,6 +36,7 @@ export class ReadyFile implements Injected {
         if (content) {
           this.#stat = stat
           this.#put(content)
+          ftruncateSync(this.#memory, content.length)
         }
       }
     } catch {
@@ -46,7 +47,6 @@ export class ReadyFile implements Injected {
 
   #put(content: Uint8Array): void {
     writeAll(this.#memory, content, 0)
-    ftruncateSync(this.#memory, content.length)
     dress(this.#memory, this.#stat)
   }
 }

@@ -84,7 +84,15 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
     waits: new Waits(listener, readiness),
   }
   const supervisor = new Supervisor(listener, supervision, handlersFor(network))
-  const watching = startWatching({ listener, epoll: readiness.epoll, memory, ranges }, supervisor, readiness)
+  const watching = startWatching(
+    { listener, epoll: readiness.epoll, memory, ranges },
+    supervisor,
+    readiness,
+    (reason) => {
+      log.error("the engine's thread failed, the program cannot go on", { reason })
+      child.kill("SIGKILL")
+    },
+  )
   const stopSignals = passSignals(child)
   try {
     await watching.started
@@ -131,9 +139,15 @@ function handlersFor(supervision: NetworkSupervision): Handlers {
   }
 }
 
-function startWatching(options: WatchOptions, supervisor: Supervisor, readiness: Readiness) {
+function startWatching(
+  options: WatchOptions,
+  supervisor: Supervisor,
+  readiness: Readiness,
+  failed: (reason: string) => void,
+) {
   const worker = startWorker("plugins/interception/client/watch.worker.ts")
   const started = Promise.withResolvers<void>()
+  started.promise.catch(() => {})
   const ended = Promise.withResolvers<void>()
   worker.onmessage = ({ data }: MessageEvent<WatchMessage>) => {
     switch (data.kind) {
@@ -150,6 +164,7 @@ function startWatching(options: WatchOptions, supervisor: Supervisor, readiness:
   }
   worker.onerror = (event) => {
     started.reject(new Error(event.message))
+    failed(event.message)
     ended.resolve()
   }
   worker.postMessage(options)
