@@ -5,6 +5,7 @@ import { openFlag } from "../../core/linux/open.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 import type { AgentMode } from "../command-line.ts"
 import type { AgentSettings } from "../settings.ts"
+import { askRuntime, runtimeSockets } from "./ask-runtime.ts"
 import { findContainer } from "./find-container.ts"
 import type { AgentTarget, Surroundings } from "./target.ts"
 
@@ -18,11 +19,11 @@ export interface Joined {
 
 /**
  * Finds the target and opens what the agent needs of it.
- * @throws AppError "target-not-found", "target-gone", "namespace-denied", "target-denied"
+ * @throws AppError "target-not-found", "runtime-failed", "target-gone", "namespace-denied", "target-denied"
  */
-export function joinTarget(mode: AgentMode, settings: AgentSettings): Joined {
+export async function joinTarget(mode: AgentMode, settings: AgentSettings): Promise<Joined> {
   if (mode.kind === "targetless") return targetless()
-  const pid = mainProcess(mode, settings)
+  const pid = await mainProcess(mode, settings)
   // An ephemeral container shares the pod's network, and its own environment and /etc are those of the pod.
   const isEphemeral = mode.kind === "ephemeral"
   const network = isEphemeral ? ownNetworkNamespace : joinNetworkNamespace(pid)
@@ -62,9 +63,9 @@ function targetless(): Joined {
   return { target: undefined, surroundings, settled: false, close: () => void syscall("close", rootFd) }
 }
 
-function mainProcess(mode: Exclude<AgentMode, { kind: "targetless" }>, settings: AgentSettings): number {
+async function mainProcess(mode: Exclude<AgentMode, { kind: "targetless" }>, settings: AgentSettings): Promise<number> {
   if (mode.kind === "process") return mode.pid
-  if (mode.kind === "targeted") return findContainer(mode.containerId)
+  if (mode.kind === "targeted") return findOrAsk(mode.containerId, mode.runtime)
   // Without a shared process namespace of the pod, the ephemeral container was put into the target's: its main
   // process is number 1 there.
   const id = settings.ephemeralTargetContainerId
@@ -73,6 +74,17 @@ function mainProcess(mode: Exclude<AgentMode, { kind: "targetless" }>, settings:
   } catch (thrown) {
     if (thrown instanceof AppError && thrown.code === "target-not-found") return 1
     throw thrown
+  }
+}
+
+/** The runtime is asked only when the processes themselves do not tell, and its socket is within reach. */
+async function findOrAsk(containerId: string, runtime: string): Promise<number> {
+  try {
+    return findContainer(containerId)
+  } catch (thrown) {
+    const [socketPath] = runtimeSockets(runtime)
+    if (socketPath === undefined) throw thrown
+    return askRuntime(runtime, socketPath, containerId)
   }
 }
 
