@@ -166,6 +166,8 @@ export class Conversation {
   #fail(error: AppError): void {
     if (this.#over) return
     this.#options.log.debug("conversation failed", { error })
+    // There is nobody to say goodbye to; waiting for an answer would only hold up the end.
+    this.#session.link.abort(error)
     this.#tellLost(error)
     this.#finish(error)
   }

@@ -1,5 +1,6 @@
 import { userInfo } from "node:os"
 import { type RunCommand, textOption } from "../../cli/command.ts"
+import { reportError } from "../../cli/report.ts"
 import { podsideVersion } from "../../cli/version.ts"
 import { AppError } from "../../errors.ts"
 import { createLogger } from "../../log.ts"
@@ -96,12 +97,12 @@ async function untilEnd(program: RunningProgram, conversation: Conversation): Pr
   const first = await Promise.race([program.exited.then((code) => ({ code })), lost])
   if ("code" in first) return first.code
   // Said now, not at the end: the program may take a while to stop.
-  process.stderr.write(`podside: ${first.error.message}\n`)
+  const exitCode = reportError(first.error)
   program.kill("SIGTERM")
   const kill = setTimeout(() => program.kill("SIGKILL"), killAfterMs)
   await program.exited
   clearTimeout(kill)
-  throw first.error
+  return exitCode
 }
 
 function ownEnvironment(): Environment {

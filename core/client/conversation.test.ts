@@ -1,0 +1,94 @@
+import { afterEach, expect, test } from "bun:test"
+import { linkPair } from "../link/index.ts"
+import { silentLogger } from "../log.ts"
+import type { ClientMessage } from "../protocol/index.ts"
+import { Conversation } from "./conversation.ts"
+
+const ends: (() => void)[] = []
+afterEach(() => {
+  for (const end of ends.splice(0)) end()
+})
+
+/** A conversation with a hand-made agent; the agent collects what it hears. */
+function converse(options: { pingEveryMs?: number; deadAfterMs?: number } = {}) {
+  const { client, agent } = linkPair()
+  const heard: ClientMessage[] = []
+  const notices: string[] = []
+  client.pause()
+  const session = { link: client, protocolVersion: "1.29.0", peer: "test agent", close: async () => client.close() }
+  const conversation = new Conversation(session, {
+    log: silentLogger,
+    notice: (text, level) => notices.push(`${level}: ${text}`),
+    ...options,
+  })
+  agent.receive((message) => heard.push(message))
+  ends.push(() => {
+    conversation.end()
+    client.abort()
+    agent.abort()
+  })
+  return { conversation, agent, heard, notices }
+}
+
+test("logs are asked for and shown, an operator's ping is answered", async () => {
+  const { conversation, agent, heard, notices } = converse()
+  conversation.begin()
+  agent.send({ kind: "LogMessage", value: { message: "port is busy", level: { kind: "Warn" } } })
+  agent.send({ kind: "OperatorPing", value: 7n })
+  await until(() => heard.length >= 2)
+  expect(heard).toEqual([{ kind: "ReadyForLogs" }, { kind: "OperatorPong", value: 7n }])
+  expect(notices).toEqual(["warn: port is busy"])
+})
+
+test("an agent that answers pings stays, one that falls silent is lost", async () => {
+  const { conversation, agent, heard } = converse({ pingEveryMs: 20, deadAfterMs: 400 })
+  let answers = true
+  agent.receive((message) => {
+    heard.push(message)
+    if (message.kind === "Ping" && answers) agent.send({ kind: "Pong" })
+  })
+  let lost: Error | undefined
+  void conversation.lost.then((error) => (lost = error))
+  conversation.begin()
+  await until(() => heard.filter(({ kind }) => kind === "Ping").length > 40)
+  expect(lost).toBeUndefined()
+  answers = false
+  expect((await conversation.lost).message).toBe("Lost the test agent: it does not answer any more")
+})
+
+test("the agent's reason for closing is passed on, and features hear of the end once", async () => {
+  const { conversation, agent } = converse()
+  const endings: string[] = []
+  conversation.onEnd((error) => endings.push(error.code))
+  conversation.begin()
+  agent.send({ kind: "Close", value: "target is gone" })
+  const error = await conversation.lost
+  conversation.end()
+  expect(error).toMatchObject({ code: "agent-closed", message: "The test agent ended the session: target is gone" })
+  expect(endings).toEqual(["agent-closed"])
+})
+
+test("ending it ourselves is no loss", async () => {
+  const { conversation } = converse()
+  let lost = false
+  void conversation.lost.then(() => (lost = true))
+  conversation.begin()
+  conversation.end()
+  await Bun.sleep(0)
+  expect(lost).toBe(false)
+})
+
+test("an answer nobody asked for ends the session instead of shifting all that follow", async () => {
+  const { conversation, agent } = converse()
+  conversation.begin()
+  agent.send({ kind: "File", value: { kind: "Unlink", value: { kind: "Ok", value: null } } })
+  expect(await conversation.lost).toMatchObject({ code: "agent-unexpected" })
+})
+
+async function until(met: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!met()) {
+    if (performance.now() > deadline) throw new Error("it never came")
+    await Bun.sleep(2)
+  }
+}
