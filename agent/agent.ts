@@ -1,6 +1,7 @@
 import { AppError, errorText } from "../core/errors.ts"
 import type { Interceptor } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
+import { targetEnded } from "../core/protocol/index.ts"
 import { Clients } from "./clients.ts"
 import type { AgentOptions } from "./command-line.ts"
 import { createDns } from "./dns/feature.ts"
@@ -62,8 +63,7 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
     undo.push(joined.close)
     const { target, surroundings } = joined
     if (joined.settled && options.listen.kind === "tcp") throw settledOnTcp()
-    if (target)
-      undo.push(watchProcess(target.pid, () => end({ exitCode: 0, reason: "The target container has ended" })))
+    if (target) undo.push(watchProcess(target.pid, () => end({ exitCode: 0, reason: targetEnded })))
 
     const metrics = new AgentMetrics()
     const metricsServer = settings.metricsAddress ? serveMetrics(settings.metricsAddress, metrics) : undefined

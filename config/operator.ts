@@ -53,6 +53,8 @@ const environment = v.object({
   OPERATOR_AGENT_STARTUP_SECONDS: whole(60, 5, 600),
   /** A session without any client is closed after this many seconds. */
   OPERATOR_SESSION_UNUSED_SECONDS: whole(30, 6, 86_400),
+  /** A session whose target has no usable pod is closed after this many milliseconds. */
+  OPERATOR_NO_POD_TARGETS_SESSION_TIMEOUT_MILLIS: whole(60_000, 0, 86_400_000),
   /** Longest life of a session; 0 = no limit. */
   OPERATOR_MAX_SESSION_TIME_SECONDS: whole(0, 0, 31_536_000),
   /** Connects of one user that may be in progress at once. */
@@ -85,6 +87,8 @@ export interface OperatorSettings {
     startupSeconds: number
   }
   sessionUnusedSeconds: number
+  /** How long a session whose target has no usable pod is kept. */
+  noPodMs: number
   maxSessionSeconds: number
   maxConnectsPerUser: number
   jsonLog: boolean
@@ -128,6 +132,7 @@ export function readOperatorSettings(env: Readonly<Record<string, string | undef
       startupSeconds: read.OPERATOR_AGENT_STARTUP_SECONDS,
     },
     sessionUnusedSeconds: read.OPERATOR_SESSION_UNUSED_SECONDS,
+    noPodMs: read.OPERATOR_NO_POD_TARGETS_SESSION_TIMEOUT_MILLIS,
     maxSessionSeconds: read.OPERATOR_MAX_SESSION_TIME_SECONDS,
     maxConnectsPerUser: read.OPERATOR_MAX_CONNECTS_PER_USER,
     jsonLog: read.OPERATOR_JSON_LOG,

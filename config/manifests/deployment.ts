@@ -109,6 +109,7 @@ function environment(values: Values) {
     text("OPERATOR_AGENT_IDLE_SECONDS", agent.idleSeconds),
     text("OPERATOR_AGENT_STARTUP_SECONDS", agent.startupSeconds),
     text("OPERATOR_MAX_SESSION_TIME_SECONDS", operator.maxSessionTimeSeconds),
+    text("OPERATOR_NO_POD_TARGETS_SESSION_TIMEOUT_MILLIS", operator.noPodTargetsSessionTimeoutMillis),
     text("OPERATOR_MAX_CONNECTS_PER_USER", operator.maxConnectsPerUser),
     text("OPERATOR_JSON_LOG", operator.jsonLog),
     text("OPERATOR_LOG_LEVEL", operator.logLevel),

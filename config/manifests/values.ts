@@ -34,6 +34,10 @@ const operator = v.strictObject({
   ),
   metrics: v.optional(about(v.boolean(), "Prometheus series on port 9000."), false),
   maxSessionTimeSeconds: v.optional(about(seconds, "Longest life of a session; 0 = no limit."), 0),
+  noPodTargetsSessionTimeoutMillis: v.optional(
+    about(seconds, "Life of a session whose target has no usable pod, in milliseconds."),
+    60_000,
+  ),
   maxConnectsPerUser: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), 32),
   requests: v.optional(anything, { cpu: "100m", memory: "100Mi" }),
   limits: v.optional(anything, { cpu: "1", memory: "512Mi" }),

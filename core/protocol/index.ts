@@ -6,6 +6,7 @@
  * There is no length, magic or version before a message; only the decoder knows where it ends.
  */
 export type { SocketAddress, UnixAddr } from "./addresses.ts"
+export { targetEnded } from "./close-reasons.ts"
 export type { HttpHeaders, HttpVersion } from "./http-parts.ts"
 export { formatIp, parseIp } from "./ip.ts"
 export { defaultLimits, type Limits } from "./limits.ts"

@@ -182,6 +182,7 @@ function createRelay(
       }),
     onStolen: (port, what) => metrics.stolen(session, port, what),
     onLatency: (ms) => metrics.pinged(session, ms),
+    noPodMs: operator.settings.noPodMs,
     log: operator.log.child({ session: info.id }),
   })
 }

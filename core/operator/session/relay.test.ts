@@ -142,6 +142,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
     onSubscribed: () => {},
     onStolen: () => {},
     onLatency: () => {},
+    noPodMs: 5_000,
     log: silentLogger,
   })
   const inbox: DaemonMessage[] = []

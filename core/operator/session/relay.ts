@@ -7,6 +7,7 @@ import {
   negotiate,
   protocolVersion,
   supports,
+  targetEnded,
   unnegotiatedVersion,
 } from "../../protocol/index.ts"
 import type { Session } from "../../session.ts"
@@ -31,11 +32,11 @@ export interface RelayOptions {
   onSubscribed(subscription: Subscription): void
   onStolen(port: number, what: "connection" | "request"): void
   onLatency(milliseconds: number): void
+  /** How long the target may be without a usable pod. */
+  noPodMs: number
   log: Logger
 }
 
-/** How long a session whose target has no usable pod is kept, in milliseconds; the mirrord operator's default. */
-const noPodMs = 60_000
 /** Between attempts to find the next agent when nothing is heard of the pods, in milliseconds. */
 const retryMs = 500
 
@@ -144,7 +145,8 @@ export class Relay {
       }
       case "Close":
         this.#options.log.info("an agent closed", { pod: from.agent.pod?.name, reason: message.value })
-        return from === this.#primary.connection ? this.closeWith(message.value) : from.link.close()
+        if (from === this.#primary.connection && message.value !== targetEnded) return this.closeWith(message.value)
+        return from.link.close()
       case "Pong":
       case "OperatorPing":
       case "PauseTarget":
@@ -256,7 +258,7 @@ export class Relay {
     if (connection !== this.#primary.connection) return
     this.#options.log.warn("the session's agent was lost", { pod: connection.agent.pod?.name, error })
     this.#primary.lost()
-    void this.#replacePrimary(Date.now() + noPodMs)
+    void this.#replacePrimary(Date.now() + this.#options.noPodMs)
   }
 
   /** The next pod takes over; while there is none the client's requests wait. */

@@ -1,0 +1,149 @@
+import { beforeAll, describe, expect, test } from "bun:test"
+import { deployment } from "../cluster/samples/workloads.ts"
+import { useCluster } from "../cluster/use.ts"
+import { type ConnectOptions, operatorClient, Refused, reader } from "./operator/client.ts"
+import { useOperator } from "./operator/install.ts"
+
+const cluster = useCluster("faults")
+const installed = useOperator(cluster, {
+  agent: { idleSeconds: 5 },
+  operator: { metrics: true, noPodTargetsSessionTimeoutMillis: 3000, maxConnectsPerUser: 20 },
+})
+
+/** Connects at once; the API server spends most of the time on their TLS handshakes. */
+const crowd = 300
+
+describe.skipIf(!cluster.available)("the operator when things go wrong", () => {
+  let client: ReturnType<typeof operatorClient>
+
+  beforeAll(async () => {
+    await cluster.apply(deployment("web", { replicas: 2 }))
+    await cluster.ready("deployment/web")
+    client = operatorClient(cluster.kubeconfig)
+  }, 120_000)
+
+  const openSession = async (options: Partial<ConnectOptions> = {}) => {
+    const link = await client.connect({ namespace: cluster.namespace, target: "deployment.web", ...options })
+    const read = reader(link)
+    link.send({ kind: "SwitchProtocolVersion", value: "1.29.0" })
+    await read.nextOf("SwitchProtocolVersionResponse")
+    return { link, read }
+  }
+  const agents = async () => (await cluster.get("pods", "-n", installed.namespace, "-l", "app=mirrord")).items
+  const running = async () => {
+    const { items } = await cluster.get("pods", "-l", "app=web")
+    return items.filter((pod: { metadata: { deletionTimestamp?: string } }) => !pod.metadata.deletionTimestamp)
+  }
+
+  test("a session goes on through a rollout: environment and stolen traffic come from the new pods", async () => {
+    const { link, read } = await openSession()
+    const hostname = async () => {
+      link.send({ kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: ["HOSTNAME"] } })
+      const { value } = await read.nextOf("GetEnvVarsResponse", 60_000)
+      return value.kind === "Ok" ? value.value.get("HOSTNAME") : undefined
+    }
+    link.send({ kind: "TcpSteal", value: { kind: "PortSubscribe", value: { kind: "All", value: 7000 } } })
+    await read.nextOf("TcpSteal")
+    const before = await hostname()
+    await cluster.kubectl("rollout", "restart", "deployment/web")
+    await cluster.ready("deployment/web")
+    const after = await cluster.eventually("an answer from a new pod", async () => {
+      const name = await hostname()
+      return name !== undefined && name !== before ? name : undefined
+    })
+    const pods = await cluster.eventually("only new pods", async () => {
+      const items = await running()
+      return items.length === 2 ? items : undefined
+    })
+    expect(pods.map((pod: { metadata: { name: string } }) => pod.metadata.name)).toContain(after)
+    for (const pod of pods) {
+      await cluster.eventually(`stolen traffic of ${pod.metadata.name}`, async () => {
+        const socket = await Bun.connect({ hostname: pod.status.podIP, port: 7000, socket: { data() {} } })
+        socket.write("hello")
+        try {
+          for (;;) {
+            const { value } = await read.nextOf("TcpSteal", 1_000)
+            if (value.kind === "NewConnectionV2" && value.value.connection.localAddress === pod.status.podIP)
+              return true
+          }
+        } finally {
+          socket.end()
+        }
+      })
+    }
+    link.close()
+  }, 180_000)
+
+  test("the clients of a target that is deleted are told", async () => {
+    await cluster.apply(deployment("gone"))
+    await cluster.ready("deployment/gone")
+    const { read } = await openSession({ target: "deployment.gone" })
+    await cluster.kubectl("delete", "deployment", "gone", "--cascade=foreground")
+    expect((await read.nextOf("Close", 60_000)).value).toContain("no pod that can be used")
+    await expect(openSession({ target: "deployment.gone" })).rejects.toMatchObject({ status: 404 })
+  }, 120_000)
+
+  test(`of ${crowd} connects at once of one user most are put off, and others go on`, async () => {
+    const other = await openSession()
+    const mine = operatorClient(cluster.kubeconfig)
+    const certificate = await mine.credential()
+    const results = await Promise.allSettled(
+      Array.from({ length: crowd }, () =>
+        mine.connect({ namespace: cluster.namespace, target: "deployment.web", certificate }),
+      ),
+    )
+    const refused = results.flatMap((result) => (result.status === "rejected" ? [result.reason] : []))
+    expect(refused.length).toBeGreaterThan(0)
+    for (const refusal of refused) {
+      expect(refusal).toBeInstanceOf(Refused)
+      expect(refusal.status).toBe(429)
+      expect(refusal.retryAfter).toBe("1")
+      expect(refusal.body.message).toContain("the limit is 20")
+    }
+    for (const result of results) if (result.status === "fulfilled") result.value.close()
+    other.link.send({ kind: "Ping" })
+    expect(await other.read.nextOf("Pong")).toEqual({ kind: "Pong" })
+    other.link.close()
+    const again = await openSession()
+    again.link.close()
+  }, 120_000)
+
+  test("the series tell what happened", async () => {
+    const { items } = await cluster.get(
+      "pods",
+      "-n",
+      installed.namespace,
+      "-l",
+      "app.kubernetes.io/name=podside-operator",
+    )
+    const text = await (await fetch(`http://${items[0].status.podIP}:9000/metrics`)).text()
+    expect(text).toMatch(
+      /mirrord_sessions_create_total\{client_hostname="test-desk",client_name="Tess Ter",client_user="admin",user_id="[^"]{43}"\} \d+/,
+    )
+    expect(text).toMatch(
+      /mirrord_stolen_connections_count\{port="7000",namespace="faults-[^"]+",target="deployment\/web",[^}]*\} \d+/,
+    )
+    expect(text).toContain("mirrord_sessions_duration_bucket")
+  })
+
+  test.each([
+    ["an agent image that is missing", { image: "podside:nowhere" }, /ErrImageNeverPull|not present/],
+    [
+      "a node without room",
+      { startupSeconds: 5, extraConfig: { resources: { requests: { cpu: "1000" } } } },
+      /Insufficient cpu|OutOfcpu/,
+    ],
+  ])(
+    "%s is said, and no agent is left behind",
+    async (_what, agent, said) => {
+      await installed.change({ agent: { idleSeconds: 5, ...agent } })
+      await cluster.eventually("no agents of before", async () => (await agents()).length === 0)
+      await expect(openSession()).rejects.toMatchObject({
+        status: 500,
+        body: { kind: "Status", message: expect.stringMatching(said) },
+      })
+      await cluster.eventually("no agents", async () => (await agents()).length === 0)
+    },
+    150_000,
+  )
+})
