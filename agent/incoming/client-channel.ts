@@ -24,6 +24,8 @@ export class ClientChannel {
   readonly #kind: "Tcp" | "TcpSteal"
   readonly #streams = new Map<bigint, ChannelStream>()
   #nextId = 0n
+  /** The client's queue is full: copies are for later or never. */
+  full = false
 
   constructor(client: AgentClient, kind: "Tcp" | "TcpSteal") {
     this.client = client
@@ -45,7 +47,11 @@ export class ClientChannel {
 
   /** False: the client's queue is full, wait for `client.whenWritable()`. */
   send(value: DaemonTcp): boolean {
-    return this.client.send({ kind: this.#kind, value })
+    const writable = this.client.send({ kind: this.#kind, value })
+    if (writable || this.full) return writable
+    this.full = true
+    void this.client.whenWritable().then(() => (this.full = false))
+    return false
   }
 
   sendNewConnection(connectionId: bigint, from: DivertedConnection, transport: TrafficTransport): boolean {

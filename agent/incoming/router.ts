@@ -2,6 +2,7 @@ import type { AgentContext } from "../feature.ts"
 import { Http1Connection } from "./http1/http1-connection.ts"
 import { incomingSettings } from "./incoming-settings.ts"
 import { MirroredConnection } from "./mirrored-connection.ts"
+import { MirroredRequests } from "./mirrored-requests.ts"
 import { passThrough } from "./pass-through.ts"
 import type { ServeConnection } from "./ports.ts"
 import { StolenConnection } from "./stolen-connection.ts"
@@ -18,7 +19,11 @@ export function connectionRouter(context: AgentContext): ServeConnection {
       onEnd() {},
       onClose: () => metrics.add("mirrord_agent_redirected_connections_count", -1),
     }
-    const copies = port.mirrors.map(({ channel }) => new MirroredConnection(channel, connection))
+    const copies = port.mirrors.map(({ channel, filter }) =>
+      filter
+        ? new MirroredRequests(channel, connection, filter, settings)
+        : new MirroredConnection(channel, connection),
+    )
     const events = port.owner
       ? new StolenConnection(port.owner, connection)
       : port.filtered.length > 0

@@ -2,7 +2,7 @@ import type { TcpEvents } from "../../core/interceptor.ts"
 
 /** Sees what a caller sends, without any say in it. */
 export interface Tap {
-  onData(bytes: Uint8Array): void
+  onData(bytes: Buffer): void
   onEnd(): void
   onClose(): void
 }

@@ -75,7 +75,8 @@ export class Http2Connection implements TcpEvents, StreamHost {
   #borrowed = 0
   #streamWindow = initialWindow
   #waiting: Frame[] = []
-  #applicationMidBlock = false
+  /** Nothing may be put in now: the application's greeting must come first, and its header blocks must not be broken. */
+  #closedForOthers = true
   #putIn: Buffer[] = []
   #takenBack: number[] = []
 
@@ -258,7 +259,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
   }
 
   #wait(undecided: UndecidedStream, frame: Frame, out: Uint8Array[]): void {
-    if (frame.stream === undecided.id && frame.type === frameTypes.data && this.#held.length === 0) undecided.add(frame)
+    if (frame.stream === undecided.id && frame.type === frameTypes.data) undecided.add(frame)
     else {
       this.#held.push(frame)
       // Trailers, or the request is taken back: no more of the body will come.
@@ -307,6 +308,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
       for (const { bytes } of frames) out.push(bytes)
       return
     }
+    this.#closedForOthers = false
     this.#putBetween(goAway(this.#lastClaimed, error))
     this.#over = true
     for (const stream of [...this.#claimed.values()]) stream.cancel()
@@ -354,22 +356,34 @@ export class Http2Connection implements TcpEvents, StreamHost {
       })
       this.#applicationOutlet = new Outlet(this.#application)
     } catch {
-      this.#noApplication = new NoApplication()
-      this.#outlet.write(this.#noApplication.greeting())
+      this.#goOnAlone()
     }
   }
 
+  /** Greets the caller, unless the application has. */
+  #goOnAlone(): void {
+    this.#noApplication = new NoApplication()
+    if (!this.#greeted) this.#outlet.write(this.#noApplication.greeting())
+    this.#greeted = true
+    this.#closedForOthers = false
+    if (this.#putIn.length > 0) this.#outlet.writeAll(this.#putIn.splice(0))
+  }
+
+  #greeted = false
+
   #onApplicationData(bytes: Buffer): void {
     const out: Uint8Array[] = []
+    this.#greeted = true
     for (const frame of this.#fromApplication.feed(bytes)) this.#onApplicationFrame(frame, out)
     if (this.#fromApplication.broken) out.push(this.#fromApplication.takeRest())
     if (out.length > 0 && !this.#outlet.writeAll(out)) this.#application?.pause()
-    if (!this.#applicationMidBlock && this.#putIn.length > 0) this.#outlet.writeAll(this.#putIn.splice(0))
+    if (!this.#closedForOthers && this.#putIn.length > 0) this.#outlet.writeAll(this.#putIn.splice(0))
   }
 
   #onApplicationFrame(frame: Frame, out: Uint8Array[]): void {
     if (frame.type === frameTypes.settings && !(frame.flags & flags.ack)) this.#onApplicationSettings(frame)
     if (frame.type === frameTypes.goAway) {
+      this.#closedForOthers = false
       out.push(this.#withClaims(frame))
       return
     }
@@ -387,8 +401,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
   #forward(frame: Frame, out: Uint8Array[]): void {
     if (frame.type === frameTypes.data) this.#window -= frame.payload.length
     const opensBlock = frame.type === frameTypes.headers || frame.type === frameTypes.pushPromise
-    if (opensBlock || frame.type === frameTypes.continuation)
-      this.#applicationMidBlock = !(frame.flags & flags.endHeaders)
+    this.#closedForOthers = (opensBlock || frame.type === frameTypes.continuation) && !(frame.flags & flags.endHeaders)
     out.push(frame.bytes)
   }
 
@@ -436,8 +449,8 @@ export class Http2Connection implements TcpEvents, StreamHost {
     this.#connection.socket.resume()
     if (this.#over) return
     if (this.#claimed.size > 0) {
+      this.#goOnAlone()
       if (!this.#ending) this.#putBetween(goAway(this.#lastClaimed, 0))
-      this.#noApplication ??= new NoApplication()
       this.#ending = true
     } else if (error) this.#outlet.reset()
     else this.#outlet.end()
@@ -488,7 +501,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
 
   #putBetween(bytes: Buffer): void {
     if (this.#over || bytes.length === 0) return
-    if (this.#applicationMidBlock) this.#putIn.push(bytes)
+    if (this.#closedForOthers) this.#putIn.push(bytes)
     else this.#outlet.write(bytes)
   }
 }

@@ -17,11 +17,27 @@ export interface AgentProcess {
 
 const mainFile = join(import.meta.dir, "../../../core/main.ts")
 
-export async function startAgentProcess(pid: number, env: Record<string, string> = {}): Promise<AgentProcess> {
+/** `under`: a program that starts it, such as `setpriv` with its options. */
+export async function startAgentProcess(
+  pid: number,
+  env: Record<string, string> = {},
+  under: readonly string[] = [],
+): Promise<AgentProcess> {
   const folder = mkdtempSync(join(tmpdir(), "podside-incoming-"))
   const socketPath = join(folder, "agent.sock")
   const child = Bun.spawn(
-    [process.execPath, mainFile, "--mode", "agent", "--listen", `unix:${socketPath}`, "process", "--pid", String(pid)],
+    [
+      ...under,
+      process.execPath,
+      mainFile,
+      "--mode",
+      "agent",
+      "--listen",
+      `unix:${socketPath}`,
+      "process",
+      "--pid",
+      String(pid),
+    ],
     {
       env: { ...process.env, MIRRORD_AGENT_IDLE_TTL: "20", ...env },
       stdio: ["ignore", "pipe", "pipe"],

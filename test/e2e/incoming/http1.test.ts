@@ -161,7 +161,10 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly",
       )
       caller.send("ping")
-      expect(await stolen(client)).toMatchObject({ kind: "Data", value: { bytes: new Uint8Array(Buffer.from("ping")) } })
+      expect(await stolen(client)).toMatchObject({
+        kind: "Data",
+        value: { bytes: new Uint8Array(Buffer.from("ping")) },
+      })
       caller.end()
       expect(await stolen(client)).toMatchObject({ kind: "Data", value: { bytes: new Uint8Array() } })
       client.send(data(connectionId, "last"), data(connectionId, ""))

@@ -100,7 +100,9 @@ export async function call(
   const push = () => {
     const taken = Math.max(0, socket.write(queue))
     queue = queue.subarray(taken)
+    if (queue.length === 0 && ending) socket.shutdown()
   }
+  let ending = false
   const socket = await pod[from](() =>
     Bun.connect({
       hostname: host,
@@ -131,7 +133,10 @@ export async function call(
       queue = Buffer.concat([queue, typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes])
       push()
     },
-    end: () => void socket.shutdown(),
+    end() {
+      ending = true
+      push()
+    },
     reset: () => void socket.terminate(),
     until(text) {
       return within(

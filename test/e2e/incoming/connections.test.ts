@@ -1,0 +1,175 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import type { TestClient } from "../../../agent/test-agent.ts"
+import type { ClientMessage, HttpFilter } from "../../../core/protocol/index.ts"
+import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
+import {
+  answerWithPath,
+  call,
+  data,
+  exchange,
+  header,
+  startApplication,
+  steal,
+  stealMatching,
+  stolen,
+  stolenRequest,
+  subscribe,
+} from "./kit.ts"
+import { makePod, type Pod, whyNoPods } from "./pod.ts"
+
+const reason = whyNoPods()
+if (reason) console.warn(`SKIPPED: whole connections end to end: ${reason}`)
+
+const mirror = (port: number, filter?: HttpFilter): ClientMessage => ({
+  kind: "Tcp",
+  value: filter ? { kind: "PortSubscribeFilteredHttp", value: [port, filter] } : { kind: "PortSubscribe", value: port },
+})
+
+describe.skipIf(reason !== undefined)("whole connections", () => {
+  let pod: Pod
+  let agent: AgentProcess
+
+  beforeAll(async () => {
+    pod = await makePod()
+    agent = await startAgentProcess(pod.pid)
+  }, 30_000)
+
+  afterAll(async () => {
+    await agent?.stop()
+    pod?.close()
+  })
+
+  const newConnection = async (client: TestClient, kind: "Tcp" | "TcpSteal" = "TcpSteal") => {
+    const message = await stolen(client, kind)
+    if (message.kind !== "NewConnectionV2") throw new Error(`expected a connection, got ${message.kind}`)
+    return message.value.connection.connectionId
+  }
+
+  /** Bytes of a connection until its half close. */
+  async function received(client: TestClient, kind: "Tcp" | "TcpSteal" = "TcpSteal"): Promise<Buffer> {
+    const pieces: Uint8Array[] = []
+    for (;;) {
+      const message = await stolen(client, kind)
+      if (message.kind !== "Data") throw new Error(`expected data, got ${message.kind}`)
+      if (message.value.bytes.length === 0) return Buffer.concat(pieces)
+      expect(message.value.bytes.length).toBeLessThanOrEqual(64 << 10)
+      pieces.push(message.value.bytes)
+    }
+  }
+
+  test("a stolen connection carries everything both ways, each direction ending by itself", async () => {
+    const client = await agent.connect()
+    expect(await subscribe(client, steal({ kind: "All", value: 4000 }))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, 4000)
+    const id = await newConnection(client)
+    const up = Buffer.alloc(3_000_000, "up")
+    caller.send(up)
+    caller.end()
+    expect((await received(client)).equals(up)).toBe(true)
+    const down = "down".repeat(500_000)
+    for (let at = 0; at < down.length; at += 64_000) client.send(data(id, down.slice(at, at + 64_000)))
+    client.send(data(id, ""))
+    expect((await caller.ended) === down).toBe(true)
+    expect(await stolen(client)).toEqual({ kind: "Close", value: { connectionId: id } })
+    client.link.close()
+  })
+
+  test("a client that does not read stops the caller, and nothing is lost", async () => {
+    const client = await agent.connect()
+    expect(await subscribe(client, steal({ kind: "All", value: 4001 }))).toBe("Ok")
+    client.link.pause()
+    const caller = await call(pod, pod.ip4, 4001)
+    const sent = Buffer.alloc(64 << 20, "0123456789abcdef!")
+    caller.send(sent)
+    caller.end()
+    await Bun.sleep(300)
+    const residentKib = Number(/VmRSS:\s+(\d+)/.exec(await Bun.file(`/proc/${agent.pid}/status`).text())![1])
+    expect(residentKib).toBeLessThan(200 << 10)
+    client.link.resume()
+    await newConnection(client)
+    expect(Bun.hash(await received(client))).toBe(Bun.hash(sent))
+    caller.reset()
+    client.link.close()
+  }, 30_000)
+
+  test("a newcomer that steals the whole port replaces who was there", async () => {
+    const [first, second] = [await agent.connect(), await agent.connect()]
+    expect(await subscribe(first, steal({ kind: "All", value: 4002 }))).toBe("Ok")
+    expect(await subscribe(second, steal({ kind: "All", value: 4002 }))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, 4002)
+    await newConnection(second)
+    expect(await first.settle()).toEqual([])
+    second.link.close()
+    await caller.ended
+    first.link.close()
+  })
+
+  test("an old client gets the old announcement", async () => {
+    const client = await agent.connect("1.19.0")
+    expect(await subscribe(client, steal({ kind: "All", value: 4003 }))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, 4003)
+    expect((await stolen(client)).kind).toBe("NewConnectionV1")
+    caller.reset()
+    client.link.close()
+  })
+
+  test("a mirrored connection reaches the application untouched, and its copy the client", async () => {
+    const app = startApplication(pod, (text) => (text === "" ? "" : `app: ${text.length}`))
+    const client = await agent.connect()
+    expect(await subscribe(client, mirror(app.port))).toBe("Ok")
+    const odd = "GET / HTTP/1.1\nbare\0\r\n\r\n"
+    expect(await exchange(pod, pod.ip4, app.port, odd)).toBe(`app: ${odd.length}`)
+    const id = await newConnection(client, "Tcp")
+    expect((await received(client, "Tcp")).toString("latin1")).toBe(odd)
+    expect(await stolen(client, "Tcp")).toEqual({ kind: "Close", value: { connectionId: id } })
+    expect(app.received).toEqual([odd])
+    client.link.close()
+    app.stop()
+  })
+
+  test("a mirroring client that does not read never slows the application down", async () => {
+    const app = startApplication(pod, (_, isEnd) => (isEnd ? "done" : ""))
+    const client = await agent.connect()
+    expect(await subscribe(client, mirror(app.port))).toBe("Ok")
+    client.link.pause()
+    const caller = await call(pod, pod.ip4, app.port)
+    caller.send(Buffer.alloc(32 << 20, "x"))
+    caller.end()
+    expect(await caller.ended).toBe("done")
+    expect(app.received[0]?.length).toBe(32 << 20)
+    client.link.abort()
+    app.stop()
+  }, 30_000)
+
+  test("a mirror with a filter copies just the requests that match, also beside a thief", async () => {
+    const app = startApplication(pod, answerWithPath)
+    const [client, thief] = [await agent.connect(), await agent.connect()]
+    expect(await subscribe(client, mirror(app.port, header("x-user: me")))).toBe("Ok")
+    const requests = ["/a", "/b", "/c"].map(
+      (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n${path === "/b" ? "X-User: me\r\n" : ""}\r\n`,
+    )
+    expect(await exchange(pod, pod.ip4, app.port, requests.join(""))).toContain("app /c")
+    expect(app.received).toEqual([requests.join("")])
+    const copy = await stolenRequest(client, "Tcp")
+    expect(copy.request.uri).toBe("/b")
+    expect(await stolen(client, "Tcp")).toEqual({ kind: "Close", value: { connectionId: copy.connectionId } })
+    expect(await subscribe(thief, stealMatching(app.port, header("x-user: me")))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, app.port)
+    caller.send("POST /d HTTP/1.1\r\nHost: a\r\nX-User: me\r\nContent-Length: 2\r\n\r\nhi")
+    expect((await stolenRequest(thief)).request.uri).toBe("/d")
+    expect((await stolenRequest(client, "Tcp")).content).toBe("hi")
+    caller.reset()
+    client.link.close()
+    thief.link.close()
+    app.stop()
+  })
+
+  test("callers of a port whose application is down are refused, not left hanging", async () => {
+    const client = await agent.connect()
+    expect(await subscribe(client, mirror(4009))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, 4009)
+    await caller.ended
+    expect(caller.error).toContain("reset")
+    client.link.close()
+  })
+})

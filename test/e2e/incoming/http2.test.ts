@@ -1,0 +1,227 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { encodeFrame, encodeHeaders, frameTypes, preface, resetStream } from "../../../agent/incoming/http2/frames.ts"
+import { encodeStateless } from "../../../agent/incoming/http2/hpack.ts"
+import { type TestClient, within } from "../../../agent/test-agent.ts"
+import type { HttpFilter } from "../../../core/protocol/index.ts"
+import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
+import {
+  answer,
+  call,
+  header,
+  headersOf,
+  respond,
+  stealMatching,
+  stolen,
+  stolenRequest,
+  subscribe,
+  unsubscribe,
+} from "./kit.ts"
+import { makePod, type Pod, whyNoPods } from "./pod.ts"
+
+const reason = whyNoPods() ?? (Bun.which("node") ? undefined : "Node is missing")
+if (reason) console.warn(`SKIPPED: stealing HTTP/2 end to end: ${reason}`)
+
+const port = 8081
+
+/** Answers with path and body length; `x-big` asks for so many bytes more. Ends with gRPC's trailer. */
+const application = `
+require("http2").createServer().on("stream", (stream, headers) => {
+  let length = 0
+  stream.on("error", () => {})
+  stream.on("data", (bytes) => (length += bytes.length))
+  stream.on("end", () => {
+    stream.respond({ ":status": 200, "x-from": "app" }, { waitForTrailers: true })
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }))
+    stream.end("app " + headers[":path"] + " " + length + "z".repeat(Number(headers["x-big"] ?? 0)))
+  })
+}).listen(${port}, "::", () => console.log("up"))`
+
+/** Sends the requests given as JSON (all at once) and prints what each got. */
+const caller = `
+const [host, requests] = [process.argv[1], JSON.parse(process.argv[2])]
+const session = require("http2").connect("http://" + host + ":${port}")
+const ask = ({ body, ...headers }) => new Promise((resolve) => {
+  const request = session.request({ ":path": "/p", ":method": body ? "POST" : "GET", ...headers })
+  const got = { length: 0, start: "" }
+  request.on("response", (head) => Object.assign(got, { status: head[":status"], from: head["x-from"] }))
+  request.on("trailers", (trailers) => (got.trailer = trailers["grpc-status"]))
+  request.on("data", (bytes) => { got.length += bytes.length; if (got.start.length < 12) got.start += bytes.toString() })
+  request.on("end", () => resolve({ ...got, start: got.start.slice(0, 12) }))
+  request.on("error", (error) => resolve({ error: error.message }))
+  request.end(body ? Buffer.alloc(body.bytes ?? 0) + (body.text ?? "") : undefined)
+})
+Promise.all(requests.map(ask)).then((all) => { console.log(JSON.stringify(all)); session.close() })`
+
+type Got = { status?: number; from?: string; length: number; start: string; trailer?: string; error?: string }
+
+describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
+  let pod: Pod
+  let agent: AgentProcess
+  let server: { kill(): void }
+
+  beforeAll(async () => {
+    pod = await makePod()
+    const started = pod.inPod(() => Bun.spawn(["node", "-e", application], { stdio: ["ignore", "pipe", "inherit"] }))
+    await started.stdout.getReader().read()
+    server = started
+    agent = await startAgentProcess(pod.pid)
+  }, 30_000)
+
+  afterAll(async () => {
+    server?.kill()
+    await agent?.stop()
+    pod?.close()
+  })
+
+  async function ask(...requests: Record<string, unknown>[]): Promise<Got[]> {
+    const child = pod.inCaller(() =>
+      Bun.spawn(["node", "-e", caller, pod.ip4, JSON.stringify(requests)], { stdio: ["ignore", "pipe", "inherit"] }),
+    )
+    return JSON.parse(await new Response(child.stdout).text())
+  }
+
+  async function filtered(filter: HttpFilter, run: (client: TestClient) => Promise<void>) {
+    const client = await agent.connect()
+    expect(await subscribe(client, stealMatching(port, filter))).toBe("Ok")
+    await run(client)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    client.link.receive(({ kind }) => kind === "Pong" && resolve())
+    client.send(unsubscribe(port), { kind: "Ping" })
+    await within("the end of a subscription", promise)
+    client.link.close()
+  }
+
+  /** Answers every request with as many bytes as its `x-size` says and a trailer. */
+  function serve(client: TestClient): void {
+    client.link.receive((message) => {
+      if (message.kind !== "TcpSteal" || message.value.kind !== "HttpRequestChunked") return
+      const { value: part } = message.value
+      if (part.kind !== "StartV2") return
+      const { connectionId, request } = part.value
+      const size = Number(request.headers.get("x-size")?.[0] ?? 5)
+      const frames = [
+        { kind: "Data" as const, value: Buffer.alloc(size, "c") },
+        { kind: "Trailers" as const, value: headersOf({ "grpc-status": "7" }) },
+      ]
+      const internalResponse = {
+        status: 200,
+        version: "HTTP/2.0" as const,
+        headers: headersOf({ "x-from": "client" }),
+        body: frames,
+      }
+      client.send(
+        respond({ kind: "HttpResponseFramed", value: { port, connectionId, requestId: 0, internalResponse } }),
+      )
+    })
+  }
+
+  test("a claimed stream is described as mirrord does, with its trailers both ways", async () => {
+    await filtered(header("x-user: me"), async (client) => {
+      const asking = ask({ "x-user": "me", body: { text: "hello" } })
+      const { request, content, connectionId } = await stolenRequest(client)
+      expect([request.method, request.uri, request.version, content]).toEqual([
+        "POST",
+        `http://${pod.ip4}:${port}/p`,
+        "HTTP/2.0",
+        "hello",
+      ])
+      expect(request.headers.get("x-user")).toEqual(["me"])
+      client.send(answer(connectionId, "ok", { headers: { "x-from": "client", connection: "close" } }))
+      expect(await asking).toEqual([{ status: 200, from: "client", length: 2, start: "ok" }])
+      expect((await stolen(client)).kind).toBe("Close")
+    })
+  })
+
+  test("claimed and other streams share a connection, its windows and its compression", async () => {
+    await filtered(header("x-user: me"), async (client) => {
+      serve(client)
+      const requests = Array.from({ length: 40 }, (_, index) => ({
+        ...(index % 2 ? { "x-user": "me", "x-size": "200000" } : { "x-user": "you", "x-big": "200000" }),
+        ...(index % 3 ? { body: { bytes: 100_000 } } : {}),
+      }))
+      const got = await ask(...requests)
+      for (const [index, { status, from, length, trailer }] of got.entries()) {
+        const claimed = index % 2 === 1
+        const text = `app /p ${index % 3 ? 100_000 : 0}`
+        expect({ status, from, trailer }).toEqual({
+          status: 200,
+          from: claimed ? "client" : "app",
+          trailer: claimed ? "7" : "0",
+        })
+        expect(length).toBe(claimed ? 200_000 : 200_000 + text.length)
+      }
+    })
+  }, 20_000)
+
+  test("a filter for bodies decides stream by stream", async () => {
+    await filtered(
+      { kind: "Body", value: { kind: "Json", value: { query: "$.user", matches: "^me$" } } },
+      async (client) => {
+        serve(client)
+        const bodies = ['{"user":"me"}', '{"user":"you"}', "no json", '{"user":"me"}']
+        const got = await ask(...bodies.map((text) => ({ body: { text } })), {})
+        expect(got.map(({ from }) => from)).toEqual(["client", "app", "app", "client", "app"])
+        client.link.receive(() => {})
+      },
+    )
+  })
+
+  test("claimed streams are answered while the application is down", async () => {
+    const client = await agent.connect()
+    const free = port + 1
+    expect(await subscribe(client, stealMatching(free, header("x-user: me")))).toBe("Ok")
+    const raw = await call(pod, pod.ip4, free)
+    raw.send(Buffer.concat([preface, encodeFrame(frameTypes.settings, 0, 0), request(1, "me"), request(3, "you")]))
+    const { connectionId } = await stolenRequest(client)
+    client.send(answer(connectionId, "still here"))
+    await raw.until("still here")
+    await raw.until("502")
+    raw.reset()
+    client.link.close()
+  })
+
+  test("who takes back hundreds of claimed requests is told to calm down; the application never sees them", async () => {
+    await filtered(header("x-user: me"), async (client) => {
+      client.link.receive(() => {})
+      const raw = await call(pod, pod.ip4, port)
+      const flood = Array.from({ length: 400 }, (_, index) => [
+        request(2 * index + 1, "me"),
+        resetStream(2 * index + 1, 8),
+      ]).flat()
+      raw.send(Buffer.concat([preface, encodeFrame(frameTypes.settings, 0, 0), ...flood]))
+      await raw.ended
+      expect(raw.got).toContain(goingAway(11))
+      raw.reset()
+      expect((await ask({}))[0]).toMatchObject({ from: "app" })
+    })
+  })
+
+  test("an endless header block is cut off", async () => {
+    await filtered(header("x-user: me"), async (client) => {
+      serve(client)
+      const raw = await call(pod, pod.ip4, port)
+      raw.send(Buffer.concat([preface, encodeFrame(frameTypes.settings, 0, 0), request(1, "me")]))
+      await raw.until("ccccc")
+      const open = encodeFrame(frameTypes.headers, 0, 3, encodeStateless([[":method", "GET"]]))
+      const more = Array.from({ length: 100 }, () => encodeFrame(frameTypes.continuation, 0, 3, Buffer.alloc(0)))
+      raw.send(Buffer.concat([open, ...more]))
+      await raw.ended
+      expect(raw.got).toContain(goingAway(11))
+      raw.reset()
+    })
+  })
+
+  function request(stream: number, user: string): Buffer {
+    const fields = [
+      [":method", "GET"],
+      [":scheme", "http"],
+      [":path", "/raw"],
+      [":authority", "a"],
+      ["x-user", user],
+    ] as const
+    return encodeHeaders(stream, encodeStateless(fields), true, 16_384)
+  }
+
+  /** The end of a GOAWAY frame with this error. */
+  const goingAway = (error: number) => Buffer.from([0, 0, 0, error]).toString("latin1")
+})
