@@ -27,8 +27,8 @@ async function startApplication(pod: Pod): Promise<{ kill(): void; name: string 
   const built =
     Bun.which("go") &&
     Bun.spawnSync(["go", "build", "-o", join(folder, "sample"), "."], { cwd: sampleSource }).exitCode === 0
-  const command = built ? [join(folder, "sample")] : [process.execPath, import.meta.path, "app"]
-  const env = { ...process.env, PORT: String(port), HTTP_PORT: String(port) }
+  const command = built ? [join(folder, "sample"), "serve"] : [process.execPath, import.meta.path, "app"]
+  const env = { ...process.env, HTTP_PORT: String(port) }
   const child = pod.inPod(() => Bun.spawn(command, { env, stdio: ["ignore", "ignore", "inherit"] }))
   while (!(await answers(pod))) await Bun.sleep(20)
   rmSync(folder, { recursive: true })

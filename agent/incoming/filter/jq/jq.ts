@@ -1,6 +1,263 @@
 import { AppError } from "../../../../core/errors.ts"
+import { functions, knownFunction } from "./functions.ts"
+import { type Expression, parseJq } from "./parse.ts"
+import { add, compare, JqError, type Json, kindOf, multiply, truth } from "./values.ts"
 
-/** @throws AppError "bad-jq" */
-export function compileJq(_source: string): (input: string) => unknown[] {
-  throw new AppError("bad-jq", "jq filters are not supported", { next: "Use a header filter." })
+/** Steps one run may take, about 50 ms. */
+const maxSteps = 200_000
+
+/** What an expression may see besides its input. */
+export interface Scope {
+  variables: ReadonlyMap<string, Json>
+  /** Counts work; throws when it is too much. */
+  step(): void
+  run(expression: Expression, input: Json, scope: Scope): Generator<Json>
+}
+
+/**
+ * A jq program as a function: the values it gives for a text, those before an error or the end of its time.
+ * @throws AppError "bad-jq"
+ */
+export function compileJq(source: string): (input: string) => unknown[] {
+  const program = parseJq(source)
+  checkNames(program, new Set())
+  return (input) => {
+    let left = maxSteps
+    const step = () => {
+      if (--left < 0) throw new JqError("the program takes too long")
+    }
+    const outputs: Json[] = []
+    try {
+      for (const output of run(program, input, { variables: new Map(), step, run })) outputs.push(output)
+    } catch (thrown) {
+      if (!(thrown instanceof JqError || thrown instanceof RangeError)) throw thrown
+    }
+    return outputs
+  }
+}
+
+function checkNames(expression: Expression, variables: ReadonlySet<string>): void {
+  if (expression.kind === "variable" && !variables.has(expression.name)) {
+    throw new AppError("bad-jq", `the jq program uses ${expression.name}, which nothing binds`)
+  }
+  if (expression.kind === "call" && !knownFunction(expression.name, expression.args.length)) {
+    throw new AppError("bad-jq", `the jq function ${expression.name}/${expression.args.length} is not known here`)
+  }
+  if (expression.kind === "as") {
+    checkNames(expression.value, variables)
+    checkNames(expression.body, new Set([...variables, expression.name]))
+    return
+  }
+  for (const part of Object.values(expression).flat(2)) {
+    if (typeof part === "object" && part !== null && "kind" in part) checkNames(part as Expression, variables)
+  }
+}
+
+function* run(expression: Expression, input: Json, scope: Scope): Generator<Json> {
+  scope.step()
+  switch (expression.kind) {
+    case "identity":
+      yield input
+      return
+    case "literal":
+      yield expression.value as Json
+      return
+    case "text":
+      yield* texts(expression.parts, 0, "", input, scope)
+      return
+    case "variable":
+      yield scope.variables.get(expression.name) ?? null
+      return
+    case "field":
+      for (const of of run(expression.of, input, scope)) {
+        for (const name of run(expression.name, input, scope))
+          yield* guarded(expression.optional, () => [index(of, name)])
+      }
+      return
+    case "slice":
+      yield* slices(expression, input, scope)
+      return
+    case "iterate":
+      for (const of of run(expression.of, input, scope)) yield* guarded(expression.optional, () => elements(of))
+      return
+    case "binary":
+      yield* binary(expression.operator, expression.left, expression.right, input, scope)
+      return
+    case "negate":
+      for (const value of run(expression.of, input, scope)) {
+        if (typeof value !== "number") throw new JqError("only numbers can be negated")
+        yield -value
+      }
+      return
+    case "call":
+      yield* functions(expression.name, expression.args, input, scope)
+      return
+    case "if":
+      yield* condition(expression.branches, expression.otherwise, input, scope)
+      return
+    case "as":
+      for (const value of run(expression.value, input, scope)) {
+        const variables = new Map(scope.variables).set(expression.name, value)
+        yield* run(expression.body, input, { ...scope, variables })
+      }
+      return
+    case "try":
+      try {
+        yield* run(expression.body, input, scope)
+      } catch (thrown) {
+        if (!(thrown instanceof JqError)) throw thrown
+        scope.step()
+        if (expression.rescue) yield* run(expression.rescue, thrown.message, scope)
+      }
+      return
+    case "array":
+      yield expression.of ? [...run(expression.of, input, scope)] : []
+      return
+    case "object":
+      yield* objects(expression.entries, 0, {}, input, scope)
+  }
+}
+
+function* texts(
+  parts: (string | Expression)[],
+  at: number,
+  before: string,
+  input: Json,
+  scope: Scope,
+): Generator<Json> {
+  const part = parts[at]
+  if (part === undefined) yield before
+  else if (typeof part === "string") yield* texts(parts, at + 1, before + part, input, scope)
+  else {
+    for (const value of run(part, input, scope)) {
+      yield* texts(parts, at + 1, before + (typeof value === "string" ? value : JSON.stringify(value)), input, scope)
+    }
+  }
+}
+
+function* objects(
+  entries: [Expression, Expression][],
+  at: number,
+  before: Record<string, Json>,
+  input: Json,
+  scope: Scope,
+): Generator<Json> {
+  const entry = entries[at]
+  if (!entry) {
+    yield before
+    return
+  }
+  for (const key of run(entry[0], input, scope)) {
+    for (const value of run(entry[1], input, scope))
+      yield* objects(entries, at + 1, { ...before, [String(key)]: value }, input, scope)
+  }
+}
+
+function* binary(operator: string, left: Expression, right: Expression, input: Json, scope: Scope): Generator<Json> {
+  if (operator === "|") {
+    for (const value of run(left, input, scope)) yield* run(right, value, scope)
+  } else if (operator === ",") {
+    yield* run(left, input, scope)
+    yield* run(right, input, scope)
+  } else if (operator === "//") {
+    const good = [...outputsBeforeError(left, input, scope)].filter(truth)
+    if (good.length > 0) yield* good
+    else yield* run(right, input, scope)
+  } else if (operator === "and" || operator === "or") {
+    for (const first of run(left, input, scope)) {
+      if (truth(first) === (operator === "or")) yield truth(first)
+      else for (const second of run(right, input, scope)) yield truth(second)
+    }
+  } else {
+    for (const second of run(right, input, scope)) {
+      for (const first of run(left, input, scope)) yield calculate(operator, first, second)
+    }
+  }
+}
+
+function* outputsBeforeError(expression: Expression, input: Json, scope: Scope): Generator<Json> {
+  try {
+    yield* run(expression, input, scope)
+  } catch (thrown) {
+    if (!(thrown instanceof JqError)) throw thrown
+    scope.step()
+  }
+}
+
+function calculate(operator: string, left: Json, right: Json): Json {
+  const order = compare(left, right)
+  switch (operator) {
+    case "==":
+      return order === 0
+    case "!=":
+      return order !== 0
+    case "<":
+      return order < 0
+    case "<=":
+      return order <= 0
+    case ">":
+      return order > 0
+    case ">=":
+      return order >= 0
+    case "+":
+      return add(left, right)
+    default:
+      return multiply(operator, left, right)
+  }
+}
+
+function* condition(
+  branches: [Expression, Expression][],
+  otherwise: Expression | undefined,
+  input: Json,
+  scope: Scope,
+): Generator<Json> {
+  const [branch, ...rest] = branches
+  if (!branch) {
+    if (otherwise) yield* run(otherwise, input, scope)
+    else yield input
+    return
+  }
+  for (const test of run(branch[0], input, scope)) {
+    if (truth(test)) yield* run(branch[1], input, scope)
+    else yield* condition(rest, otherwise, input, scope)
+  }
+}
+
+function* slices(
+  { of: source, from, to, optional }: Extract<Expression, { kind: "slice" }>,
+  input: Json,
+  scope: Scope,
+): Generator<Json> {
+  const one = (bound: Expression | undefined) => (bound ? run(bound, input, scope).next().value : undefined)
+  for (const of of run(source, input, scope)) {
+    yield* guarded(optional, () => {
+      const [start, end] = [one(from) ?? undefined, one(to) ?? undefined] as (number | undefined)[]
+      if (typeof of !== "string" && !Array.isArray(of)) throw new JqError(`cannot slice ${kindOf(of)}`)
+      return [of.slice(start, end)]
+    })
+  }
+}
+
+function* guarded(optional: boolean, values: () => Json[]): Generator<Json> {
+  try {
+    yield* values()
+  } catch (thrown) {
+    if (!optional || !(thrown instanceof JqError)) throw thrown
+  }
+}
+
+function index(of: Json, name: Json): Json {
+  if (of === null) return null
+  if (Array.isArray(of) && typeof name === "number") return of.at(Math.floor(name)) ?? null
+  if (kindOf(of) === "object" && typeof name === "string") {
+    return Object.hasOwn(of as object, name) ? (of as Record<string, Json>)[name]! : null
+  }
+  throw new JqError(`cannot index ${kindOf(of)} with ${kindOf(name)}`)
+}
+
+function elements(of: Json): Json[] {
+  if (Array.isArray(of)) return of
+  if (kindOf(of) === "object") return Object.values(of as object)
+  throw new JqError(`cannot iterate over ${kindOf(of)}`)
 }
