@@ -123,7 +123,7 @@ describe.skipIf(!cluster.available)("the operator when things go wrong", () => {
     expect(text).toMatch(
       /mirrord_stolen_connections_count\{port="7000",namespace="faults-[^"]+",target="deployment\/web",[^}]*\} \d+/,
     )
-    expect(text).toContain("mirrord_sessions_duration_bucket")
+    expect(text).toContain("# TYPE mirrord_sessions_duration histogram")
   })
 
   test.each([
