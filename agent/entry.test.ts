@@ -148,6 +148,58 @@ test("finds its target by the container's id and uses that network", async () =>
   expect(refusal).toMatchObject({ value: { kind: "Connect", value: { kind: "Err" } } })
 })
 
+/*
+ * What a container of the agent needs when everything was dropped. Files only their owner may read need one more
+ * capability: DAC_READ_SEARCH for reading, DAC_OVERRIDE for writing. It is left to whoever starts the agent, because it
+ * also opens every file of the node that is reachable through the shared process namespace.
+ */
+test.each([
+  ["net_admin,+sys_ptrace,+sys_admin", "13"],
+  ["net_admin,+sys_ptrace,+sys_admin,+dac_read_search", "fd"],
+])("with only +%s it reaches a stranger's process; a private file gives %s", async (capabilities, expected) => {
+  if (!isRoot) {
+    console.warn("SKIPPED: capabilities can only be dropped by root")
+    return
+  }
+  const folder = folderOf("podside-caps-")
+  chmodSync(folder, 0o755)
+  const setup = `ip link set lo up; umask 077; echo x > ${folder}/private; chown 4000 ${folder}/private
+    echo ready; exec setpriv --reuid=4000 --regid=4000 --clear-groups cat`
+  const target = Bun.spawn(["unshare", "--net", "sh", "-c", setup], {
+    stdin: "pipe",
+    stdout: "pipe",
+    env: { ...process.env, MARK: "1" },
+  })
+  undo.push(async () => {
+    target.kill()
+    await target.exited
+  })
+  await target.stdout.getReader().read()
+  const wrapper = ["setpriv", "--bounding-set", `-all,+${capabilities}`]
+  const agent = spawnAgent(["-l", "0", "process", "--pid", `${target.pid}`], { wrapper })
+  const client = await connect({ hostname: "127.0.0.1", port: portOf((await ready(agent)).address) })
+  await client.negotiate()
+  const variables = await client.ask({
+    kind: "GetEnvVarsRequest",
+    value: { envVarsFilter: [], envVarsSelect: ["MARK"] },
+  })
+  expect(variables).toMatchObject({ value: { kind: "Ok", value: new Map([["MARK", "1"]]) } })
+  const open = async (path: string) => {
+    const openOptions = { read: true, write: false, append: false, truncate: false, create: false, createNew: false }
+    const { value } = await client.file({ kind: "Open", value: { path, openOptions } })
+    if (value.kind === "Ok") return "fd"
+    return value.value.kind === "RemoteIO" ? `${value.value.value.rawOsError}` : value.value.kind
+  }
+  expect(await open("/etc/hosts")).toBe("fd")
+  expect(await open(`${folder}/private`)).toBe(expected)
+  // Refused from the target's network, where nobody listens.
+  const own = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+  undo.push(() => own.stop(true))
+  const remoteAddress = { kind: "Ip", value: { ip: "127.0.0.1", port: own.port } } as const
+  const answer = await client.ask({ kind: "TcpOutgoing", value: { kind: "Connect", value: { remoteAddress } } })
+  expect(answer).toMatchObject({ value: { kind: "Connect", value: { kind: "Err" } } })
+})
+
 /** Starts a target with a network of its own in a user namespace, then the agent beside it, all without privileges. */
 const withoutRoot = `
   unshare --net sh -c 'ip link set lo up; exec "$0" -e "$1"' "$BUN" "$SERVER" >"$FOLDER/port" & target=$!

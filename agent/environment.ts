@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { errorText } from "../core/errors.ts"
+import { readEnvironmentMemory } from "../core/linux/process-memory.ts"
 import type { GetEnvVarsRequest } from "../core/protocol/index.ts"
 import type { AgentContext, AgentFeature } from "./feature.ts"
 
@@ -46,9 +47,19 @@ export function createEnvironment({ surroundings, log }: AgentContext): AgentFea
 
 /** The environment a process was started with. @throws when it cannot be read or is not UTF-8 */
 function readEnvironment(process: number | "self"): Map<string, string> {
-  const text = new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(`/proc/${process}/environ`))
+  const text = new TextDecoder("utf-8", { fatal: true }).decode(environmentBytes(process))
   const entries = text.split("\0").filter((entry) => entry.includes("="))
   return new Map(entries.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]))
+}
+
+function environmentBytes(process: number | "self"): Uint8Array {
+  try {
+    return readFileSync(`/proc/${process}/environ`)
+  } catch (thrown) {
+    const isDenied = (thrown as { code?: string }).code === "EACCES"
+    if (!isDenied || process === "self") throw thrown
+    return readEnvironmentMemory(process)
+  }
 }
 
 /** Those that some pattern of the selection (empty: all) matches and no pattern of the filter does. */
