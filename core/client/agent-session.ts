@@ -9,6 +9,14 @@ export interface AgentSession {
   protocolVersion: string
   /** Who is at the other end, for progress and error texts, e.g. `agent podside-agent-x7k (default)` or `operator 0.1.0`. */
   peer: string
+  /** Where volumes are mounted in the target's container, as far as is known: such files are the pod's, whatever lists say. */
+  mounts?: readonly Mount[]
   /** Ends the link and removes whatever was created for it; safe to call twice. */
   close(): Promise<void>
+}
+
+export interface Mount {
+  path: string
+  /** One file or folder of a volume, not the whole. */
+  isPart: boolean
 }

@@ -1,7 +1,13 @@
-import { type LoadedConfig, loadConfig } from "../../config/load.ts"
+import { type Config, type LoadedConfig, loadConfig } from "../../config/load.ts"
+import { applyProfile, profileReference } from "../../config/profile.ts"
 import { type OptionValues, textOption } from "../cli/command.ts"
+import { AppError } from "../errors.ts"
+import { KubeError } from "../kube/errors.ts"
+import { openKube } from "../kube/kube.ts"
+import { resourcePath } from "../kube/resources.ts"
 import { createProgress, type ProgressForm, progressTo, readProgressForm, type Step } from "./progress.ts"
 import { sessionEnvironment } from "./session-environment.ts"
+import { kubeOptions } from "./settings.ts"
 
 /** The progress a command was asked for, by option or by mirrord's variable. */
 export function progressOf(options: OptionValues): Step {
@@ -23,4 +29,26 @@ export async function loadForCommand(
   }
   for (const warning of loaded.warnings) step.warn(warning)
   return loaded
+}
+
+const profiles = { group: "profiles.mirrord.metalbear.co", version: "v1alpha" }
+
+/** Puts the cluster's profile, when the configuration names one, on top of the configuration. @throws AppError "profile-not-found" */
+export async function applyClusterProfile(config: Config): Promise<void> {
+  if (config.profile === undefined) return
+  const reference = profileReference(config.profile)
+  const resource = reference.namespace === undefined ? "mirrordclusterprofiles" : "mirrordprofiles"
+  const path = resourcePath({ ...profiles, resource }, reference.namespace, reference.name)
+  try {
+    const { spec } = await openKube(kubeOptions(config)).request<{ spec?: unknown }>("GET", path, {
+      what: `get ${resource} "${reference.name}"`,
+    })
+    applyProfile(config, reference, spec ?? {})
+  } catch (thrown) {
+    if (!(thrown instanceof KubeError) || thrown.status !== 404) throw thrown
+    throw new AppError("profile-not-found", `The cluster has no profile "${config.profile}"`, {
+      cause: thrown,
+      next: "Check `profile` in the configuration; `kubectl get mirrordclusterprofiles` lists them.",
+    })
+  }
 }

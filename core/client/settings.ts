@@ -1,12 +1,15 @@
 import { readFileSync } from "node:fs"
 import { parseDnsFilter, parseOutgoingFilter } from "../../config/address-filter.ts"
 import type { Config } from "../../config/load.ts"
+import { escapePattern } from "../../config/pattern.ts"
 import { AppError, errorText } from "../errors.ts"
 import type { AgentOptions } from "../kube/agent-options.ts"
 import type { KubeOptions } from "../kube/kubeconfig.ts"
+import type { Mount } from "./agent-session.ts"
 import { toHttpFilter } from "./features/incoming/http-filter.ts"
 import type { IncomingOptions, TlsDelivery } from "./features/incoming/options.ts"
 import type { FeatureOptions } from "./features/options.ts"
+import { compileAny } from "./features/pattern.ts"
 
 /** podside's own image, as `npm run image` names it. */
 const defaultAgentImage = { registry: "podside", tag: "dev" }
@@ -49,6 +52,18 @@ export function featureOptions(config: Config): FeatureOptions {
     incoming: { ...incomingOptions(config), ...(targetless ? { mode: "off" as const } : {}) },
     hostname,
   }
+}
+
+/** Files of mounted volumes are read from the pod, unless the configuration wants them local. */
+export function withMounts(features: FeatureOptions, mounts: readonly Mount[] | undefined): FeatureOptions {
+  const { files } = features
+  const local = compileAny(files.local, "i")
+  const added = (mounts ?? [])
+    .filter(({ path }) => !local?.test(path))
+    .map(({ path, isPart }) => `^${escapePattern(path.replace(/\/+$/, ""))}${isPart ? "$" : "(/.*)?$"}`)
+  return added.length === 0
+    ? features
+    : { ...features, files: { ...files, readOnly: [...(files.readOnly ?? []), ...added] } }
 }
 
 export function incomingOptions(config: Config): IncomingOptions {

@@ -9,9 +9,9 @@ import { Conversation } from "../conversation.ts"
 import type { RunningProgram } from "../engine.ts"
 import { composeEnv, type Environment } from "../features/env.ts"
 import { createFeatures, whileAlive } from "../features/world.ts"
-import { loadForCommand, progressOf } from "../load.ts"
+import { applyClusterProfile, loadForCommand, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
-import { featureOptions } from "../settings.ts"
+import { featureOptions, withMounts } from "../settings.ts"
 
 /** Marks the environment of a program in a session: another session inside it cannot work. */
 const nestedVariable = "PODSIDE_SESSION"
@@ -28,6 +28,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
   const step = progressOf(options)
   const signal = context.stopOnSignals()
   const { config, keyGenerated } = await loadForCommand(options, step)
+  await applyClusterProfile(config)
   const features = featureOptions(config)
   const log = createLogger({ level: process.env["PODSIDE_DEBUG"] === "1" ? "debug" : "warn" })
   const plugins = await context.startPlugins("client", { log })
@@ -58,7 +59,8 @@ export const run: RunCommand = async ({ args, options }, context) => {
           log,
           notice: (text, level) => (level === "warn" ? step.warn(text) : step.info(text)),
         })
-        const { world, fetchEnv, prepare } = createFeatures(conversation, features, executable)
+        const all = config.feature.magic.auto_mount ? withMounts(features, session.mounts) : features
+        const { world, fetchEnv, prepare } = createFeatures(conversation, all, executable)
         conversation.begin()
         const [remote] = await inner.run("fetching the pod's environment", () =>
           whileAlive(conversation, Promise.all([fetchEnv(), prepare()])),

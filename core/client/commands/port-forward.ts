@@ -8,7 +8,7 @@ import { createIncomingWorld } from "../features/incoming/world.ts"
 import { createOutgoingWorld } from "../features/outgoing/world.ts"
 import { whileAlive } from "../features/world.ts"
 import { listenForward } from "../forwarding.ts"
-import { loadForCommand, progressOf } from "../load.ts"
+import { applyClusterProfile, loadForCommand, progressOf } from "../load.ts"
 import { parseForward, parseReverse, requireUnique } from "../port-mapping.ts"
 import { openSession } from "../session/open.ts"
 import { incomingOptions } from "../settings.ts"
@@ -31,6 +31,7 @@ export const run: RunCommand = async ({ options }, context) => {
   const step = progressOf(options)
   const signal = context.stopOnSignals()
   const { config } = await loadForCommand(options, step)
+  await applyClusterProfile(config)
   const log = createLogger({ level: "warn" })
   const session = await openSession({ config, step, signal, agentAddress: textOption(options, "agentAddress") })
   const stops: (() => void)[] = []

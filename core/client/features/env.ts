@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs"
 import { parseEnv } from "node:util"
+import { compilePattern } from "../../../config/pattern.ts"
 import { AppError, errorText } from "../../errors.ts"
 import { AnswerQueue } from "../answer-queue.ts"
 import type { Conversation } from "../conversation.ts"
-import { compilePattern } from "./pattern.ts"
 import { forbiddenText, toErrno } from "./response-errno.ts"
 
 export interface EnvOptions {
@@ -68,7 +68,7 @@ async function within<T>(work: Promise<T>, ms: number): Promise<T> {
 
 /**
  * The whole environment of the program: the developer's, then the pod's over it, then the file, the mapping, the
- * overrides, and at last what must not be there. @throws AppError "bad-env-file", "bad-pattern"
+ * overrides, and at last what must not be there. @throws AppError "bad-env-file", "config-bad-pattern"
  */
 export function composeEnv(local: Environment, remote: Environment, options: EnvOptions): Environment {
   const fetched: Environment = { ...remote, ...(options.envFile ? readEnvFile(options.envFile) : {}) }

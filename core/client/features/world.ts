@@ -6,7 +6,7 @@ import { KnownNames } from "./dns/known-names.ts"
 import { createNames } from "./dns/lookup.ts"
 import { createDnsWorld } from "./dns/world.ts"
 import { createEnvSource, type Environment } from "./env.ts"
-import { surroundings } from "./files/default-lists.ts"
+import { fileListSurroundings } from "./files/decide.ts"
 import { createFileWorld } from "./files/world.ts"
 import { createHostname, readSmallFile } from "./hostname.ts"
 import { createIncomingWorld } from "./incoming/world.ts"
@@ -31,12 +31,12 @@ export interface SessionFeatures {
 export function createFeatures(
   conversation: Conversation,
   options: FeatureOptions,
-  executable: string | undefined,
+  executable: string,
 ): SessionFeatures {
   const fetchEnv = createEnvSource(conversation)
   const names = createNames(conversation)
   const known = new KnownNames()
-  const files = createFileWorld(conversation, options.files, surroundings(executable))
+  const files = createFileWorld(conversation, options.files, fileListSurroundings(executable))
   const incoming = createIncomingWorld(conversation, options.incoming)
   const listensOn = (port: number) => incoming.listensOn(port)
   const outgoing = createOutgoingWorld(conversation, options.outgoing, { known, listensOn })

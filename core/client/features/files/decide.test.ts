@@ -1,7 +1,13 @@
 import { expect, test } from "bun:test"
 import { createFileDecision, type FileOptions } from "./decide.ts"
 
-const at = { home: "/home/ann", temporary: "/tmp", cwd: "/work/app", executable: "/work/bin/server" }
+const at = {
+  home: "/home/ann",
+  temporaryDirectory: "/tmp",
+  workingDirectory: "/work/app",
+  executable: "/work/bin/server",
+  platform: "linux",
+} as const
 const place = (options: Partial<FileOptions>, path: string, intent: "read" | "write" = "read") => {
   const decide = createFileDecision({ mode: "read", readAheadBytes: 0, ...options }, at)
   const { place, path: used } = decide(path, intent)
@@ -47,6 +53,6 @@ test.each<[sentence: string, options: Partial<FileOptions>, path: string, intent
 
 test("a bad pattern is named", () => {
   expect(() => createFileDecision({ mode: "read", readAheadBytes: 0, local: ["a", "(b"] }, at)).toThrow(
-    '"(b" is not a regular expression',
+    'the pattern "(b"',
   )
 })

@@ -1,6 +1,13 @@
+import { homedir, tmpdir } from "node:os"
+import {
+  type FileListSurroundings,
+  localByDefault,
+  notFoundByDefault,
+  readRemoteByDefault,
+} from "../../../../config/file-lists.ts"
+import { compilePattern } from "../../../../config/pattern.ts"
 import type { FileIntent, FilePlace } from "../../engine.ts"
-import { compileAny, compilePattern } from "../pattern.ts"
-import { localByDefault, notFoundByDefault, remoteByDefault, type Surroundings } from "./default-lists.ts"
+import { compileAny } from "../pattern.ts"
 
 export type FileMode = "local" | "localwithoverrides" | "read" | "write"
 
@@ -25,15 +32,15 @@ const maxRemembered = 4_096
 
 /**
  * Where a file lives, as an ordered table: the first row that fits decides.
- * @throws AppError "bad-pattern"
+ * @throws AppError "config-bad-pattern"
  */
 export function createFileDecision(
   options: FileOptions,
-  at: Surroundings,
+  at: FileListSurroundings,
 ): (path: string, intent: FileIntent) => FilePlace {
   if (options.mode === "local") return (path) => ({ place: "local", path })
   const map = createMapping(options.mapping)
-  const any = (patterns: readonly string[] | undefined) => compileAny(patterns, { ignoreCase: true })
+  const any = (patterns: readonly string[] | undefined) => compileAny(patterns, "i")
   const when = (
     patterns: readonly string[] | undefined,
     read: Outcome | undefined,
@@ -48,7 +55,7 @@ export function createFileDecision(
     when(options.readOnly, "remote", "local"),
     when(options.local, "local", "local"),
     when(notFoundByDefault(at), "not-found", "not-found"),
-    when(remoteByDefault, "remote", undefined),
+    when(readRemoteByDefault, "remote", undefined),
     when(localByDefault(at), "local", "local"),
     () => (options.mode === "localwithoverrides" ? "local" : undefined),
     (_, intent) => (options.mode === "write" || intent === "read" ? "remote" : "local-unmapped"),
@@ -76,7 +83,7 @@ export function createFileDecision(
 
 function createMapping(mapping: FileOptions["mapping"]): (path: string) => string {
   const rows = (mapping ?? []).map(([pattern, replacement]) => ({
-    expression: compilePattern(pattern, { ignoreCase: true }),
+    expression: compilePattern(pattern, "i"),
     replacement,
   }))
   return (path) => {
@@ -96,4 +103,15 @@ function expand(replacement: string, match: RegExpExecArray): string {
     const name: string = braced ?? plain
     return (/^\d+$/.test(name) ? match[Number(name)] : match.groups?.[name]) ?? ""
   })
+}
+
+/** This machine as it is now, for a program at `executable`. */
+export function fileListSurroundings(executable: string): FileListSurroundings {
+  return {
+    home: homedir(),
+    workingDirectory: process.cwd(),
+    temporaryDirectory: tmpdir(),
+    executable,
+    platform: process.platform === "darwin" ? "darwin" : "linux",
+  }
 }

@@ -5,7 +5,13 @@ import type { DaemonMessage, FileMetadata, FileRequest, FileResponse } from "../
 import { Conversation } from "../../conversation.ts"
 import { createFileWorld } from "./world.ts"
 
-const at = { home: "/home/ann", temporary: "/tmp", cwd: "/work" }
+const at = {
+  home: "/home/ann",
+  temporaryDirectory: "/tmp",
+  workingDirectory: "/work",
+  executable: "/bin/x",
+  platform: "linux",
+} as const
 const readAheadBytes = 1_000
 const ends: (() => void)[] = []
 afterEach(() => {

@@ -1,9 +1,9 @@
+import type { FileListSurroundings } from "../../../../config/file-lists.ts"
 import type { OpenOptions } from "../../../protocol/index.ts"
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError, type FileWorld, type OpenMode, type RemoteDirEntry, type RemoteFile } from "../../engine.ts"
 import { errno } from "../response-errno.ts"
 import { createFileDecision, type FileOptions } from "./decide.ts"
-import type { Surroundings } from "./default-lists.ts"
 import { FileLink } from "./file-link.ts"
 import { toDirEntry, toStat, toStatFs } from "./metadata.ts"
 import { AgentFile } from "./remote-file.ts"
@@ -23,7 +23,7 @@ const listBytes = 1n << 20n
 export function createFileWorld(
   conversation: Conversation,
   options: FileOptions,
-  at: Surroundings,
+  at: FileListSurroundings,
 ): FileWorld & { link: FileLink } {
   const link = new FileLink(conversation)
   const opener = new Opener(link)

@@ -3,6 +3,7 @@ import type { Kube } from "../../../kube/kube.ts"
 import type { Pod } from "../../../kube/objects.ts"
 import { noUsablePod, podsOf } from "../../../kube/pods.ts"
 import { formatTarget, type Target } from "../../../target.ts"
+import type { Mount } from "../../agent-session.ts"
 import type { Step } from "../../progress.ts"
 
 export interface ChosenPod {
@@ -40,4 +41,12 @@ export async function choosePod(
     return { pod, container }
   }
   throw noUsablePod(target, namespace, reasons)
+}
+
+export function mountsOf({ pod, container }: ChosenPod): Mount[] {
+  const own = pod.spec.containers.find(({ name }) => name === container)
+  return (own?.volumeMounts ?? []).map(({ mountPath, subPath, subPathExpr }) => ({
+    path: mountPath,
+    isPart: subPath !== undefined || subPathExpr !== undefined,
+  }))
 }

@@ -11,7 +11,7 @@ import type { AgentSession } from "../../agent-session.ts"
 import type { Step } from "../../progress.ts"
 import { negotiateVersion } from "../negotiate.ts"
 import { addEphemeralAgent, type CreatedAgent, createAgentJob } from "./agent-pod.ts"
-import { type ChosenPod, choosePod } from "./choose-pod.ts"
+import { type ChosenPod, choosePod, mountsOf } from "./choose-pod.ts"
 import { forwardedLink } from "./forwarded-link.ts"
 import { type StartWatch, watchStart } from "./watch-start.ts"
 
@@ -66,6 +66,7 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       link,
       protocolVersion,
       peer,
+      mounts: chosen && mountsOf(chosen),
       close() {
         closing ??= (async () => {
           link.close()

@@ -1,10 +1,13 @@
 import { AppError } from "../../../errors.ts"
+import { chooseContainer } from "../../../kube/containers.ts"
 import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
+import { podsOf } from "../../../kube/pods.ts"
 import { openWebSocket } from "../../../kube/websocket.ts"
 import { askingSide, webSocketLink } from "../../../link/index.ts"
 import { formatTarget, type Target } from "../../../target.ts"
-import type { AgentSession } from "../../agent-session.ts"
+import type { AgentSession, Mount } from "../../agent-session.ts"
+import { mountsOf } from "../direct/choose-pod.ts"
 import { negotiateVersion } from "../negotiate.ts"
 import type { SessionOptions } from "../open.ts"
 import { connectRequest, newSessionId, sessionIdText } from "./connect-url.ts"
@@ -32,6 +35,7 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
   const { kube, operator, target, namespace, config, step, signal } = options
   requireFeatures(options)
   const certificate = await step.run("preparing the certificate", () => clientCertificate(kube, operator))
+  const mounts = await targetMounts(kube, target, namespace)
   const id = newSessionId()
   const branch = process.env["MIRRORD_BRANCH_NAME"]
   const { path, headers } = connectRequest(operator, target, namespace, config, { id, certificate, branch })
@@ -61,6 +65,7 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
         link,
         protocolVersion,
         peer,
+        mounts,
         async close() {
           link.close()
           await link.ended
@@ -71,6 +76,18 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
       throw thrown
     }
   })
+}
+
+/** Read with the user's own permissions; without them the session goes on and knows no mounts. */
+async function targetMounts(kube: Kube, target: Target, namespace: string): Promise<Mount[] | undefined> {
+  if (target.kind === "targetless") return undefined
+  try {
+    const [pod] = await podsOf(kube, target, namespace, { selectorIsEnough: true })
+    return pod && mountsOf({ pod, container: chooseContainer(pod, target.container).name })
+  } catch (thrown) {
+    if (thrown instanceof KubeError && thrown.status === 403) return undefined
+    throw thrown
+  }
 }
 
 function requireFeatures({ config, operator, target }: OperatorSessionOptions): void {
