@@ -357,3 +357,22 @@ peer.close()
   same(await client.next(), { ...closed(connectionId), kind })
   expect(await server.exited).toBe(0)
 })
+
+when("a peer that takes nothing holds up its own client at most, not the others", async () => {
+  const port = listen("127.0.0.1", { open: (socket) => void socket.pause() })
+  const echo = listen("127.0.0.1", { data: (socket, data) => void socket.write(data) })
+  const [stuck, other] = [await newClient(), await newClient()]
+  const { connectionId } = await connected(stuck, ip("127.0.0.1", port))
+  let accepted = 0
+  for (; accepted < 64; accepted++) {
+    if (!stuck.link.send(write(connectionId, bulk.subarray(0, 1024 * 1024)))) {
+      const moved = await Promise.race([stuck.link.whenWritable().then(() => true), Bun.sleep(300).then(() => false)])
+      if (!moved) break
+    }
+  }
+  // The kernel, the two links and the agent hold some; the rest stays where it came from.
+  expect(accepted).toBeLessThan(40)
+  const reached = await connected(other, ip("127.0.0.1", echo))
+  other.send(write(reached.connectionId, "still served"))
+  same(await other.next(), read(reached.connectionId, "still served"))
+})
