@@ -16,10 +16,13 @@ import {
   SO_ERROR_BYTES,
   socketCookie,
   socketFamily,
+  socketProtocol,
   socketType,
 } from "./socket-info.ts"
 import type { NetworkSupervision } from "./supervision.ts"
 import { fetchDescriptor, withDescriptor, writeMemory } from "./tracee.ts"
+
+const IPPROTO_TCP = 6
 
 /** Resolvers of the machine that would answer instead of the pod's. Without them the C library asks the name server. */
 const localResolvers = new Set([
@@ -61,12 +64,13 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
         await association.connected()
         const result = connectSocket(fd, addressFor(family, association))
         if (result < 0) return failure(-result)
-        association.programPort = endpointName("getsockname", fd)?.port ?? 0
+        association.program = endpointName("getsockname", fd)
         return success
       }
       // Connected, connecting or listening already: the kernel knows what to say.
       if (endpointName("getpeername", fd) || tcp.isPending(endpointName("getsockname", fd))) return proceed
-      if (isNonBlocking(fd)) {
+      // Other protocols (MPTCP) wait as blocking sockets do: they know no simultaneous open.
+      if (isNonBlocking(fd) && socketProtocol(fd) === IPPROTO_TCP) {
         mine = false
         return failure(-tcp.begin(fd, family, peer, reach))
       }

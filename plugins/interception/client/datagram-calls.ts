@@ -1,3 +1,4 @@
+import type { Endpoint } from "../../../core/interceptor.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { SOCK_DGRAM } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint } from "../../../core/linux/socket-address.ts"
@@ -74,7 +75,7 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
     if (data.length > maxDatagramBytes) return -errno.EMSGSIZE
     const association = await udp.of(socketCookie(fd), isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
     // The sender's port has to be known before its first datagram arrives.
-    if (association.programPort === 0) association.programPort = boundPort(fd, family)
+    association.program ??= boundName(fd, family)
     const to = addressFor(family, association)
     return syscall("sendto", fd, data, data.length, (flags & ~MSG_FASTOPEN) | MSG_DONTWAIT, to, to.length)
   }
@@ -248,10 +249,10 @@ function writeCount(call: Call, index: number, count: number): void {
 }
 
 /** Gives an unbound socket its port, as its first datagram would. */
-function boundPort(fd: number, family: number): number {
-  const port = endpointName("getsockname", fd)?.port ?? 0
-  if (port !== 0) return port
+function boundName(fd: number, family: number): Endpoint | undefined {
+  const own = endpointName("getsockname", fd)
+  if (own && own.port !== 0) return own
   const anywhere = addressFor(family, { ip: family === AF_INET6 ? "::" : "0.0.0.0", port: 0 })
   syscall("bind", fd, anywhere, anywhere.length)
-  return endpointName("getsockname", fd)?.port ?? 0
+  return endpointName("getsockname", fd)
 }

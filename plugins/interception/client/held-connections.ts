@@ -1,3 +1,4 @@
+import type { Endpoint } from "../../../core/interceptor.ts"
 import { check } from "../../../core/linux/errno.ts"
 import { openSocket, SOCK_STREAM, setSocketOption } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, encodeEndpoint } from "../../../core/linux/socket-address.ts"
@@ -43,10 +44,10 @@ export class HeldConnections {
     return result === inProgress ? 0 : result
   }
 
-  /** Our end of the connection to the held socket with this port, not connected yet. @throws LinuxError */
-  complete(heldPort: number): number {
+  /** Our end of the connection to the held socket with this name, not connected yet. @throws LinuxError */
+  complete(held: Endpoint): number {
     const fd = this.#socket(this.port)
-    const result = connectSocket(fd, encodeEndpoint({ ip: this.#ip, port: heldPort }))
+    const result = connectSocket(fd, encodeEndpoint(held))
     if (result < 0 && result !== inProgress) {
       syscall("close", fd)
       check(result, "connect to the program's socket")

@@ -167,6 +167,29 @@ u.sendto(b"seven", l.getsockname()); d, a = l.recvfrom(10); print(d, a[1] == u.g
     )
   })
 
+  test("sockets bound to an address of their own", async () => {
+    const script = `
+import socket, select
+def make(kind): s = socket.socket(socket.AF_INET, kind); s.bind(("127.0.0.3", 0)); s.settimeout(5); return s
+s = make(socket.SOCK_STREAM); s.connect(("10.99.1.1", 7)); s.sendall(b"one"); print(s.recv(10))
+b = make(socket.SOCK_STREAM); b.settimeout(None); b.connect(("10.99.1.1", 7)); b.sendall(b"two"); print(b.recv(10))
+u = make(socket.SOCK_DGRAM); u.sendto(b"three", ("10.99.1.1", 9)); print(u.recvfrom(10))
+`
+    expect((await runIn({ outgoing: new MemoryNetwork() }, python(script))).output).toBe(
+      `b'one'\nb'two'\n(b'three', ('10.99.1.1', 9))\n`,
+    )
+  })
+
+  test("sockets of multipath TCP", async () => {
+    const script = `
+import socket
+try: s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+except OSError: print("b'one'"); raise SystemExit
+s.settimeout(5); s.connect(("10.99.1.1", 7)); s.sendall(b"one"); print(s.recv(10))
+`
+    expect((await runIn({ outgoing: new MemoryNetwork() }, python(script))).output).toBe("b'one'\n")
+  })
+
   test("sockets that speak IPv6 only", async () => {
     const script = `
 import socket

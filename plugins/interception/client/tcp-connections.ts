@@ -89,13 +89,14 @@ export class TcpConnections {
       syscall("close", fd)
       return result
     }
-    const port = endpointName("getsockname", fd)!.port
+    const own = endpointName("getsockname", fd)!
+    const { port } = own
     const named = this.#name(port, { peer })
     const join = async () => {
       const connection = await connect()
       named.connection = connection
       try {
-        await this.#relay(held.complete(port), connection, port, named)
+        await this.#relay(held.complete(own), connection, port, named)
       } catch (thrown) {
         connection.close()
         throw thrown

@@ -3,6 +3,7 @@ import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import type { Logger } from "../../../core/log.ts"
 import type { SharedState } from "./shared-state.ts"
+import { isUnspecified } from "./socket-info.ts"
 
 /** More pairs of socket and destination than this are not kept; the ones unused longest go first. */
 const maxAssociations = 512
@@ -18,8 +19,8 @@ export class UdpAssociation {
   readonly peer: Endpoint
   readonly ip: UdpLoopback
   readonly port: number
-  /** Port of the program's socket; 0 until it is known. */
-  programPort = 0
+  /** Name of the program's socket, once it has one. */
+  program: Endpoint | undefined
   usedAt = Date.now()
   connection: RemoteConnection | undefined
   readonly #socket: Bun.udp.Socket<"buffer">
@@ -70,7 +71,7 @@ export class UdpAssociation {
   }
 
   fromProgram(data: Buffer, port: number): void {
-    if (this.programPort === 0 || port !== this.programPort) return
+    if (port !== this.program?.port) return
     this.usedAt = Date.now()
     if (this.connection) {
       this.connection.write(new Uint8Array(data))
@@ -100,7 +101,9 @@ export class UdpAssociation {
       connection.attach({
         onData: (data) => {
           this.usedAt = Date.now()
-          if (!this.#closed && this.programPort !== 0) this.#socket.send(data, this.programPort, this.ip)
+          if (this.#closed || !this.program) return
+          const { ip, port } = this.program
+          this.#socket.send(data, port, isUnspecified(ip) ? this.ip : ip)
         },
         onDrain: () => {},
         onEnd: () => {},
@@ -179,7 +182,7 @@ export class UdpAssociations {
     const inUse = udpPortsInUse()
     for (const [key, association] of this.#byKey) {
       const fresh = Date.now() - association.usedAt < sweepMs
-      if (!fresh && !inUse.has(association.programPort)) this.#drop(key, association)
+      if (!fresh && !inUse.has(association.program?.port ?? 0)) this.#drop(key, association)
     }
     if (this.#byKey.size > 0) return
     clearInterval(this.#sweeper)
