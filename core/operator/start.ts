@@ -73,7 +73,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
         record(operator, killed ? "session-killed" : "session-ended", session.info, { reason: why })
       },
     })
-    undo.push(() => sessions.stop("the operator is stopping"))
+    undo.push(() => sessions.stop())
     const operator: Operator = {
       settings,
       log,

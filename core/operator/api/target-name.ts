@@ -31,7 +31,8 @@ export function parseTargetName(name: string, label?: { labels: Record<string, s
     return { kind: "label", labels: label.labels, ...(label.container ? { container: label.container } : {}) }
   }
   const dot = name.indexOf(".")
-  const word = kinds[name.slice(0, dot)]
+  const kindText = name.slice(0, dot)
+  const word = Object.hasOwn(kinds, kindText) ? kinds[kindText] : undefined
   const rest = name.slice(dot + 1)
   const mark = rest.lastIndexOf(containerMark)
   const workload = mark < 0 ? rest : rest.slice(0, mark)

@@ -16,6 +16,8 @@ export interface ServingCertificateOptions {
 
 /** How often files or the Secret are looked at for a newer certificate, in milliseconds. */
 const lookMs = 60_000
+/** The same after a failure: the APIService may be applied a moment after the operator has started. */
+const retryMs = 2_000
 
 /**
  * The certificate of the API and everything that keeps it good: from files, looked at again and again, or the operator's own,
@@ -25,21 +27,32 @@ export async function servingCertificate(
   options: ServingCertificateOptions,
   onChange: (pair: KeyPair) => void,
 ): Promise<KeyPair> {
-  const { signal, log, settings } = options
-  const read = settings.certificateFiles ? async () => readFiles(settings.certificateFiles!) : () => ownKeys(options)
+  const { signal, log, settings, kube } = options
+  const files = settings.certificateFiles
+  const read = async (): Promise<KeyPair & { authority?: string }> => (files ? readFiles(files) : ownKeys(options))
   let current = await read()
-  const timer = setInterval(() => {
-    read().then(
-      (next) => {
-        if (next.cert === current.cert) return
-        current = next
+  const look = async () => {
+    try {
+      const next = await read()
+      if (next.cert !== current.cert) {
         log.info("serving certificate replaced")
         onChange(next)
-      },
-      (error) => log.warn("the serving certificate could not be looked at", { error }),
-    )
-  }, lookMs)
-  signal.addEventListener("abort", () => clearInterval(timer))
+      }
+      current = next
+      if (settings.manageApiService && next.authority) await makeKnown(kube, next.authority, log)
+      return lookMs
+    } catch (error) {
+      if (!signal.aborted) log.warn("the serving certificate could not be looked after", { error })
+      return retryMs
+    }
+  }
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const keepLooking = async () => {
+    const pauseMs = await look()
+    if (!signal.aborted) timer = setTimeout(keepLooking, pauseMs)
+  }
+  signal.addEventListener("abort", () => clearTimeout(timer))
+  await keepLooking()
   return current
 }
 
@@ -55,12 +68,10 @@ function readFiles({ cert, key }: { cert: string; key: string }): KeyPair {
   }
 }
 
-async function ownKeys({ kube, settings, labels, log }: ServingCertificateOptions): Promise<KeyPair> {
+function ownKeys({ kube, settings, labels }: ServingCertificateOptions) {
   const { serviceName, namespace } = settings
   const names = [`${serviceName}.${namespace}.svc`, `${serviceName}.${namespace}`, serviceName]
-  const { authority, ...pair } = await servingKeys({ kube, namespace, labels }, names)
-  if (settings.manageApiService) await makeKnown(kube, authority, log)
-  return pair
+  return servingKeys({ kube, namespace, labels }, names)
 }
 
 interface ApiService {

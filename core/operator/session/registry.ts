@@ -72,9 +72,14 @@ export class SessionRegistry {
     this.#options.onClosed(session, why, killed)
   }
 
-  stop(why: string): void {
+  /** Drops every socket without a word: a client that hears no reason comes back, and finds another replica. */
+  stop(): void {
     clearInterval(this.#sweep)
-    for (const session of this.list()) this.close(session, why)
+    for (const session of this.#sessions.values()) {
+      for (const relay of session.relays) relay.drop()
+      session.agents.close()
+    }
+    this.#sessions.clear()
   }
 
   #closeOld(): void {

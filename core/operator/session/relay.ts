@@ -107,6 +107,11 @@ export class Relay {
     this.#options.client.close()
   }
 
+  /** Ends the socket without a reason. */
+  drop(): void {
+    this.#options.client.abort()
+  }
+
   #fromClient(message: ClientMessage) {
     switch (message.kind) {
       case "Ping":

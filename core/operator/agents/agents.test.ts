@@ -1,0 +1,102 @@
+import { describe, expect, test } from "bun:test"
+import { readOperatorSettings } from "../../../config/operator.ts"
+import type { Pod } from "../../kube/objects.ts"
+import { agentObject, placeKey } from "./agent-object.ts"
+import { agentState } from "./agent-state.ts"
+import { matches } from "./target-selector.ts"
+
+const target = (uid: string, containerId = "c1"): Pod => ({
+  metadata: { name: "web-0", namespace: "shop", uid },
+  spec: { nodeName: "node-1", containers: [{ name: "app" }] },
+  status: {
+    phase: "Running",
+    podIP: "10.0.0.5",
+    containerStatuses: [{ name: "app", ready: true, containerID: `containerd://${containerId}` }],
+  },
+})
+
+const settings = readOperatorSettings({ MIRRORD_OPERATOR_NAMESPACE: "tools", OPERATOR_AGENT_IMAGE: "podside:1" })
+const objectOf = (pod: Pod, attempt = 0) =>
+  agentObject({ place: { pod, container: "app" }, attempt, settings, operatorCertificate: "PEM", owner: undefined })
+
+describe("the agent's Pod", () => {
+  test("every replica makes up the same one for the same container, and another one for another", () => {
+    expect(objectOf(target("u1"))).toEqual(objectOf(target("u1")))
+    const names = [
+      objectOf(target("u1")),
+      objectOf(target("u1", "c2")),
+      objectOf(target("u2")),
+      objectOf(target("u1"), 1),
+    ]
+    expect(new Set(names.map(({ metadata }) => metadata.name)).size).toBe(4)
+    expect(placeKey({ namespace: "shop" })).not.toBe(placeKey({ namespace: "team" }))
+  })
+
+  test("has the host's processes and three capabilities, no host path, and lives with the operator", () => {
+    const { metadata, spec } = objectOf(target("u1")) as ReturnType<typeof objectOf> & {
+      spec: {
+        hostPID?: boolean
+        volumes?: unknown
+        containers: { volumeMounts?: unknown; securityContext?: unknown; env?: { name: string; value: string }[] }[]
+      }
+    }
+    expect(metadata).toMatchObject({
+      namespace: "tools",
+      labels: { app: "mirrord", "operator.metalbear.co/owner": "mirrord-operator" },
+    })
+    expect(spec.hostPID).toBe(true)
+    expect(spec.volumes).toBeUndefined()
+    expect(spec.containers[0]?.volumeMounts).toBeUndefined()
+    expect(spec.containers[0]?.securityContext).toMatchObject({
+      privileged: false,
+      capabilities: { add: ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"] },
+    })
+    expect(spec.containers[0]?.env).toContainEqual({ name: "AGENT_OPERATOR_CERT_ENV", value: "PEM" })
+    expect(spec.containers[0]?.env).toContainEqual({ name: "MIRRORD_AGENT_IDLE_TTL", value: "60" })
+  })
+})
+
+test.each<[string, object, string]>([
+  ["no status yet", {}, "starting"],
+  [
+    "its image is being pulled",
+    { containerStatuses: [{ name: "a", state: { waiting: { reason: "ContainerCreating" } } }] },
+    "starting",
+  ],
+  ["running without an address", { containerStatuses: [{ name: "a", state: { running: {} } }] }, "starting"],
+  ["running", { podIP: "10.0.0.9", containerStatuses: [{ name: "a", state: { running: {} } }] }, "running"],
+  ["no image", { containerStatuses: [{ name: "a", state: { waiting: { reason: "ErrImageNeverPull" } } }] }, "failed"],
+  ["rejected by the node", { phase: "Failed", reason: "OutOfcpu" }, "ended"],
+  ["done", { phase: "Succeeded" }, "ended"],
+])("an agent with %s counts as %p", (_what, status, kind) => {
+  const pod = { metadata: { name: "a" }, spec: { containers: [] }, status } as unknown as Pod
+  expect(agentState(pod).kind).toBe(kind as "starting")
+})
+
+test.each([
+  [{ matchLabels: { app: "web" } }, { app: "web", tier: "front" }, true],
+  [{ matchLabels: { app: "web" } }, { app: "api" }, false],
+  [{}, { app: "web" }, false],
+  [{ matchExpressions: [{ key: "app", operator: "In" as const, values: ["web", "api"] }] }, { app: "api" }, true],
+  [{ matchExpressions: [{ key: "app", operator: "NotIn" as const, values: ["web"] }] }, {}, true],
+  [{ matchExpressions: [{ key: "app", operator: "Exists" as const }] }, {}, false],
+  [
+    { matchLabels: { a: "1" }, matchExpressions: [{ key: "b", operator: "DoesNotExist" as const }] },
+    { a: "1", b: "2" },
+    false,
+  ],
+])("selector %j and labels %j: %p", (selector, labels, fits) => {
+  const pod = { ...target("u"), metadata: { name: "p", labels: labels as Record<string, string> } }
+  expect(matches(selector)(pod)).toBe(fits)
+})
+
+test.each([
+  ["OPERATOR_ADDR", "nowhere"],
+  ["OPERATOR_ADDR", "0.0.0.0:99999"],
+  ["OPERATOR_AGENT_CONFIG", "{"],
+  ["OPERATOR_AGENT_CONFIG", '{"imgae": 1}'],
+  ["OPERATOR_MAX_CONNECTS_PER_USER", "0"],
+  ["OPERATOR_TLS_CERT_PATH", "/only/one"],
+])("the setting %s=%s is refused by name", (name, value) => {
+  expect(() => readOperatorSettings({ [name]: value })).toThrow(new RegExp(name))
+})

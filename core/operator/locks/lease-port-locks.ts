@@ -1,0 +1,162 @@
+import { createHash } from "node:crypto"
+import * as v from "valibot"
+import type { Logger } from "../../log.ts"
+import { type Lease, microTime } from "../replicas/lease.ts"
+import type { RecordContent, Records } from "../replicas/records.ts"
+import { type Replicas, replicaLeaseSeconds } from "../replicas/replicas.ts"
+import { clash, type LockAnswer, type OnConcurrentSteal, type PortLock, type PortLocks } from "./port-locks.ts"
+
+export interface LeasePortLocksOptions {
+  records: Records
+  replicas: Replicas
+  /** Ends a session that is in the way of an `override`, on whichever replica it is; resolves when its sockets are gone. */
+  evict(sessionId: string, why: string): Promise<void>
+  log: Logger
+}
+
+const holdsSchema = v.object({
+  targetKey: v.string(),
+  port: v.number(),
+  holders: v.array(
+    v.object({
+      sessionId: v.string(),
+      mode: v.picklist(["mirror", "steal"]),
+      filter: v.optional(v.string()),
+      replica: v.string(),
+    }),
+  ),
+})
+type Holds = v.InferOutput<typeof holdsSchema>
+
+const annotation = "podside.dev/port-lock"
+
+/** How often what dead replicas held is cleared away, in milliseconds. Nobody waits for it: dead holders do not count. */
+const sweepMs = 5_000
+
+type LockName = Pick<PortLock, "sessionId" | "targetKey" | "port">
+
+/**
+ * Port locks in Leases, one for each port of a target. Several sessions may hold one port with filters, so the holders stand
+ * in an annotation; a hold counts while its replica lives.
+ */
+export class LeasePortLocks implements PortLocks {
+  readonly #options: LeasePortLocksOptions
+  readonly #parsed = new WeakMap<Lease, Holds | undefined>()
+  #sweep: ReturnType<typeof setInterval> | undefined
+
+  constructor(options: LeasePortLocksOptions) {
+    this.#options = options
+    this.#sweep = setInterval(() => void this.#clear(), sweepMs)
+  }
+
+  stop(): void {
+    clearInterval(this.#sweep)
+  }
+
+  async acquire(lock: PortLock, onConcurrent: OnConcurrentSteal): Promise<LockAnswer> {
+    const { records, replicas, evict } = this.#options
+    const evicted = new Set<string>()
+    const answer = await records.change<LockAnswer>("port-lock", nameOf(lock), (current) => {
+      evicted.clear()
+      const others = this.#locks(current).filter(({ sessionId }) => sessionId !== lock.sessionId)
+      const inTheWay = others.filter((other) => clash(lock, other))
+      const [holder] = inTheWay
+      if (holder && onConcurrent === "abort") return { answer: { granted: false, holder } }
+      const override = onConcurrent === "override"
+      if (override) for (const { sessionId } of inTheWay) evicted.add(sessionId)
+      const staying = override ? others.filter((other) => !inTheWay.includes(other)) : others
+      const write = content(lock, [...staying, { ...lock, replica: replicas.id }], current)
+      return { write, answer: { granted: true } }
+    })
+    const why = `another session took port ${lock.port} over`
+    await Promise.all([...evicted].map((sessionId) => evict(sessionId, why)))
+    return answer
+  }
+
+  async release(lock: LockName): Promise<void> {
+    await this.#removeHolders(lock, ({ sessionId, replica }) => {
+      return sessionId === lock.sessionId && replica === this.#options.replicas.id
+    })
+  }
+
+  async releaseAll(sessionId: string): Promise<void> {
+    const held = this.list().filter((lock) => lock.sessionId === sessionId)
+    await Promise.all(held.map((lock) => this.#removeHolders(lock, (holder) => holder.sessionId === sessionId)))
+  }
+
+  list(): readonly PortLock[] {
+    return this.#options.records.list("port-lock").flatMap((lease) => this.#locks(lease))
+  }
+
+  /** Holds that count. */
+  #locks(lease: Lease | undefined): (PortLock & { replica: string })[] {
+    const holds = lease && this.#read(lease)
+    if (!holds) return []
+    const { targetKey, port, holders } = holds
+    return holders
+      .filter(({ replica }) => this.#options.replicas.alive(replica))
+      .map((holder) => ({ ...holder, targetKey, port }))
+  }
+
+  async #removeHolders(
+    lock: Pick<PortLock, "targetKey" | "port">,
+    gone: (holder: PortLock & { replica: string }) => boolean,
+  ): Promise<void> {
+    await this.#options.records.change("port-lock", nameOf(lock), (current) => {
+      if (!current) return { answer: undefined }
+      const left = this.#locks(current).filter((holder) => !gone(holder))
+      return { write: left.length > 0 ? content(lock, left, current) : "remove", answer: undefined }
+    })
+  }
+
+  async #clear(): Promise<void> {
+    const { records, log } = this.#options
+    for (const lease of records.list("port-lock")) {
+      const held = this.#read(lease)
+      if (held && this.#locks(lease).length === held.holders.length) continue
+      const { name } = lease.metadata
+      await records
+        .change("port-lock", name, (current) => {
+          const left = this.#locks(current)
+          const kept = held && left.length > 0 && content(held, left, current)
+          return { write: kept || "remove", answer: undefined }
+        })
+        .catch((error) => log.warn("a port lock of a dead replica could not be removed", { lease: name, error }))
+    }
+  }
+
+  #read(lease: Lease): Holds | undefined {
+    if (this.#parsed.has(lease)) return this.#parsed.get(lease)
+    let holds: Holds | undefined
+    try {
+      holds = v.parse(holdsSchema, JSON.parse(lease.metadata.annotations?.[annotation] ?? ""))
+    } catch (error) {
+      this.#options.log.warn("a port lock cannot be read and does not count", { lease: lease.metadata.name, error })
+    }
+    this.#parsed.set(lease, holds)
+    return holds
+  }
+}
+
+function nameOf({ targetKey, port }: Pick<PortLock, "targetKey" | "port">): string {
+  return `podside-port-${createHash("sha256").update(`${targetKey} ${port}`).digest("hex").slice(0, 32)}`
+}
+
+function content(
+  { targetKey, port }: Pick<PortLock, "targetKey" | "port">,
+  held: readonly (PortLock & { replica: string })[],
+  current: Lease | undefined,
+): RecordContent {
+  const holders = held.map(({ sessionId, mode, filter, replica }) => ({ sessionId, mode, filter, replica }))
+  const first = holders.find(({ filter }) => filter === undefined) ?? holders[0]
+  const now = microTime()
+  return {
+    annotations: { [annotation]: JSON.stringify({ targetKey, port, holders } satisfies Holds) },
+    spec: {
+      holderIdentity: first && `${first.replica}/${first.sessionId}`,
+      leaseDurationSeconds: replicaLeaseSeconds,
+      acquireTime: current?.spec?.acquireTime ?? now,
+      renewTime: now,
+    },
+  }
+}

@@ -1,0 +1,182 @@
+import { AppError } from "../../errors.ts"
+import { KubeError } from "../../kube/errors.ts"
+import { follow } from "../../kube/follow.ts"
+import type { Kube } from "../../kube/kube.ts"
+import type { OwnerReference } from "../../kube/objects.ts"
+import type { Logger } from "../../log.ts"
+import { ownerLabel } from "../agents/agent-object.ts"
+import { type Lease, type LeaseSpec, leasePath } from "./lease.ts"
+
+export interface RecordsOptions {
+  kube: Kube
+  namespace: string
+  /** Value of the label that tells operators of one cluster apart. */
+  ownerMarker: string
+  /** Records go with the operator's Deployment. */
+  owner: OwnerReference | undefined
+  log: Logger
+  signal: AbortSignal
+}
+
+export type RecordKind = "replica" | "session" | "port-lock"
+
+/** What varies about a record; everything else is given. */
+export interface RecordContent {
+  annotations: Record<string, string>
+  spec: LeaseSpec
+}
+
+/** What to do about a record, and what to answer once that is done. `write` undefined leaves it as it is. */
+export interface Change<T> {
+  write?: RecordContent | "remove"
+  answer: T
+}
+
+const kindLabel = "podside.dev/record"
+
+/** Writers that meet at one record take turns; a round of an API server takes milliseconds. */
+const maxAttempts = 30
+const longestPauseMs = 50
+
+/**
+ * What replicas know together: Leases in the operator's namespace, one watch for reading, optimistic concurrency for
+ * writing. What this replica has written it also reads, even before the watch tells.
+ */
+export class Records {
+  readonly #options: RecordsOptions
+  #seen: ReadonlyMap<string, Lease> = new Map()
+  /** Written here and not yet told by the watch; null = removed. */
+  readonly #written = new Map<string, { version: bigint; lease: Lease | null }>()
+  readonly #listeners = new Set<() => void>()
+
+  constructor(options: RecordsOptions) {
+    this.#options = options
+  }
+
+  /** @throws KubeError when Leases may not be listed */
+  start(): Promise<void> {
+    const { kube, namespace, ownerMarker, signal, log } = this.#options
+    return follow<Lease>({
+      kube,
+      path: leasePath(namespace),
+      query: { labelSelector: `${ownerLabel}=${ownerMarker},${kindLabel}` },
+      signal,
+      log,
+      onChange: (leases) => {
+        this.#seen = leases
+        for (const [name, { version, lease }] of this.#written) {
+          const told = leases.get(`${namespace}/${name}`)
+          const passed = lease ? this.#isOld(version) : true
+          if (told ? versionOf(told) >= version + (lease ? 0n : 1n) : passed) this.#written.delete(name)
+        }
+        for (const listener of this.#listeners) listener()
+      },
+    })
+  }
+
+  list(kind: RecordKind): Lease[] {
+    const told = [...this.#seen.values()].filter(({ metadata }) => !this.#written.has(metadata.name))
+    const written = [...this.#written.values()].flatMap(({ lease }) => (lease ? [lease] : []))
+    return [...told, ...written].filter(({ metadata }) => metadata.labels?.[kindLabel] === kind)
+  }
+
+  get(name: string): Lease | undefined {
+    const written = this.#written.get(name)
+    return written ? (written.lease ?? undefined) : this.#seen.get(`${this.#options.namespace}/${name}`)
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Makes a record that was not there. @returns the one that was, or undefined */
+  async create(kind: RecordKind, name: string, content: RecordContent): Promise<Lease | undefined> {
+    try {
+      await this.#write(kind, name, undefined, content)
+      return undefined
+    } catch (thrown) {
+      if (!(thrown instanceof KubeError && thrown.status === 409)) throw thrown
+      return (await this.#read(name)) ?? this.create(kind, name, content)
+    }
+  }
+
+  /** Decides about a record as it is at this moment, and again when somebody else was quicker. @throws KubeError */
+  async change<T>(kind: RecordKind, name: string, decide: (current: Lease | undefined) => Change<T>): Promise<T> {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const current = await this.#read(name)
+      const { write, answer } = decide(current)
+      try {
+        if (write === "remove") await this.#remove(current)
+        else if (write) await this.#write(kind, name, current, write)
+        return answer
+      } catch (thrown) {
+        if (!isConflict(thrown)) throw thrown
+        await Bun.sleep(Math.random() * longestPauseMs)
+      }
+    }
+    throw new AppError("record-contested", `Lease "${name}" keeps being changed by others`, { next: "Try again." })
+  }
+
+  async #read(name: string): Promise<Lease | undefined> {
+    const { kube, namespace } = this.#options
+    try {
+      return await kube.request<Lease>("GET", leasePath(namespace, name), { what: `get lease ${name}` })
+    } catch (thrown) {
+      if (thrown instanceof KubeError && thrown.status === 404) return undefined
+      throw thrown
+    }
+  }
+
+  async #write(kind: RecordKind, name: string, current: Lease | undefined, content: RecordContent): Promise<void> {
+    const { kube, namespace, ownerMarker, owner } = this.#options
+    const body = {
+      apiVersion: "coordination.k8s.io/v1",
+      kind: "Lease",
+      metadata: {
+        name,
+        namespace,
+        labels: { [ownerLabel]: ownerMarker, [kindLabel]: kind },
+        annotations: content.annotations,
+        ...(owner && { ownerReferences: [owner] }),
+        ...(current && { uid: current.metadata.uid, resourceVersion: current.metadata.resourceVersion }),
+      },
+      spec: content.spec,
+    }
+    const path = leasePath(namespace, current && name)
+    const lease = await kube.request<Lease>(current ? "PUT" : "POST", path, { body, what: `write lease ${name}` })
+    this.#remember(name, versionOf(lease), lease)
+  }
+
+  async #remove(current: Lease | undefined): Promise<void> {
+    if (!current) return
+    const { kube, namespace } = this.#options
+    const { name, uid, resourceVersion } = current.metadata
+    const body = { preconditions: { uid, resourceVersion } }
+    await kube.request("DELETE", leasePath(namespace, name), { body, what: `delete lease ${name}` })
+    this.#remember(name, versionOf(current), null)
+  }
+
+  #remember(name: string, version: bigint, lease: Lease | null): void {
+    const told = this.#seen.get(`${this.#options.namespace}/${name}`)
+    const known = told ? versionOf(told) : this.#written.get(name)?.version
+    if (lease === null ? told !== undefined : known === undefined || known < version) {
+      this.#written.set(name, { version, lease })
+    } else this.#written.delete(name)
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** The watch has told of something later: what it does not tell of is gone. */
+  #isOld(version: bigint): boolean {
+    for (const lease of this.#seen.values()) if (versionOf(lease) > version) return true
+    return false
+  }
+}
+
+/** Kubernetes' resource versions are numbers that grow; all Leases count together. */
+const versionOf = ({ metadata }: Lease): bigint => BigInt(metadata.resourceVersion ?? 0)
+
+/** Changed, made or removed by somebody else meanwhile. */
+function isConflict(thrown: unknown): boolean {
+  return thrown instanceof KubeError && (thrown.status === 409 || thrown.status === 404)
+}
