@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { FileRequest, FileResponse, OpenOptions } from "../../core/protocol/index.ts"
-import { startAgent, type TestAgent, type TestClient } from "../test-agent.ts"
+import { startAgent, type TestAgent, type TestClient, within } from "../test-agent.ts"
 
 /* The target's root folder is a folder of the test; beside it lies what must never be reached. */
 
@@ -297,16 +297,32 @@ when("a relative path where an absolute one belongs ends this client, and only i
   expect(await content("/app/hello")).toBe("hello\n")
 })
 
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await Bun.sleep(1)
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return "closed meanwhile"
+  }
+}
+
 when("what a client opened is closed when it leaves", async () => {
   const other = await agent.connect()
-  const openedNow = () => readdirSync("/proc/self/fd").length
+  const openedNow = () =>
+    readdirSync("/proc/self/fd").filter((fd) => linkOf(`/proc/self/fd/${fd}`).endsWith("/app")).length
   await other.ask({ kind: "Ping" })
   const before = openedNow()
   for (let index = 0; index < 50; index++) await ask("Open", { path: "/app", openOptions: reading }, other)
   expect(openedNow()).toBeGreaterThanOrEqual(before + 50)
   other.link.close()
   await other.link.ended
-  while (openedNow() > before) await Bun.sleep(1)
+  await within(
+    "the descriptors' end",
+    until(() => openedNow() === before),
+  )
 })
 
 // ---- nothing outside the root folder

@@ -1,6 +1,6 @@
 import { check } from "./errno.ts"
 import { decodeEndpoint, type Endpoint } from "./socket-address.ts"
-import { type SyscallArgument, syscall } from "./syscall.ts"
+import { syscall } from "./syscall.ts"
 
 export const SOCK_STREAM = 1
 export const SOCK_DGRAM = 2
@@ -41,18 +41,9 @@ export function pendingError(fd: number): number {
 
 /** Own address of an IP socket; undefined for other families. @throws LinuxError */
 export function localEndpoint(fd: number): Endpoint | undefined {
-  return endpoint("getsockname", fd)
-}
-
-/** Peer's address of a connected IP socket; undefined for other families. @throws LinuxError */
-export function peerEndpoint(fd: number): Endpoint | undefined {
-  return endpoint("getpeername", fd)
-}
-
-function endpoint(call: "getsockname" | "getpeername", fd: SyscallArgument): Endpoint | undefined {
   const address = Buffer.alloc(addressBytes)
   const size = Buffer.alloc(4)
   size.writeUInt32LE(addressBytes)
-  check(syscall(call, fd, address, size), call)
+  check(syscall("getsockname", fd, address, size), "getsockname")
   return decodeEndpoint(address.subarray(0, size.readUInt32LE(0)))
 }
