@@ -94,9 +94,9 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
       if (socketFamily(fd) !== AF_UNIX || (type !== SOCK_STREAM && type !== SOCK_SEQPACKET)) return proceed
       const peer = { kind: type === SOCK_STREAM ? "unix" : "seqpacket", path: Uint8Array.from(path) } as const
       if (world.outgoing.place(peer) !== "remote") return proceed
-      // Packets would need a relay of their own; said rather than done wrongly.
-      if (type === SOCK_SEQPACKET) return failure(errno.EPROTONOSUPPORT)
-      unix.join(fd, peer.path, await world.outgoing.connect(peer))
+      const connection = await world.outgoing.connect(peer)
+      if (type === SOCK_STREAM) unix.join(fd, peer.path, connection)
+      else unix.joinPackets(fd, peer.path, connection)
       return success
     } finally {
       syscall("close", fd)

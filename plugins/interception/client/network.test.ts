@@ -212,6 +212,19 @@ s = socket.socket(socket.AF_UNIX); s.connect("/remote/app.sock"); s.sendall(b"hi
     expect((await runIn({ outgoing }, python(script))).output).toBe("b'hi' /remote/app.sock\n")
   })
 
+  test("a unix socket of packets of the pod", async () => {
+    const script = `
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect("/remote/app.sock")
+for n in (1, 1000, 65536): s.send(b"x" * n)
+print([len(s.recv(100000)) for _ in range(3)], s.getpeername())
+s.shutdown(socket.SHUT_WR); print(s.recv(10))
+`
+    const outgoing = new MemoryNetwork()
+    expect((await runIn({ outgoing }, python(script))).output).toBe("[1, 1000, 65536] /remote/app.sock\nb''\n")
+    expect(outgoing.open).toBe(0)
+  })
+
   test("a signal interrupts a connect that waits", async () => {
     const script = `
 import signal, socket, time

@@ -79,7 +79,7 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
     ...supervision,
     tcp: new TcpConnections(readiness, shared),
     udp: new UdpAssociations(shared, log),
-    unix: new UnixConnections(shared),
+    unix: new UnixConnections(readiness, shared),
     listeners: new Listeners(world.incoming, shared),
     waits: new Waits(listener, readiness),
   }

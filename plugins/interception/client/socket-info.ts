@@ -104,7 +104,9 @@ export function rawName(call: "getsockname" | "getpeername", fd: number): Buffer
   const address = Buffer.alloc(addressBytes)
   const size = Buffer.alloc(4)
   size.writeUInt32LE(addressBytes)
-  check(syscall(call, fd, address, size), call)
+  const result =
+    call === "getsockname" ? syscall("getsockname", fd, address, size) : syscall("getpeername", fd, address, size)
+  check(result, call)
   return address.subarray(0, Math.min(size.readUInt32LE(0), addressBytes))
 }
 

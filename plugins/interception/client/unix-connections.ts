@@ -1,7 +1,11 @@
 import { randomBytes } from "node:crypto"
 import type { RemoteConnection } from "../../../core/client/engine.ts"
 import { check } from "../../../core/linux/errno.ts"
-import { encodeUnixAddress } from "../../../core/linux/socket-address.ts"
+import { openSocket, SOCK_SEQPACKET } from "../../../core/linux/socket.ts"
+import { AF_UNIX, encodeUnixAddress } from "../../../core/linux/socket-address.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
+import { PacketRelay } from "./packet-relay.ts"
+import type { Readiness } from "./readiness.ts"
 import type { SharedState } from "./shared-state.ts"
 import { connectSocket } from "./socket-info.ts"
 import { relayHandlers, StreamRelay } from "./stream-relay.ts"
@@ -9,21 +13,27 @@ import { relayHandlers, StreamRelay } from "./stream-relay.ts"
 /** How long the program's own connect, made on its behalf, may take to arrive. */
 const arrivalMs = 5000
 const nameBytes = 16
+const SOCK_NONBLOCK = 0o4000
+const SOCK_CLOEXEC = 0o2000000
 
-/** Joins unix stream sockets of the program to sockets in the pod, each by an abstract name used once. */
+/** Joins unix sockets of the program to sockets in the pod, each by an abstract name used once. */
 export class UnixConnections {
   readonly #shared: SharedState
   /** Remote path by our abstract name. */
   readonly #paths = new Map<string, Uint8Array>()
   readonly #listeners = new Set<Bun.UnixSocketListener<StreamRelay | undefined>>()
 
-  constructor(shared: SharedState) {
+  readonly #relays = new Set<PacketRelay>()
+  readonly #readiness: Readiness
+
+  constructor(readiness: Readiness, shared: SharedState) {
+    this.#readiness = readiness
     this.#shared = shared
   }
 
   /** `fd` stays the caller's. @throws LinuxError */
   join(fd: number, path: Uint8Array, connection: RemoteConnection): void {
-    const name = `podside-${randomBytes(nameBytes).toString("hex")}`
+    const name = newName()
     let taken = false
     const listener = Bun.listen<StreamRelay | undefined>({
       unix: `\0${name}`,
@@ -66,6 +76,31 @@ export class UnixConnections {
     }
   }
 
+  /** The same for a socket of packets. */
+  joinPackets(fd: number, path: Uint8Array, connection: RemoteConnection): void {
+    const name = newName()
+    const address = encodeUnixAddress({ abstract: Buffer.from(name) })
+    const listener = openSocket(AF_UNIX, SOCK_SEQPACKET)
+    try {
+      check(syscall("bind", listener, address, address.length), "bind")
+      check(syscall("listen", listener, 1), "listen")
+      check(connectSocket(fd, address), "connect to the relay")
+      const accepted = check(syscall("accept4", listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC), "accept")
+      this.#paths.set(name, path)
+      this.#shared.namedSockets = true
+      const relay = new PacketRelay(accepted, connection, this.#readiness, () => {
+        this.#paths.delete(name)
+        this.#relays.delete(relay)
+      })
+      this.#relays.add(relay)
+    } catch (thrown) {
+      connection.close()
+      throw thrown
+    } finally {
+      syscall("close", listener)
+    }
+  }
+
   /** The remote path behind a peer's name as the kernel tells it (struct sockaddr_un). */
   pathOf(address: Buffer): Uint8Array | undefined {
     if (address.length < 4 || address[2] !== 0) return undefined
@@ -74,5 +109,10 @@ export class UnixConnections {
 
   close(): void {
     for (const listener of this.#listeners) listener.stop(true)
+    for (const relay of this.#relays) relay.close()
   }
+}
+
+function newName(): string {
+  return `podside-${randomBytes(nameBytes).toString("hex")}`
 }
