@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "bun:test"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
-import { type ConnectOptions, operatorClient, Refused, reader } from "./operator/client.ts"
+import { type ConnectOptions, newSessionId, operatorClient, Refused, reader } from "./operator/client.ts"
 import { useOperator } from "./operator/install.ts"
 
 const cluster = useCluster("faults")
@@ -125,6 +125,45 @@ describe.skipIf(!cluster.available)("the operator when things go wrong", () => {
     )
     expect(text).toContain("# TYPE mirrord_sessions_duration histogram")
   })
+
+  test("a replica that is killed: its client is back on another one within 5 s, with the same session", async () => {
+    await installed.change({ agent: { idleSeconds: 5 }, operator: { replicas: 2 } })
+    const sessionId = newSessionId()
+    const { link } = await openSession({ sessionId })
+    const name = sessionId.toString(16).toUpperCase()
+    const { items } = await cluster.get(
+      "pods",
+      "-n",
+      installed.namespace,
+      "-l",
+      "app.kubernetes.io/name=podside-operator",
+    )
+    const ready = items.filter((pod: { metadata: { deletionTimestamp?: string } }) => !pod.metadata.deletionTimestamp)
+    for (const pod of ready) {
+      const log = await cluster.kubectl("logs", "-n", installed.namespace, pod.metadata.name)
+      if (!log.includes(name)) continue
+      await cluster.kubectl(
+        "delete",
+        "pod",
+        "-n",
+        installed.namespace,
+        pod.metadata.name,
+        "--grace-period=0",
+        "--force",
+      )
+    }
+    await link.ended
+    const lostAt = Date.now()
+    // What mirrord's proxy does: the same request again, at once and then after a pause.
+    const back = await cluster.eventually("the session is back", () => openSession({ sessionId }), {
+      timeoutSeconds: 5,
+    })
+    expect(Date.now() - lostAt).toBeLessThan(5_000)
+    back.link.send({ kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: ["SAMPLE_NAME"] } })
+    const { value } = await back.read.nextOf("GetEnvVarsResponse")
+    expect(value.kind === "Ok" && value.value.get("SAMPLE_NAME")).toBe("web")
+    back.link.close()
+  }, 120_000)
 
   test.each([
     ["an agent image that is missing", { image: "podside:nowhere" }, /ErrImageNeverPull|not present/],
