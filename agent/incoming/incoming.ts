@@ -4,6 +4,7 @@ import type { ClientMessage, HttpFilter, LayerTcp, LayerTcpSteal, StealType } fr
 import type { AgentClient, AgentContext, AgentFeature, ClientFeature } from "../feature.ts"
 import { ClientChannel } from "./client-channel.ts"
 import { compileFilter } from "./filter/filter.ts"
+import { LiveConnections } from "./live-connections.ts"
 import type { Port } from "./port.ts"
 import { Ports } from "./ports.ts"
 import { connectionRouter } from "./router.ts"
@@ -17,11 +18,19 @@ type SubscriptionGauge = (typeof gauges)[keyof typeof gauges]
 
 /** Mirrors and steals the target's incoming traffic. Only for an agent with a target. */
 export function createIncoming(context: AgentContext, interceptor: Interceptor): AgentFeature {
-  const ports = new Ports(context, interceptor, connectionRouter(context))
+  const live = new LiveConnections((by) => context.metrics.add("mirrord_agent_redirected_connections_count", by))
+  const ports = new Ports(context, interceptor, connectionRouter(context, live))
   return {
     kinds: ["Tcp", "TcpSteal"],
     serve: (client) => new IncomingClient(client, ports, context),
-    close: () => ports.close(),
+    async close() {
+      try {
+        await ports.stopDiverting()
+        await live.drain()
+      } finally {
+        await ports.close()
+      }
+    },
   }
 }
 

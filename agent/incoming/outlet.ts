@@ -22,6 +22,7 @@ export class Outlet implements Waiting {
   #queue: Uint8Array[] = []
   #queuedBytes = 0
   #ending = false
+  #finishing = false
   #dead = false
   lastProgress = 0
 
@@ -47,7 +48,7 @@ export class Outlet implements Waiting {
 
   /** False: something waits; stop the source until `onDrain` returns true. The bytes are kept, not copied. */
   write(bytes: Uint8Array): boolean {
-    if (this.#dead || this.#ending) return true
+    if (this.#dead || this.#ending || this.#finishing) return true
     if (this.#queue.length > 0) {
       this.#enqueue(bytes)
       return false
@@ -71,6 +72,13 @@ export class Outlet implements Waiting {
     if (this.#queue.length === 0) this.#socket.shutdown()
   }
 
+  /** Ends both directions, after everything that waits: nobody is left to take what the peer still sends. */
+  finish(): void {
+    if (this.#dead) return
+    this.#finishing = true
+    if (this.#queue.length === 0) this.#socket.end()
+  }
+
   /** To be called on the socket's drain event. True: nothing waits any more. */
   onDrain(): boolean {
     while (this.#queue.length > 0) {
@@ -83,7 +91,8 @@ export class Outlet implements Waiting {
       }
       this.#queue.shift()
     }
-    if (this.#ending && !this.#dead) this.#socket.shutdown()
+    if (this.#finishing && !this.#dead) this.#socket.end()
+    else if (this.#ending && !this.#dead) this.#socket.shutdown()
     return true
   }
 

@@ -90,11 +90,19 @@ export class Ports {
     })
   }
 
-  async close(): Promise<void> {
-    await this.#inOrder(async () => {
+  /** No new connections. Those there are need the rules that remain: what translates their packets back goes with the last rule. */
+  stopDiverting(): Promise<void> {
+    return this.#inOrder(async () => {
+      const numbers = [...this.#ports.keys()]
+      this.#ports.clear()
+      if (numbers.length > 0) await (await this.#open()).remove(numbers)
+    })
+  }
+
+  close(): Promise<void> {
+    return this.#inOrder(async () => {
       const diversion = await this.#diversion?.catch(() => undefined)
       this.#diversion = undefined
-      this.#ports.clear()
       await diversion?.close()
     })
   }

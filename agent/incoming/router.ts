@@ -1,6 +1,7 @@
 import type { AgentContext } from "../feature.ts"
 import { Http1Connection } from "./http1/http1-connection.ts"
 import { incomingSettings } from "./incoming-settings.ts"
+import type { LiveConnections } from "./live-connections.ts"
 import { MirroredConnection } from "./mirrored-connection.ts"
 import { MirroredRequests } from "./mirrored-requests.ts"
 import { passThrough } from "./pass-through.ts"
@@ -9,16 +10,9 @@ import { StolenConnection } from "./stolen-connection.ts"
 import { tapped } from "./tap.ts"
 
 /** What becomes of a new connection, by the subscriptions its port has at that moment. */
-export function connectionRouter(context: AgentContext): ServeConnection {
+export function connectionRouter(context: AgentContext, live: LiveConnections): ServeConnection {
   const settings = incomingSettings(context)
-  const { metrics } = context
   return (connection, port, diversion) => {
-    metrics.add("mirrord_agent_redirected_connections_count", 1)
-    const counter = {
-      onData() {},
-      onEnd() {},
-      onClose: () => metrics.add("mirrord_agent_redirected_connections_count", -1),
-    }
     const copies = port.mirrors.map(({ channel, filter }) =>
       filter
         ? new MirroredRequests(channel, connection, filter, settings)
@@ -29,6 +23,6 @@ export function connectionRouter(context: AgentContext): ServeConnection {
       : port.filtered.length > 0
         ? new Http1Connection(connection, diversion, port, settings)
         : passThrough(diversion, connection)
-    return tapped(events, [...copies, counter])
+    return live.track(connection.socket, tapped(events, copies))
   }
 }

@@ -57,7 +57,7 @@ export class StolenConnection implements TcpEvents, ChannelStream {
   onClientGone(): void {
     this.#over = true
     this.#channel.forget(this.#id)
-    this.#outlet.end()
+    this.#outlet.finish()
     this.#connection.socket.resume()
   }
 }

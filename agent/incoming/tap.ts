@@ -7,23 +7,41 @@ export interface Tap {
   onClose(): void
 }
 
-/** `events`, with `taps` looking on. */
+/** What taps have not seen yet. Copies wait until every connection that is ready now has been served, and then leave together. */
+let unseen: { taps: readonly Tap[]; bytes: Buffer | "end" | "close" }[] = []
+
+/** `events`, with `taps` looking on a little later. */
 export function tapped(events: TcpEvents, taps: readonly Tap[]): TcpEvents {
   if (taps.length === 0) return events
   return {
     onData(bytes) {
-      // First who is served, so that a copy never delays the original.
       events.onData(bytes)
-      for (const tap of taps) tap.onData(bytes)
+      later(taps, bytes)
     },
     onDrain: () => events.onDrain(),
     onEnd() {
       events.onEnd()
-      for (const tap of taps) tap.onEnd()
+      later(taps, "end")
     },
     onClose(error) {
       events.onClose(error)
-      for (const tap of taps) tap.onClose()
+      later(taps, "close")
     },
+  }
+}
+
+function later(taps: readonly Tap[], bytes: Buffer | "end" | "close"): void {
+  if (unseen.push({ taps, bytes }) === 1) setImmediate(show)
+}
+
+function show(): void {
+  const seen = unseen
+  unseen = []
+  for (const { taps, bytes } of seen) {
+    for (const tap of taps) {
+      if (bytes === "end") tap.onEnd()
+      else if (bytes === "close") tap.onClose()
+      else tap.onData(bytes)
+    }
   }
 }

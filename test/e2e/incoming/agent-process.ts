@@ -7,6 +7,7 @@ import { askingSide, connectLink } from "../../../core/link/index.ts"
 /** The agent as a process of its own beside process `pid`, as it would run in a cluster. */
 export interface AgentProcess {
   pid: number
+  socketPath: string
   connect(version?: string): Promise<TestClient>
   /** Asks it to end and waits for that. */
   stop(): Promise<number>
@@ -61,6 +62,7 @@ export async function startAgentProcess(
   )
   return {
     pid: child.pid,
+    socketPath,
     output: () => output,
     async connect(version = "1.29.0") {
       const client = new TestClient(await connectLink(askingSide, { unix: socketPath }))

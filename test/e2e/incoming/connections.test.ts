@@ -167,9 +167,46 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
   test("callers of a port whose application is down are refused, not left hanging", async () => {
     const client = await agent.connect()
     expect(await subscribe(client, mirror(4009))).toBe("Ok")
-    const caller = await call(pod, pod.ip4, 4009)
-    await caller.ended
-    expect(caller.error).toContain("reset")
+    const outcome = await call(pod, pod.ip4, 4009).then(
+      (caller) => caller.ended.then(() => caller.error),
+      // The reset may be there before the caller looks.
+      () => "reset",
+    )
+    expect(outcome).toContain("reset")
+    client.link.close()
+  })
+
+  test("thousands of callers that say nothing, or half a request, keep nobody else from being served", async () => {
+    const app = startApplication(pod, answerWithPath)
+    const client = await agent.connect()
+    expect(await subscribe(client, stealMatching(app.port, header("x-user: me")))).toBe("Ok")
+    const idle = await Promise.all(Array.from({ length: 2000 }, () => call(pod, pod.ip4, app.port)))
+    for (const [index, caller] of idle.entries()) if (index % 2) caller.send("GET /never HTTP/1.1\r\nHost:")
+    const caller = await call(pod, pod.ip4, app.port)
+    caller.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    await caller.until("app /a")
+    caller.send("GET /b HTTP/1.1\r\nHost: a\r\nX-User: me\r\n\r\n")
+    expect((await stolenRequest(client)).request.uri).toBe("/b")
+    caller.reset()
+    for (const { reset } of idle) reset()
+    client.link.close()
+    app.stop()
+  }, 30_000)
+
+  test("an application that dies in the middle of an answer takes only that connection with it", async () => {
+    const app = startApplication(pod, (text) => (text ? "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf" : ""))
+    const client = await agent.connect()
+    expect(await subscribe(client, stealMatching(app.port, header("x-user: me")))).toBe("Ok")
+    const [first, second] = [await call(pod, pod.ip4, app.port), await call(pod, pod.ip4, app.port)]
+    first.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    await first.until("half")
+    second.send("GET /b HTTP/1.1\r\nHost: a\r\nX-User: me\r\n\r\n")
+    expect((await stolenRequest(client)).request.uri).toBe("/b")
+    app.stop()
+    await first.ended
+    expect(first.got).toEndWith("half")
+    expect(await client.settle()).toEqual([])
+    second.reset()
     client.link.close()
   })
 })

@@ -16,6 +16,8 @@ export interface TestApplication {
   port: number
   /** Bytes of each connection as latin1, in the order they came. */
   received: string[]
+  /** Something unasked, to every connection. */
+  say(text: string): void
   stop(): void
 }
 
@@ -26,6 +28,7 @@ export function startApplication(
   options: { port?: number; speaksFirst?: string } = {},
 ): TestApplication {
   const received: string[] = []
+  const sockets = new Set<{ write(text: string): number }>()
   const listener = pod.inPod(() =>
     Bun.listen<{ index: number; read: number; queue: Buffer; ending: boolean }>({
       hostname: "::",
@@ -34,6 +37,7 @@ export function startApplication(
       socket: {
         open(socket) {
           socket.data = { index: received.push("") - 1, read: 0, queue: Buffer.alloc(0), ending: false }
+          sockets.add(socket)
           if (options.speaksFirst) socket.write(options.speaksFirst)
         },
         data(socket, bytes) {
@@ -64,7 +68,10 @@ export function startApplication(
     socket.data.queue = socket.data.queue.subarray(taken)
     if (socket.data.queue.length === 0 && socket.data.ending) socket.shutdown()
   }
-  return { port: listener.port, received, stop: () => listener.stop(true) }
+  const say = (text: string) => {
+    for (const socket of sockets) socket.write(text)
+  }
+  return { port: listener.port, received, say, stop: () => listener.stop(true) }
 }
 
 /** Answers each complete request head that has no body with its path. */

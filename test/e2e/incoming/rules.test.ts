@@ -5,8 +5,10 @@ import {
   call,
   data,
   exchange,
+  header,
   startApplication,
   steal,
+  stealMatching,
   stolen,
   subscribe,
   type TestApplication,
@@ -217,4 +219,29 @@ describe.skipIf(reason !== undefined)("the kernel's rules", () => {
     expect(await other.settle()).toEqual([])
     await agents.pop()!.stop()
   })
+
+  test("an agent that is told to end lets running answers finish, and ends idle connections in good order", async () => {
+    let isAsked = false
+    const slow = startApplication(pod, (text) => {
+      if (text.includes("/slow")) isAsked = true
+      return text.includes("/quick") ? "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nquick" : ""
+    })
+    const client = await (await agent()).connect()
+    expect(await subscribe(client, stealMatching(slow.port, header("x-user: me")))).toBe("Ok")
+    const [idle, busy] = [await call(pod, pod.ip4, slow.port), await call(pod, pod.ip4, slow.port)]
+    idle.send("GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
+    await idle.until("quick")
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    while (!isAsked) await Bun.sleep(10)
+    const stopping = agents.pop()!.stop()
+    await idle.ended
+    expect(idle.error).toBeUndefined()
+    idle.reset()
+    slow.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+    await busy.until("slow")
+    busy.reset()
+    await stopping
+    expect(tables()).toEqual([])
+    slow.stop()
+  }, 15_000)
 })
