@@ -1,4 +1,6 @@
 import { beforeAll, describe, expect, test } from "bun:test"
+import { join } from "node:path"
+import { must } from "../cluster/run.ts"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
 import { newSessionId, operatorClient, reader } from "./operator/client.ts"
@@ -222,6 +224,20 @@ describe.skipIf(!cluster.available)("the operator", () => {
     expect(await good.read.next()).toEqual({ kind: "Pong" })
     good.link.close()
   }, 60_000)
+
+  const podside = (...args: string[]) =>
+    must([process.execPath, join(import.meta.dir, "../../core/main.ts"), ...args], {
+      env: { KUBECONFIG: cluster.kubeconfig },
+      timeoutSeconds: 60,
+    })
+
+  test("podside itself works through it", async () => {
+    const status = await podside("operator", "status")
+    expect(status).toContain("3.250.0")
+    const out = await podside("exec", "--target", "deployment/web", "-n", namespace(), "--", "printenv", "SAMPLE_NAME")
+    expect(out.trim()).toBe("web")
+    expect((await installed.logs()).includes('"kind":"session-started"')).toBe(true)
+  }, 120_000)
 
   test("agents leave when nobody uses them", async () => {
     await cluster.kubectl("delete", "--raw", "/apis/operator.metalbear.co/v1/sessions?")
