@@ -1,0 +1,255 @@
+import { afterEach, expect, test } from "bun:test"
+import { linkPair } from "../../../link/index.ts"
+import { silentLogger } from "../../../log.ts"
+import type { ClientMessage, DaemonTcp, HttpHeaders, HttpResponseFramed } from "../../../protocol/index.ts"
+import { Conversation } from "../../conversation.ts"
+import type { IncomingOptions } from "./options.ts"
+import { createIncomingWorld } from "./world.ts"
+
+const ends: (() => void)[] = []
+afterEach(() => {
+  for (const end of ends.splice(0)) end()
+})
+
+const defaults: IncomingOptions = {
+  mode: "steal",
+  portMapping: new Map(),
+  ignoreLocalhost: false,
+  ignorePorts: [],
+  tlsDelivery: { protocol: "tls" },
+  idleConnectionMs: 3_000,
+}
+
+/** Incoming traffic with a hand-made agent that accepts every subscription unless told otherwise. */
+function incoming(options: Partial<IncomingOptions> = {}, subscribed: DaemonTcp | "ok" = "ok") {
+  const { client, agent } = linkPair()
+  client.pause()
+  const session = { link: client, protocolVersion: "1.29.0", peer: "agent", close: async () => client.close() }
+  const conversation = new Conversation(session, { log: silentLogger, notice() {} })
+  const parts = createIncomingWorld(conversation, { ...defaults, ...options })
+  const heard: ClientMessage[] = []
+  agent.receive((message) => {
+    heard.push(message)
+    if ((message.kind !== "TcpSteal" && message.kind !== "Tcp") || !message.value.kind.startsWith("PortSubscribe"))
+      return
+    const port = portOf(message.value.value)
+    agent.send({
+      kind: message.kind,
+      value: subscribed === "ok" ? { kind: "SubscribeResult", value: { kind: "Ok", value: port } } : subscribed,
+    })
+  })
+  conversation.begin()
+  ends.push(() => {
+    conversation.end()
+    client.abort()
+    agent.abort()
+  })
+  return {
+    ...parts,
+    conversation,
+    heard,
+    say: (value: DaemonTcp, kind: "TcpSteal" | "Tcp" = "TcpSteal") => void agent.send({ kind, value }),
+  }
+}
+
+function portOf(value: unknown): number {
+  if (typeof value === "number") return value
+  return portOf(Array.isArray(value) ? value[0] : (value as { value: unknown }).value)
+}
+
+const listener = (port: number, local = port) => ({
+  requested: { ip: "0.0.0.0", port },
+  local: { ip: "0.0.0.0", port: local },
+})
+const headers = (rows: Record<string, string>): HttpHeaders =>
+  new Map(Object.entries(rows).map(([name, value]) => [name, [value]]))
+const source = { ip: "10.0.0.9", port: 4242 }
+
+function request(connectionId: bigint, port: number, method = "GET", body = ""): DaemonTcp {
+  const rows: Record<string, string> = body ? { host: "web", "content-length": String(body.length) } : { host: "web" }
+  const frames = body ? [{ kind: "Data", value: Buffer.from(body) } as const] : []
+  const whole = {
+    method,
+    uri: "/a?b=1",
+    headers: headers(rows),
+    version: "HTTP/1.1" as const,
+    body: { frames, isLast: true },
+  }
+  const metadata = { kind: "V1", value: { source, destination: { ip: "10.0.0.1", port } } } as const
+  return {
+    kind: "HttpRequestChunked",
+    value: {
+      kind: "StartV2",
+      value: { connectionId, requestId: 0, request: whole, metadata, transport: { kind: "Tcp" } },
+    },
+  }
+}
+
+/** The program: a server of this machine on a port of its own. */
+function program(answer: (request: Request) => Response | Promise<Response>) {
+  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: answer })
+  ends.push(() => void server.stop(true))
+  return server.port!
+}
+
+test("a stolen request reaches the program as it was sent, and the answer goes back in one piece", async () => {
+  const { world, heard, say } = incoming()
+  const port = program(
+    async (asked) =>
+      new Response(`${asked.method} ${new URL(asked.url).search} ${await asked.text()}`, {
+        headers: { "x-mine": "1" },
+      }),
+  )
+  await world.listening(listener(80, port))
+  say(request(3n, 80, "POST", "hello"))
+  const answer = await next(heard, "HttpResponseFramed", "HttpResponseChunked")
+  const {
+    internalResponse,
+    connectionId,
+    port: answered,
+  } = answer.kind === "HttpResponseFramed" ? answer.value : (answer.value.value as HttpResponseFramed)
+  expect([connectionId, answered, internalResponse.status, internalResponse.headers.get("x-mine")]).toEqual([
+    3n,
+    80,
+    200,
+    ["1"],
+  ])
+  expect(bodyOf(heard)).toBe("POST ?b=1 hello")
+})
+
+test("when nobody listens any more the caller gets 502, a raw connection is given back", async () => {
+  const { world, heard, say } = incoming()
+  await world.listening(listener(80, 1))
+  world.closed(listener(80, 1))
+  say(request(5n, 80))
+  const { value } = await next(heard, "HttpResponse")
+  expect(value).toMatchObject({ connectionId: 5n, internalResponse: { status: 502 } })
+  const connection = {
+    connectionId: 6n,
+    remoteAddress: "10.0.0.9",
+    destinationPort: 80,
+    sourcePort: 1,
+    localAddress: "10.0.0.1",
+  }
+  say({ kind: "NewConnectionV2", value: { connection, transport: { kind: "Tcp" } } })
+  expect((await next(heard, "ConnectionUnsubscribe")).value).toBe(6n)
+})
+
+test("a raw connection is joined both ways, and the program sees who called", async () => {
+  const { world, heard, say } = incoming()
+  const { promise, resolve } = Promise.withResolvers<unknown>()
+  const server = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      open: (socket) =>
+        void Promise.resolve(world.peerOf({ ip: socket.remoteAddress, port: socket.remotePort })).then(resolve),
+      data: (socket, data) => void socket.write(`got ${data}`),
+    },
+  })
+  ends.push(() => server.stop(true))
+  await world.listening(listener(80, server.port))
+  const connection = {
+    connectionId: 9n,
+    remoteAddress: source.ip,
+    destinationPort: 80,
+    sourcePort: source.port,
+    localAddress: "10.0.0.1",
+  }
+  say({ kind: "NewConnectionV2", value: { connection, transport: { kind: "Tcp" } } })
+  say({ kind: "Data", value: { connectionId: 9n, bytes: Buffer.from("hi") } })
+  expect(Buffer.from((await next(heard, "Data")).value.bytes).toString()).toBe("got hi")
+  expect(await promise).toEqual({ source, destination: { ip: "10.0.0.1", port: 80 } })
+  expect(await world.peerOf({ ip: "127.0.0.1", port: 1 })).toBeUndefined()
+})
+
+test("a mirrored request reaches the program, its answer nobody", async () => {
+  const { world, heard, say } = incoming({ mode: "mirror" })
+  const seen = Promise.withResolvers<string>()
+  const port = program((asked) => {
+    seen.resolve(new URL(asked.url).pathname)
+    return new Response("unwanted")
+  })
+  await world.listening(listener(80, port))
+  say(request(1n, 80), "Tcp")
+  expect(await seen.promise).toBe("/a")
+  expect(heard.filter(({ kind }) => kind === "TcpSteal")).toEqual([])
+})
+
+test("filter, port mapping and ignored ports decide what is asked for", async () => {
+  const filter = { kind: "Header", value: "x: y" } as const
+  const { world, heard } = incoming({
+    filter,
+    filterPorts: [80],
+    portMapping: new Map([[3000, 80]]),
+    ignorePorts: [9229],
+  })
+  expect([world.wants(3000), world.wants(9229)]).toEqual([true, false])
+  await world.listening(listener(3000))
+  await world.listening(listener(81))
+  const asked = heard.flatMap((message) => (message.kind === "TcpSteal" ? [message.value] : []))
+  expect(asked).toEqual([
+    { kind: "PortSubscribe", value: { kind: "FilteredHttpEx", value: [80, filter] } },
+    { kind: "PortSubscribe", value: { kind: "All", value: 81 } },
+  ])
+  world.closed(listener(3000))
+  await until(() =>
+    heard.some(
+      (message) =>
+        message.kind === "TcpSteal" && message.value.kind === "PortUnsubscribe" && message.value.value === 80,
+    ),
+  )
+})
+
+test("a port somebody else has taken cannot be listened on; a policy ends the session", async () => {
+  const taken = incoming(
+    {},
+    { kind: "SubscribeResult", value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: 80 } } },
+  )
+  await expect(taken.world.listening(listener(80))).rejects.toMatchObject({ errno: 98 })
+  const blockedAction = { kind: "Steal", value: { kind: "All", value: 80 } } as const
+  const forbidden = incoming(
+    {},
+    {
+      kind: "SubscribeResult",
+      value: { kind: "Err", value: { kind: "Forbidden", value: { blockedAction, policyName: "calm" } } },
+    },
+  )
+  await expect(forbidden.world.listening(listener(80))).rejects.toThrow()
+  expect(await forbidden.conversation.lost).toMatchObject({
+    code: "policy",
+    message: expect.stringContaining('the policy "calm" does not allow stealing port 80'),
+  })
+})
+
+type Said = Extract<ClientMessage, { kind: "TcpSteal" }>["value"]
+type OfKind<K extends Said["kind"]> = Extract<Said, { kind: K }>
+
+async function next<K extends Said["kind"]>(heard: ClientMessage[], ...kinds: K[]): Promise<OfKind<K>> {
+  const find = () =>
+    heard
+      .flatMap((message) => (message.kind === "TcpSteal" ? [message.value] : []))
+      .find(({ kind }) => kinds.includes(kind as K))
+  await until(() => find() !== undefined)
+  return find() as OfKind<K>
+}
+
+/** The body of the only answer, in whatever form it was sent. */
+function bodyOf(heard: ClientMessage[]): string {
+  const frames = heard.flatMap((message) => {
+    if (message.kind !== "TcpSteal") return []
+    const { kind, value } = message.value
+    if (kind === "HttpResponseFramed") return value.internalResponse.body
+    if (kind !== "HttpResponseChunked") return []
+    return value.kind === "Start" ? value.value.internalResponse.body : value.kind === "Body" ? value.value.frames : []
+  })
+  return frames.map((frame) => (frame.kind === "Data" ? Buffer.from(frame.value).toString() : "")).join("")
+}
+
+async function until(met: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!met()) {
+    if (performance.now() > deadline) throw new Error("it never came")
+    await Bun.sleep(2)
+  }
+}

@@ -1,0 +1,147 @@
+import { afterEach, expect, test } from "bun:test"
+import { parseOutgoingFilter } from "../../../../config/address-filter.ts"
+import { linkPair } from "../../../link/index.ts"
+import { silentLogger } from "../../../log.ts"
+import type { ClientMessage, DaemonMessage } from "../../../protocol/index.ts"
+import { Conversation } from "../../conversation.ts"
+import type { RemotePeer } from "../../engine.ts"
+import { KnownNames } from "../dns/known-names.ts"
+import { createOutgoingWorld, type OutgoingOptions } from "./world.ts"
+
+const ends: (() => void)[] = []
+afterEach(() => {
+  for (const end of ends.splice(0)) end()
+})
+
+function outgoing(options: Partial<OutgoingOptions> = {}, protocolVersion = "1.29.0") {
+  const { client, agent } = linkPair()
+  client.pause()
+  const session = { link: client, protocolVersion, peer: "agent", close: async () => client.close() }
+  const conversation = new Conversation(session, { log: silentLogger, notice() {} })
+  const known = new KnownNames()
+  known.learn("db.shop", ["10.0.0.7"])
+  const world = createOutgoingWorld(
+    conversation,
+    { tcp: true, udp: true, ignoreLocalhost: false, ...options },
+    { known, listensOn: (port) => port === 3000 },
+  )
+  const heard: ClientMessage[] = []
+  agent.receive((message) => heard.push(message))
+  conversation.begin()
+  ends.push(() => {
+    conversation.end()
+    client.abort()
+    agent.abort()
+  })
+  const say = (message: DaemonMessage) => void agent.send(message)
+  return { world, conversation, heard, say }
+}
+
+const filter = (matching: "remote" | "local", ...entries: string[]) => ({
+  matching,
+  entries: entries.map(parseOutgoingFilter),
+})
+const tcp = (ip: string, port = 80): RemotePeer => ({ kind: "tcp", endpoint: { ip, port } })
+const udp = (ip: string, port = 80): RemotePeer => ({ kind: "udp", endpoint: { ip, port } })
+const unix = (path: string): RemotePeer => ({ kind: "unix", path: Buffer.from(path) })
+
+test.each<[sentence: string, options: Partial<OutgoingOptions>, peer: RemotePeer, expected: "remote" | "local"]>([
+  ["without a filter everything is remote", {}, tcp("10.0.0.1"), "remote"],
+  ["the pod's own loopback is remote", {}, tcp("127.0.0.1"), "remote"],
+  ["a loopback port the program listens on is local", {}, tcp("127.0.0.1", 3000), "local"],
+  ["and so is all of it when asked for", { ignoreLocalhost: true }, tcp("::1"), "local"],
+  ["port 0 is local", {}, tcp("10.0.0.1", 0), "local"],
+  ["TCP can be switched off", { tcp: false }, tcp("10.0.0.1"), "local"],
+  ["without switching off UDP", { tcp: false }, udp("10.0.0.1"), "remote"],
+  ["what a remote filter names is remote", { filter: filter("remote", "10.0.0.0/24") }, tcp("10.0.0.200"), "remote"],
+  ["the rest is local", { filter: filter("remote", "10.0.0.0/24") }, tcp("10.0.1.1"), "local"],
+  ["what a local filter names is local", { filter: filter("local", ":443") }, tcp("10.0.0.1", 443), "local"],
+  ["the rest is remote", { filter: filter("local", ":443") }, tcp("10.0.0.1", 80), "remote"],
+  ["a name stands for its addresses", { filter: filter("remote", "db.shop:80") }, tcp("10.0.0.7"), "remote"],
+  ["and for no others", { filter: filter("remote", "db.shop:80") }, tcp("10.0.0.8"), "local"],
+  ["a protocol narrows an entry", { filter: filter("remote", "udp://10.0.0.1") }, tcp("10.0.0.1"), "local"],
+  ["unix sockets are local", {}, unix("/run/app.sock"), "local"],
+  ["unless a pattern wants them", { unixStreams: ["^/run/app"] }, unix("/run/app.sock\0\0"), "remote"],
+])("%s", (_, options, peer, expected) => {
+  expect(outgoing(options).world.place(peer)).toBe(expected)
+})
+
+test("data flows both ways, half closes are told, and the end comes once", async () => {
+  const { world, heard, say } = outgoing()
+  const connecting = world.connect(tcp("10.0.0.1"))
+  const uid = await uidOf(heard)
+  const address = { kind: "Ip", value: { ip: "10.0.0.1", port: 80 } } as const
+  const connect = { kind: "Ok", value: { connectionId: 4n, remoteAddress: address, localAddress: address } } as const
+  say({ kind: "TcpOutgoing", value: { kind: "ConnectV2", value: { uid, connect } } })
+  const connection = await connecting
+  const told: string[] = []
+  connection.pause()
+  connection.attach({
+    onData: (data) => told.push(`data ${Buffer.from(data)}`),
+    onDrain: () => {},
+    onEnd: () => told.push("end"),
+    onClose: () => told.push("close"),
+  })
+  const read = (text: string) =>
+    say({
+      kind: "TcpOutgoing",
+      value: { kind: "Read", value: { kind: "Ok", value: { connectionId: 4n, bytes: Buffer.from(text) } } },
+    })
+  read("hello")
+  read("")
+  connection.write(Buffer.from("ping"))
+  connection.end()
+  await until(() => heard.filter(({ kind }) => kind === "TcpOutgoing").length === 3)
+  expect(told).toEqual([])
+  connection.resume()
+  say({ kind: "TcpOutgoing", value: { kind: "Close", value: 4n } })
+  await until(() => told.includes("close"))
+  expect(told).toEqual(["data hello", "end", "close"])
+  connection.close()
+  expect(heard.slice(-2)).toMatchObject([
+    { value: { kind: "Write", value: { connectionId: 4n, bytes: new Uint8Array(Buffer.from("ping")) } } },
+    { value: { kind: "Write", value: { connectionId: 4n, bytes: new Uint8Array() } } },
+  ])
+})
+
+test("a refusal is the errno the pod saw; an agent that is gone is EIO", async () => {
+  const { world, heard, say, conversation } = outgoing()
+  const refused = world.connect(tcp("10.0.0.1"))
+  const value = { rawOsError: 111, kind: { kind: "ConnectionRefused" } } as const
+  say({
+    kind: "TcpOutgoing",
+    value: {
+      kind: "ConnectV2",
+      value: { uid: await uidOf(heard), connect: { kind: "Err", value: { kind: "RemoteIO", value } } },
+    },
+  })
+  await expect(refused).rejects.toMatchObject({ errno: 111 })
+  const waiting = world.connect(tcp("10.0.0.2"))
+  conversation.end()
+  await expect(waiting).rejects.toMatchObject({ errno: 5 })
+})
+
+test("an old agent is asked in the old form, and answers in order", async () => {
+  const { world, heard, say } = outgoing({}, "1.21.0")
+  const all = Promise.allSettled([world.connect(tcp("10.0.0.1")), world.connect(tcp("10.0.0.2"))])
+  await until(() => heard.filter(({ kind }) => kind === "TcpOutgoing").length === 2)
+  for (const rawOsError of [111, 113]) {
+    const value = { rawOsError, kind: { kind: "Other" } } as const
+    say({ kind: "TcpOutgoing", value: { kind: "Connect", value: { kind: "Err", value: { kind: "RemoteIO", value } } } })
+  }
+  expect(await all).toMatchObject([{ reason: { errno: 111 } }, { reason: { errno: 113 } }])
+})
+
+async function uidOf(heard: ClientMessage[]): Promise<string> {
+  const last = () => heard.findLast((message) => message.kind === "TcpOutgoing")
+  await until(() => last() !== undefined)
+  return (last()!.value as { value: { uid: string } }).value.uid
+}
+
+async function until(met: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!met()) {
+    if (performance.now() > deadline) throw new Error("it never came")
+    await Bun.sleep(2)
+  }
+}
