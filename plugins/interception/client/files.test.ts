@@ -1,10 +1,13 @@
-import { describe, expect, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ErrnoError, type FilePlace } from "../../../core/client/engine.ts"
 import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+
+/** Programs of every kind are started, on machines that may be busy. */
+setDefaultTimeout(30_000)
 
 const big = Buffer.alloc(3_000_000)
 for (let at = 0; at < big.length; at += 4) big.writeUInt32LE(at, at)

@@ -1,8 +1,11 @@
-import { describe, expect, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "bun"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { MemoryIncoming } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+
+/** Programs of every kind are started, on machines that may be busy. */
+setDefaultTimeout(30_000)
 
 const caller = { source: { ip: "10.99.8.8", port: 5555 }, destination: { ip: "10.99.0.7", port: 80 } }
 

@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ErrnoError } from "../../../core/client/engine.ts"
 import { httpAnswer, MemoryDns, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+
+/** Programs of every kind are started, on machines that may be busy. */
+setDefaultTimeout(30_000)
 
 const names = { "backend.default.svc.cluster.local": "10.99.1.2", "v4.example": "10.99.1.3" }
 const refusal = { 81: 111, 82: 113, 83: 110 }

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test"
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import type { World } from "../../../core/client/engine.ts"
@@ -8,6 +8,9 @@ import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
 import { MemoryDns, MemoryIncoming, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, keepingLogger, runIn } from "../../../test/fakes/run-in-world.ts"
 import { createEngine } from "./engine.ts"
+
+/** Programs of every kind are started, on machines that may be busy. */
+setDefaultTimeout(30_000)
 
 const whole = (): World => ({
   files: new MemoryFiles({ files: { "/remote/a.txt": "hello from the pod\n" } }),
@@ -144,6 +147,20 @@ test("a session inside of a session has its own error", async () => {
   // The same program outside of a session.
   const alone = Bun.spawnSync([process.execPath, inner])
   expect([alone.exitCode, alone.stdout.toString()]).toEqual([0, "ended with 0\n"])
+})
+
+test("a program ends when its engine is killed", async () => {
+  const inner = join(import.meta.dir, "../../../test/fakes/true-in-world.ts")
+  const engine = Bun.spawn([process.execPath, inner, "bash", "-c", "echo $$; exec sleep 1000"], { stdout: "pipe" })
+  const { value } = await engine.stdout.getReader().read()
+  const program = Number(Buffer.from(value!).toString())
+  const isAlive = () => Bun.spawnSync(["grep", "-qs", "^State:.[^ZX]", `/proc/${program}/status`]).exitCode === 0
+  expect(isAlive()).toBe(true)
+  engine.kill("SIGKILL")
+  await engine.exited
+  const limit = Date.now() + 4000
+  while (isAlive() && Date.now() < limit) await Bun.sleep(20)
+  expect(isAlive()).toBe(false)
 })
 
 test.if(installed("setpriv"))("an ordinary user needs no privileges", async () => {
