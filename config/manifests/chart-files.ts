@@ -1,6 +1,7 @@
 import { toJsonSchema } from "@valibot/to-json-schema"
 import { stringify } from "yaml"
 import { podsideVersion } from "../../core/cli/version.ts"
+import { customResources } from "./crds.ts"
 import {
   authenticationRules,
   basicRules,
@@ -36,6 +37,7 @@ export function chartFiles(): Record<string, string> {
   }
   return {
     "Chart.yaml": stringify(chart),
+    "generated/crds.json": `${JSON.stringify(customResources, null, 2)}\n`,
     "generated/rules.json": `${JSON.stringify(rules, null, 2)}\n`,
     "values.schema.json": `${JSON.stringify(schema, null, 2)}\n`,
     "values.yaml": `# Every value there is, with its default; values.schema.json says what each may be.\n${values}`,

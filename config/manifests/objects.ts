@@ -1,3 +1,4 @@
+import { customResources } from "./crds.ts"
 import { deployment } from "./deployment.ts"
 import { pluginSettings } from "./plugin-settings.ts"
 import {
@@ -27,6 +28,7 @@ const authenticationRole = `${operatorName}-apiserver-authentication`
 export function manifests(values: Values): KubeObject[] {
   return [
     ...(values.createNamespace ? [object("v1", "Namespace", values.namespace, values)] : []),
+    ...(values.crds ? (customResources as unknown as KubeObject[]) : []),
     ...serviceAccount(values),
     ...roles(values),
     ...bindings(values),

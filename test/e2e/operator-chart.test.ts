@@ -19,6 +19,7 @@ const choices: Record<string, Record<string, unknown>> = {
   "everything chosen": {
     namespace: "tools",
     createNamespace: false,
+    crds: false,
     roleNamespaces: ["team-a", "team-b"],
     role: { "mirrord-operator-user": { labels: { team: "a" } } },
     clusterRole: { "mirrord-operator-user": { labels: { "rbac.example/aggregate": "true" } } },

@@ -33,7 +33,7 @@ export function useOperator(cluster: TestCluster, values: Record<string, unknown
   const apply = async (given: Record<string, unknown>) => {
     const operator = { image: "podside", imageTag: "dev", imagePullPolicy: "Never", logLevel: "debug" }
     const objects = manifests(
-      readValues({ namespace, ...given, operator: { ...operator, ...(given["operator"] as object) } }),
+      readValues({ namespace, crds: false, ...given, operator: { ...operator, ...(given["operator"] as object) } }),
     )
     const input = JSON.stringify({ apiVersion: "v1", kind: "List", items: objects })
     applied = [...new Set([...applied, input])]
