@@ -1,0 +1,109 @@
+import { afterEach, expect, test } from "bun:test"
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { kubeconfigFor, startFakeKube } from "../../test/fakes/kube-server.ts"
+import { proxyFromEnvironment, resolveAccess } from "./access.ts"
+import { openKube } from "./kube.ts"
+import { loadKubeConfig } from "./kubeconfig.ts"
+
+const folders: string[] = []
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
+})
+
+/** A folder with the given kubeconfig as "config". */
+function write(config: object | string): { folder: string; path: string } {
+  const folder = mkdtempSync(join(tmpdir(), "podside-kubeconfig-"))
+  folders.push(folder)
+  const path = join(folder, "config")
+  writeFileSync(path, typeof config === "string" ? config : JSON.stringify(config))
+  return { folder, path }
+}
+
+const accessWith = (user: object) =>
+  resolveAccess(loadKubeConfig({ kubeconfig: write(kubeconfigFor("https://a:1", user)).path }))
+
+test("a client certificate, a token, a token file and a name with password are each presented", async () => {
+  expect(
+    (await resolveAccess(loadKubeConfig({ kubeconfig: write(kubeconfigFor("https://a:1")).path }))).tls?.cert,
+  ).toContain("BEGIN CERTIFICATE")
+  expect((await accessWith({ token: "t1" })).headers["Authorization"]).toBe("Bearer t1")
+  const { folder, path } = write(kubeconfigFor("https://a:1", { tokenFile: "token" }))
+  writeFileSync(join(folder, "token"), "t2\n")
+  expect((await resolveAccess(loadKubeConfig({ kubeconfig: path }))).headers["Authorization"]).toBe("Bearer t2")
+  expect((await accessWith({ username: "ann", password: "p" })).headers["Authorization"]).toBe(`Basic ${btoa("ann:p")}`)
+})
+
+test("a credential plugin is run, from beside the kubeconfig, and told what form is wanted", async () => {
+  const exec = { apiVersion: "client.authentication.k8s.io/v1", command: "./plugin", args: ["x"] }
+  const { folder, path } = write(kubeconfigFor("https://a:1", { exec }))
+  const plugin = join(folder, "plugin")
+  writeFileSync(
+    plugin,
+    `#!/bin/sh\necho "{\\"status\\":{\\"token\\":\\"$1-$(echo "$KUBERNETES_EXEC_INFO" | grep -c ExecCredential)\\"}}"`,
+  )
+  chmodSync(plugin, 0o755)
+  expect((await resolveAccess(loadKubeConfig({ kubeconfig: path }))).headers["Authorization"]).toBe("Bearer x-1")
+  writeFileSync(plugin, "#!/bin/sh\necho not today >&2\nexit 3")
+  await expect(resolveAccess(loadKubeConfig({ kubeconfig: path }))).rejects.toMatchObject({
+    code: "kube-auth-command",
+    message: expect.stringContaining("not today"),
+  })
+  await expect(accessWith({ exec: { ...exec, command: "podside-no-such-command" } })).rejects.toMatchObject({
+    code: "kube-auth-command",
+    next: expect.stringContaining("PATH"),
+  })
+})
+
+test("several files are one: the first to name something wins", () => {
+  const first = write({ ...kubeconfigFor("https://first:1"), "current-context": "" })
+  const second = write({
+    ...kubeconfigFor("https://second:1"),
+    contexts: [{ name: "other", context: { cluster: "fake", user: "alice" } }],
+    "current-context": "other",
+  })
+  const { config } = loadKubeConfig({ kubeconfig: `${first.path}:${second.path}:/not/there` })
+  expect([config.getCurrentContext(), config.getCurrentCluster()?.server]).toEqual(["other", "https://first:1"])
+  expect(
+    loadKubeConfig({ kubeconfig: `${first.path}:${second.path}`, context: "fake" }).config.getCurrentContext(),
+  ).toBe("fake")
+})
+
+test.each<[what: string, config: object | string, options: object, words: string]>([
+  ["YAML that is none", "a: [", {}, "cannot be used"],
+  ["a binary file", "\0\x01\x02\xff", {}, "cannot be used"],
+  ["a list", "[]", {}, "cannot be used"],
+  ["no current context", { ...kubeconfigFor("https://a:1"), "current-context": "" }, {}, "no current context"],
+  ["a context that is not there", kubeconfigFor("https://a:1"), { context: "nope" }, 'no context "nope"'],
+  ["a cluster that is not there", { ...kubeconfigFor("https://a:1"), clusters: [] }, {}, 'the cluster "fake"'],
+  ["a user that is not there", { ...kubeconfigFor("https://a:1"), users: [] }, {}, 'the user "alice"'],
+])("%s is said with the file's name", (_, config, options, words) => {
+  const { path } = write(config)
+  const load = () => loadKubeConfig({ kubeconfig: path, ...options })
+  expect(load).toThrow(words)
+  expect(load).toThrow(path)
+})
+
+test("impersonation of the kubeconfig is sent, every group in a header of its own", async () => {
+  const fake = startFakeKube({ routes: { "GET /version": () => ({ gitVersion: "v1" }) } })
+  try {
+    const config = kubeconfigFor(fake.url)
+    Object.assign(config.users[0]!.user, { as: "bob", "as-groups": ["devs"] })
+    await openKube({ kubeconfig: write(config).path }).request("GET", "/version")
+    expect(fake.requests[0]?.headers).toMatchObject({ "impersonate-user": "bob", "impersonate-group": "devs" })
+  } finally {
+    await fake.stop()
+  }
+})
+
+test.each([
+  ["https://api.example:6443", { HTTPS_PROXY: "http://p:1" }, "http://p:1"],
+  ["https://api.example:6443", { https_proxy: "http://p:1", NO_PROXY: "example" }, undefined],
+  ["https://api.example:6443", { https_proxy: "http://p:1", NO_PROXY: ".example, other" }, undefined],
+  ["https://api.example:6443", { https_proxy: "http://p:1", no_proxy: "ample" }, "http://p:1"],
+  ["https://api.example:6443", { HTTP_PROXY: "http://p:1" }, undefined],
+  ["https://api.example:6443", { HTTPS_PROXY: "http://p:1", NO_PROXY: "*" }, undefined],
+])("%s with %j goes through %s", (server, env, proxy) => {
+  expect(proxyFromEnvironment(server, env)).toBe(proxy)
+})

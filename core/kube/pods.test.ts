@@ -1,0 +1,170 @@
+import { afterEach, expect, test } from "bun:test"
+import { type FakeKube, startFakeKube } from "../../test/fakes/kube-server.ts"
+import { parseTarget } from "../target.ts"
+import { defaultAgentOptions } from "./agent-options.ts"
+import { agentJob, ephemeralAgent } from "./agent-spec.ts"
+import { chooseContainer, meshOf, notUsable } from "./containers.ts"
+import { openKube } from "./kube.ts"
+import type { Pod } from "./objects.ts"
+import { formatSelector, podsOf } from "./pods.ts"
+
+const fakes: FakeKube[] = []
+afterEach(async () => {
+  for (const fake of fakes.splice(0)) await fake.stop()
+})
+
+function pod(
+  name: string,
+  options: { owner?: string; containers?: string[]; annotations?: Record<string, string> } = {},
+): Pod {
+  const containers = options.containers ?? ["app"]
+  return {
+    metadata: {
+      name,
+      annotations: options.annotations,
+      ...(options.owner && { ownerReferences: [{ apiVersion: "v1", kind: "X", name: "x", uid: options.owner }] }),
+    },
+    spec: { nodeName: "n1", containers: containers.map((each) => ({ name: each })) },
+    status: {
+      phase: "Running",
+      podIPs: [{ ip: "10.0.0.5" }],
+      containerStatuses: containers.map((each) => ({
+        name: each,
+        ready: true,
+        containerID: `containerd://${each}-id`,
+      })),
+    },
+  }
+}
+
+test("a deployment's pods are those its own replica sets made, not everything its selector fits", async () => {
+  const selector = { matchLabels: { app: "web" } }
+  const fake = startFakeKube({
+    routes: {
+      "GET /apis/apps/v1/namespaces/shop/deployments/web": () => ({
+        metadata: { name: "web", uid: "d1" },
+        spec: { selector },
+      }),
+      "GET /apis/apps/v1/namespaces/shop/replicasets": () => ({
+        items: [
+          { metadata: { name: "rs", uid: "r1", ownerReferences: [{ uid: "d1" }] } },
+          { metadata: { name: "theirs", uid: "r2", ownerReferences: [{ uid: "d2" }] } },
+        ],
+      }),
+      "GET /api/v1/namespaces/shop/pods": () => ({
+        items: [pod("mine", { owner: "r1" }), pod("theirs", { owner: "r2" }), pod("stray")],
+      }),
+    },
+  })
+  fakes.push(fake)
+  const kube = openKube({ kubeconfig: fake.kubeconfig })
+  const names = async (options = {}) =>
+    (await podsOf(kube, parseTarget("deployment/web"), "shop", options)).map(({ metadata }) => metadata.name)
+  expect(await names()).toEqual(["mine"])
+  expect(fake.requests.find(({ path }) => path.endsWith("/pods"))?.query["labelSelector"]).toBe("app=web")
+  expect(await names({ selectorIsEnough: true })).toEqual(["mine", "theirs", "stray"])
+  await expect(podsOf(kube, parseTarget("deployment/none"), "shop")).rejects.toMatchObject({ code: "target-not-found" })
+})
+
+test("selectors are written as Kubernetes reads them; an empty one selects nothing", async () => {
+  const matchExpressions = [
+    { key: "a", operator: "In", values: ["1", "2"] },
+    { key: "b", operator: "NotIn", values: ["3"] },
+    { key: "c", operator: "Exists" },
+    { key: "d", operator: "DoesNotExist" },
+  ] as const
+  expect(
+    formatSelector({
+      matchLabels: { x: "y" },
+      matchExpressions: matchExpressions.map((each) => ({
+        ...each,
+        values: "values" in each ? [...each.values] : undefined,
+      })),
+    }),
+  ).toBe("x=y,a in (1,2),b notin (3),c,!d")
+  expect(formatSelector({})).toBe("")
+})
+
+test.each<[string, Parameters<typeof pod>[1], string | undefined, string]>([
+  ["the named one", { containers: ["a", "b"] }, "b", "b"],
+  [
+    "the annotated one",
+    { containers: ["a", "b"], annotations: { "kubectl.kubernetes.io/default-container": "b" } },
+    undefined,
+    "b",
+  ],
+  ["the first that is no sidecar", { containers: ["istio-proxy", "a"] }, undefined, "a"],
+  ["a sidecar when there is nothing else", { containers: ["istio-proxy"] }, undefined, "istio-proxy"],
+])("the container is %s", (_, options, named, expected) => {
+  expect(chooseContainer(pod("p", options), named).name).toBe(expected)
+})
+
+test("a pod is used only while it can answer", () => {
+  const ready = pod("p")
+  expect(notUsable(ready, "app")).toBeUndefined()
+  expect(notUsable({ ...ready, metadata: { ...ready.metadata, deletionTimestamp: "now" } }, "app")).toContain("deleted")
+  expect(notUsable({ ...ready, status: { ...ready.status, phase: "Pending" } }, "app")).toContain("Pending")
+  expect(notUsable({ ...ready, status: { ...ready.status, containerStatuses: [] } }, "app")).toContain("not ready")
+})
+
+const identity = { name: "mirrord-agent-abcdefghij", port: 40_000, gid: 5_000 }
+const options = { ...defaultAgentOptions, image: "podside:dev" }
+
+test("an agent's Job has the names, rights and arguments policies are written for, and no more rights", () => {
+  const job = agentJob(identity, options, { pod: pod("web"), container: "app", nodeHostname: "n1.host" })
+  const { spec } = job.spec.template
+  const [container] = spec.containers
+  expect(job.metadata.labels).toEqual({ app: "mirrord", "kuma.io/sidecar-injection": "disabled" })
+  expect(spec).toMatchObject({
+    hostPID: true,
+    nodeSelector: { "kubernetes.io/hostname": "n1.host" },
+    tolerations: [{ operator: "Exists" }],
+    restartPolicy: "Never",
+  })
+  expect(container).toMatchObject({
+    command: ["./mirrord-agent"],
+    args: ["-l", "40000", "-t", "30", "targeted", "--container-id", "app-id", "--container-runtime", "containerd"],
+    securityContext: {
+      runAsGroup: 5_000,
+      privileged: false,
+      capabilities: { add: ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"] },
+    },
+    resources: { requests: { cpu: "1m", memory: "1Mi" }, limits: { cpu: "1", memory: "100Mi" } },
+  })
+  expect(container?.env).toContainEqual({ name: "MIRRORD_AGENT_POD_IPS", value: "10.0.0.5" })
+  expect(job.spec).toMatchObject({ ttlSecondsAfterFinished: 1, backoffLimit: 0 })
+})
+
+test("without a target an agent has no rights at all", () => {
+  const { spec } = agentJob(identity, options).spec.template
+  expect(spec).not.toHaveProperty("hostPID")
+  expect(spec).not.toHaveProperty("volumes")
+  expect(spec.containers[0]).not.toHaveProperty("securityContext")
+  expect(spec.containers[0]?.args.at(-1)).toBe("targetless")
+})
+
+test("an ephemeral agent carries the target's own variables behind its own", () => {
+  const target = pod("web")
+  target.spec.containers[0]!.env = [{ name: "OWN", value: "1" }]
+  target.spec.containers[0]!.envFrom = [{ configMapRef: { name: "c" } }]
+  const agent = ephemeralAgent(
+    identity,
+    { ...options, disabledCapabilities: ["NET_ADMIN"] },
+    { pod: target, container: "app" },
+  )
+  expect(agent.env.at(-1)).toEqual({ name: "OWN", value: "1" })
+  expect(agent.envFrom).toEqual([{ configMapRef: { name: "c" } }])
+  expect(agent.args).toEqual(["-l", "40000", "-t", "30", "ephemeral"])
+  expect(agent.securityContext.capabilities.add).toEqual(["SYS_ADMIN", "SYS_PTRACE"])
+})
+
+test.each<[string[], string[], string | undefined]>([
+  [["app", "istio-proxy"], ["istio-validation"], "istio-cni"],
+  [["app", "istio-proxy"], [], "istio"],
+  [["app"], ["linkerd-init"], "linkerd"],
+  [["app"], [], undefined],
+])("a pod with %j and first %j is in the mesh %s", (containers, initial, mesh) => {
+  const target = pod("web", { containers })
+  target.status!.initContainerStatuses = initial.map((name) => ({ name }))
+  expect(meshOf(target)).toBe(mesh as never)
+})
