@@ -4,8 +4,8 @@ import { createFileDecision, type FileOptions } from "./decide.ts"
 const at = {
   home: "/home/ann",
   temporaryDirectory: "/tmp",
-  workingDirectory: "/work/app",
-  executable: "/work/bin/server",
+  workingDirectory: "/project/app",
+  executable: "/project/bin/server",
   platform: "linux",
 } as const
 const place = (options: Partial<FileOptions>, path: string, intent: "read" | "write" = "read") => {
@@ -26,9 +26,9 @@ test.each<[sentence: string, options: Partial<FileOptions>, path: string, intent
   ["the pod's trust is used", {}, "/etc/ssl/certs/ca.pem", "read", "remote"],
   ["other system files are local", {}, "/etc/passwd", "read", "local"],
   ["code is local wherever it lies", {}, "/data/lib.so", "read", "local"],
-  ["the working directory is local", {}, "/work/app/config.yaml", "read", "local"],
-  ["a folder beside it is not", {}, "/work/apple/config.yaml", "read", "remote"],
-  ["the program itself is local", {}, "/work/bin/server", "read", "local"],
+  ["the working directory is local", {}, "/project/app/config.yaml", "read", "local"],
+  ["a folder beside it is not", {}, "/project/apple/config.yaml", "read", "remote"],
+  ["the program itself is local", {}, "/project/bin/server", "read", "local"],
   ["cluster credentials do not exist", {}, "/home/ann/.kube/config", "read", "not-found"],
   ["other dot files of the home are local", {}, "/home/ann/.profile", "read", "local"],
   ["not_found beats read_write", { notFound: ["^/data"], readWrite: ["^/data"] }, "/data/a", "read", "not-found"],

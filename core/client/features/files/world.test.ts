@@ -8,7 +8,7 @@ import { createFileWorld } from "./world.ts"
 const at = {
   home: "/home/ann",
   temporaryDirectory: "/tmp",
-  workingDirectory: "/work",
+  workingDirectory: "/project",
   executable: "/bin/x",
   platform: "linux",
 } as const
