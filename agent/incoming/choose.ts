@@ -1,6 +1,9 @@
 import type { FilterRequest } from "./filter/filter.ts"
 import type { FilteredSubscription } from "./port.ts"
 
+/** Path, whole URI, or `*`. */
+const usualTarget = /^(?:\/|\*$|[A-Za-z][A-Za-z0-9+.-]*:\/\/[A-Za-z0-9\-._~%!$&'()*+,;=:@[\]]+(?:[/?]|$))/
+
 export type Choice = FilteredSubscription | undefined
 
 // What the protocol's receivers refuse; such a request is not for clients, but the application may well want it.
@@ -17,7 +20,7 @@ export function chooseSubscription(
 ): Choice {
   const matching = subscriptions.filter(({ filter }) => filter.matches(request))
   const [winner, ...losers] = matching
-  if (!winner || notForClients.test(request.target)) return undefined
+  if (!winner || notForClients.test(request.target) || !usualTarget.test(request.target)) return undefined
   for (const { channel } of losers) {
     channel.client.tell(
       "Warn",

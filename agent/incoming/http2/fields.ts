@@ -14,6 +14,10 @@ export interface RequestFields {
 const name = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the bytes a header value may not hold
 const forbidden = /[\x00-\x08\x0a-\x1f\x7f]/
+const schemeText = /^[A-Za-z][A-Za-z0-9+.-]*$/
+/** Host and port, also in brackets, and user names nobody should send. */
+const authorityText = /^[A-Za-z0-9\-._~%!$&'()*+,;=:@[\]]+$/
+const methodText = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const hopByHop = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"])
 
 /** The request these fields make, or undefined when they make none a client could be given (RFC 9113, section 8.2 and 8.3). */
@@ -35,6 +39,7 @@ export function readRequestFields(fields: readonly HeaderField[]): RequestFields
   const authority = pseudo.get(":authority") ?? headers.find(([key]) => key === "host")?.[1]
   const known = pseudo.size === (pseudo.has(":authority") ? 4 : 3)
   if (!method || !path || !scheme || !authority || !known || method === "CONNECT") return undefined
+  if (!methodText.test(method) || !schemeText.test(scheme) || !authorityText.test(authority)) return undefined
   return { method, path, scheme, authority, headers }
 }
 

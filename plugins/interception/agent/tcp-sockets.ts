@@ -22,8 +22,8 @@ export const toEvents: SocketHandler<TcpEvents, "buffer"> = {
   drain: (socket) => socket.data.onDrain(),
   end: (socket) => socket.data.onEnd(),
   close: (socket, error) => socket.data.onClose(error),
-  // Followed by `close`, which is given the same error.
-  error() {},
+  // A fault in the code above: the connection must not hang half served. `close` follows.
+  error: (socket) => socket.terminate(),
 }
 
 /** Where a redirected connection was going. @throws LinuxError ENOENT when it was not redirected at all */

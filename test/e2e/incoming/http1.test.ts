@@ -355,6 +355,22 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
     )
   })
 
+  test.each(["/a<b", '/a"b', "/a`b", "/caf\xe9", "a", "http:/x", "http://a<b/"])(
+    "a target clients could not be told about, %s, goes to the application",
+    async (target) => {
+      await filtered(header("x-user: me"), async (port, received) => {
+        const caller = await call(pod, pod.ip4, port)
+        caller.send(get(target, mine) + get("/claimed", mine))
+        const { request, connectionId } = await stolenRequest(client)
+        expect(request.uri).toBe("/claimed")
+        expect(received).toEqual([get(target, mine)])
+        client.send(answer(connectionId, "claimed"))
+        await caller.until("claimed")
+        caller.reset()
+      })
+    },
+  )
+
   test("a request behind a smuggling one is not claimed either", async () => {
     const odd = "POST /odd HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
     await filtered(header("x-user: me"), async (port, received) => {

@@ -196,6 +196,24 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
     })
   })
 
+  test("a stream clients could not be told about goes to the application", async () => {
+    await filtered(header("x-user: me"), async (client) => {
+      const raw = await call(pod, pod.ip4, port)
+      const fields = [
+        [":method", "GET"],
+        [":scheme", "http"],
+        [":path", "/odd`"],
+        [":authority", "a"],
+        ["x-user", "me"],
+      ] as const
+      const odd = encodeHeaders(1, encodeStateless(fields), true, 16_384)
+      raw.send(Buffer.concat([preface, encodeFrame(frameTypes.settings, 0, 0), odd]))
+      await raw.until("app /odd`")
+      raw.reset()
+      expect(await client.settle()).toEqual([])
+    })
+  })
+
   test("an endless header block is cut off", async () => {
     await filtered(header("x-user: me"), async (client) => {
       serve(client)
