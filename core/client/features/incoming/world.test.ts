@@ -1,7 +1,14 @@
 import { afterEach, expect, test } from "bun:test"
+import { createServer, type ServerHttp2Stream } from "node:http2"
 import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
-import type { ClientMessage, DaemonTcp, HttpHeaders, HttpResponseFramed } from "../../../protocol/index.ts"
+import type {
+  ChunkedRequestStartV2,
+  ClientMessage,
+  DaemonTcp,
+  HttpHeaders,
+  HttpResponseFramed,
+} from "../../../protocol/index.ts"
 import { Conversation } from "../../conversation.ts"
 import type { IncomingOptions } from "./options.ts"
 import { createIncomingWorld } from "./world.ts"
@@ -220,6 +227,52 @@ test("a port somebody else has taken cannot be listened on; a policy ends the se
     code: "policy",
     message: expect.stringContaining('the policy "calm" does not allow stealing port 80'),
   })
+})
+
+test("a request of HTTP/2 reaches the program by HTTP/2, trailers come back, the caller is known", async () => {
+  const { world, heard, say } = incoming()
+  const asked = Promise.withResolvers<unknown>()
+  const server = createServer()
+  server.on("stream", (stream: ServerHttp2Stream, head) => {
+    const { remoteAddress = "", remotePort = 0 } = stream.session?.socket ?? {}
+    void Promise.resolve(world.peerOf({ ip: remoteAddress, port: remotePort })).then((peer) =>
+      asked.resolve([head[":method"], head[":path"], head[":authority"], head["x-a"], peer?.source.ip]),
+    )
+    stream.respond({ ":status": 200, "content-type": "text/plain" }, { waitForTrailers: true })
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }))
+    stream.end("answer")
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  ends.push(() => server.close())
+  const { port } = server.address() as { port: number }
+  await world.listening(listener(80, port))
+  const { value } = request(3n, 80) as { value: Extract<DaemonTcp, { kind: "HttpRequestChunked" }>["value"] }
+  const start = (value as { value: ChunkedRequestStartV2 }).value
+  const whole = {
+    ...start.request,
+    uri: "http://web/a?b=1",
+    version: "HTTP/2.0" as const,
+    headers: headers({ "x-a": "1" }),
+  }
+  say({ kind: "HttpRequestChunked", value: { kind: "StartV2", value: { ...start, request: whole } } })
+  expect(await asked.promise).toEqual(["GET", "/a?b=1", "web", "1", source.ip])
+  await until(() => bodyOf(heard) === "answer" && JSON.stringify(heard, jsonMap).includes("grpc-status"))
+})
+
+const jsonMap = (_: string, value: unknown) =>
+  value instanceof Map ? [...value] : typeof value === "bigint" ? String(value) : value
+
+test("a program that starts a moment later still gets the request", async () => {
+  const { world, heard, say } = incoming()
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+  const { port } = probe
+  probe.stop(true)
+  await world.listening(listener(80, port))
+  say(request(8n, 80))
+  await Bun.sleep(80)
+  const server = Bun.serve({ hostname: "127.0.0.1", port, fetch: () => new Response("late") })
+  ends.push(() => void server.stop(true))
+  await until(() => bodyOf(heard) === "late")
 })
 
 type Said = Extract<ClientMessage, { kind: "TcpSteal" }>["value"]
