@@ -42,6 +42,17 @@ export interface FrontDoor {
 }
 
 /**
+ * One header line stands for each group and each extra value; the usual limits (128 lines, 16 KiB) refuse people who are in
+ * many groups. Under HTTP/1.1 Bun itself stops at about a thousand lines.
+ */
+const headerLimits = {
+  maxHeaderListPairs: 8_192,
+  settings: { maxHeaderListSize: 1 << 20 },
+  /** Of HTTP/1.1, in bytes. */
+  maxHeaderSize: 1 << 20,
+}
+
+/**
  * The TLS server the API server talks to: HTTP/2 for requests, HTTP/1.1 for upgrades. Everything but the probes needs the
  * front-proxy certificate; without it the answer is 401 whatever was asked.
  */
@@ -64,6 +75,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
       // Judged in `admit`, with the CA of this moment; refusing the handshake would leave clients without a reason.
       rejectUnauthorized: false,
       minVersion: "TLSv1.2",
+      ...headerLimits,
     },
     (request, response) => {
       const incoming = request as unknown as IncomingMessage
