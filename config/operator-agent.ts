@@ -1,5 +1,4 @@
 import * as v from "valibot"
-import type { AgentOptions } from "../core/kube/agent-options.ts"
 
 /*
  * What the chart may say about agents: a JSON object with the keys of the client configuration's `agent` section that
@@ -43,13 +42,13 @@ const section = v.strictObject({
   jaq_time_limit: v.optional(count),
 })
 
-/** JSON text of the section as agent options; only keys that were given appear. */
+/** JSON text of the section in the names of core/kube/agent-options.ts; only keys that were given appear. */
 export const agentConfig = v.pipe(
   v.string(),
   v.transform((json): unknown => JSON.parse(json)),
   section,
-  v.transform((given): Partial<AgentOptions> => {
-    const options: Partial<AgentOptions> = {
+  v.transform((given) => {
+    const options = {
       logLevel: given.log_level,
       jsonLog: given.json_log,
       imagePullPolicy: given.image_pull_policy,
@@ -83,9 +82,12 @@ export const agentConfig = v.pipe(
       disableMeshSidecarInjection: given.disable_mesh_sidecar_injection,
       jqTimeLimit: given.jaq_time_limit,
     }
-    return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+    const present = Object.entries(options).filter(([, value]) => value !== undefined)
+    return Object.fromEntries(present) as Partial<typeof options>
   }),
 )
+
+export type AgentChoices = v.InferOutput<typeof agentConfig>
 
 function profileOf(given: v.InferOutput<typeof profile> | undefined) {
   return given && { type: given.type, localhostProfile: given.localhost_profile }

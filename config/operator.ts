@@ -1,7 +1,6 @@
 import * as v from "valibot"
 import { AppError } from "../core/errors.ts"
-import type { AgentOptions } from "../core/kube/agent-options.ts"
-import { agentConfig } from "./operator-agent.ts"
+import { type AgentChoices, agentConfig } from "./operator-agent.ts"
 
 /*
  * Settings of the operator, from its environment. The chart writes them; names follow the mirrord operator where it has
@@ -80,7 +79,7 @@ export interface OperatorSettings {
     tls: boolean
     port: number | undefined
     image: string
-    options: Partial<AgentOptions>
+    options: AgentChoices
     /** Mount the node's runtime sockets: only mirrord's own agent needs them. */
     hostPaths: boolean
     idleSeconds: number

@@ -1,6 +1,6 @@
 import { toJsonSchema } from "@valibot/to-json-schema"
 import { stringify } from "yaml"
-import { podsideVersion } from "../../core/cli/version.ts"
+import { version } from "../../package.json"
 import { customResources } from "./crds.ts"
 import {
   authenticationRules,
@@ -31,8 +31,8 @@ export function chartFiles(): Record<string, string> {
     name: "podside-operator",
     description: "Lets a process on a developer's machine live inside a pod, with the cluster's owner in charge",
     type: "application",
-    version: podsideVersion,
-    appVersion: podsideVersion,
+    version: version,
+    appVersion: version,
     kubeVersion: ">=1.26.0-0",
   }
   return {

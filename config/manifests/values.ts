@@ -1,6 +1,6 @@
 import * as v from "valibot"
-import { podsideVersion } from "../../core/cli/version.ts"
 import { AppError } from "../../core/errors.ts"
+import { version } from "../../package.json"
 
 /*
  * What may be chosen about an installation. One schema for the chart (values.schema.json is made from it), for
@@ -19,7 +19,7 @@ const operator = v.strictObject({
     about(v.string(), "Image without tag; agents use it too unless agent.image says otherwise."),
     "podside",
   ),
-  imageTag: v.optional(v.string(), podsideVersion),
+  imageTag: v.optional(v.string(), version),
   imagePullPolicy: v.optional(v.picklist(["Always", "IfNotPresent", "Never"]), "IfNotPresent"),
   imagePullSecrets: v.optional(v.array(v.strictObject({ name: v.string() })), []),
   replicas: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), 1),
