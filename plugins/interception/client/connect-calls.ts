@@ -1,3 +1,4 @@
+import type { Endpoint } from "../../../core/interceptor.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../../../core/linux/socket.ts"
 import { AF_INET6, AF_UNIX, decodeEndpoint } from "../../../core/linux/socket-address.ts"
@@ -39,7 +40,7 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
     if (address.length < 2) return proceed
     if (address.readUInt16LE(0) === AF_UNIX) return connectUnix(call, address)
     const peer = decodeEndpoint(address)
-    if (!peer) return proceed
+    if (!peer || isPlainlyLocal(peer)) return proceed
     const fd = fetchDescriptor(call.tid, call.int(0))
     let mine = true
     try {
@@ -49,7 +50,7 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
       if (type === SOCK_STREAM) {
         const failed = tcp.takeFailure(fd)
         if (failed !== 0) return failure(failed)
-        const moved = isLoopback(peer.ip) || isUnspecified(peer.ip) ? listeners.movedTo(peer.port) : undefined
+        const moved = movedListener(peer)
         if (moved !== undefined) {
           // A listener of the program that got another port than it asked for.
           await tcp.joinHere(fd, addressFor(family, { ip: peer.ip, port: moved }))
@@ -81,6 +82,16 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
     } finally {
       if (mine) syscall("close", fd)
     }
+  }
+
+  /** Local for every kind of socket, so that nobody needs to look at it. */
+  function isPlainlyLocal(peer: Endpoint): boolean {
+    if (tcp.hasFailures || movedListener(peer) !== undefined) return false
+    return !remoteDestination(world, "tcp", peer) && !remoteDestination(world, "udp", peer)
+  }
+
+  function movedListener(peer: Endpoint): number | undefined {
+    return isLoopback(peer.ip) || isUnspecified(peer.ip) ? listeners.movedTo(peer.port) : undefined
   }
 
   async function connectUnix(call: Call, address: Buffer): Promise<Answer> {

@@ -112,6 +112,11 @@ export class TcpConnections {
     return inProgress
   }
 
+  /** Whether some socket has an error to be told yet. */
+  get hasFailures(): boolean {
+    return this.#failures.size > 0
+  }
+
   /** Takes the errno of a failed connect of this socket; 0 when there is none. */
   takeFailure(fd: number): number {
     if (this.#failures.size === 0) return 0
