@@ -86,6 +86,36 @@ describe.skipIf(!cluster.available)("the operator", () => {
     90_000,
   )
 
+  test.each(["pod", "replicaset", "label", "service", "targetless"])(
+    "a %s is a target",
+    async (kind) => {
+      const { items } = await cluster.get("pods", "-l", "app=web")
+      const { name, ownerReferences } = items[0].metadata
+      await cluster.apply({
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: "front" },
+        spec: { selector: { app: "web" }, ports: [{ port: 80, targetPort: 8080 }] },
+      })
+      const targets: Record<string, string> = {
+        pod: `pod.${name}`,
+        replicaset: `replicaset.${ownerReferences[0].name}`,
+        service: "service.front",
+      }
+      const params: Record<string, string> =
+        kind === "label" ? { label_target: JSON.stringify({ labels: { app: "web" } }) } : {}
+      const { link, read } = await openSession({ target: targets[kind] ?? kind, params })
+      link.send({ kind: "SwitchProtocolVersion", value: "1.29.0" })
+      await read.next()
+      link.send({ kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: ["HOSTNAME"] } })
+      const { value } = await read.nextOf("GetEnvVarsResponse")
+      const host = value.kind === "Ok" ? value.value.get("HOSTNAME") : undefined
+      expect(host).toMatch(kind === "targetless" ? /^mirrord-agent-/ : /^web-/)
+      link.close()
+    },
+    60_000,
+  )
+
   test("several sockets share a session, a ping is answered at once, and a kill tells every socket why", async () => {
     const sessionId = newSessionId()
     const one = await openSession({ sessionId, params: { key: "tess" } })
