@@ -16,11 +16,13 @@ import { privateKeyFromPem } from "./credentials/keys.ts"
 import { agentKeyPair, userAuthorityKey } from "./credentials/operator-keys.ts"
 import { servingCertificate } from "./credentials/serving-certificate.ts"
 import { UserCertificates } from "./credentials/user-certificates.ts"
-import { LocalPortLocks } from "./locks/local-port-locks.ts"
+import { LeasePortLocks } from "./locks/lease-port-locks.ts"
 import { serveMetrics } from "./metrics/metrics-server.ts"
 import { operatorMetrics } from "./metrics/operator-metrics.ts"
 import type { Operator } from "./operator.ts"
 import { ownDeployment } from "./own-deployment.ts"
+import { Records } from "./replicas/records.ts"
+import { Replicas } from "./replicas/replicas.ts"
 import { SessionRegistry } from "./session/registry.ts"
 
 export interface StartOperatorOptions {
@@ -33,7 +35,7 @@ export interface StartOperatorOptions {
 export interface RunningOperator {
   port: number
   metricsPort: number | undefined
-  /** Tells every client, then ends. */
+  /** Ends every socket; the clients come back to another replica. */
   stop(): Promise<void>
 }
 
@@ -59,21 +61,33 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
 
     const access = plugins.provide("provideCallerAccess")
     const metrics = operatorMetrics(
-      () => operator.sessions.list().length,
+      () => sessions.hereCount,
       () => agents.size,
     )
+    const { ownerMarker, namespace, podName } = settings
+    const records = new Records({ kube, namespace, ownerMarker, owner, log, signal })
+    await records.start()
+    const replicas = new Replicas(records, podName, log)
+    await replicas.start()
+    undo.push(() => replicas.stop())
     const sessions = new SessionRegistry({
+      records,
+      replicas,
       unusedMs: settings.sessionUnusedSeconds * 1000,
       maxLifeMs: settings.maxSessionSeconds * 1000,
       log,
       onClosed: (session, why, killed) => {
-        void operator.locks.releaseAll(session.info.id)
+        locks.releaseAll(session.info.id).catch((error) => log.warn("ports could not be unlocked", { error }))
         metrics.closed(session)
         plugins.notify("onSessionClosed", session.info, why)
         record(operator, killed ? "session-killed" : "session-ended", session.info, { reason: why })
       },
     })
-    undo.push(() => sessions.stop())
+    const locks = new LeasePortLocks({ records, replicas, evict: (id, why) => sessions.evict(id, why), log })
+    undo.push(
+      () => locks.stop(),
+      () => sessions.stop(),
+    )
     const operator: Operator = {
       settings,
       log,
@@ -85,10 +99,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       agents,
       podWatch,
       sessions,
-      locks: new LocalPortLocks(async (sessionId, why) => {
-        const session = sessions.byText(sessionId)
-        if (session) sessions.close(session, why, true)
-      }),
+      locks,
       audit: new Audit({ kube, log, plugins, replica: settings.podName ?? "podside-operator" }),
       metrics,
     }

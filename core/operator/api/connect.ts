@@ -39,15 +39,21 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
   socket.once("close", leave)
   try {
     const { session, fresh } = await sessionFor(operator, asked, params)
-    const agent = session.agents.primary()
-    if (!agent) throw new StatusError(409, "Conflict", `No pod of "${formatTarget(asked.info.target)}" can be used now`)
-    const link = await agent.connect(gone.signal)
-    const client = await acceptClient(request, socket, head).catch((error) => {
-      link.abort()
-      throw error
-    })
-    if (fresh) opened(operator, session)
-    operator.sessions.attach(session, createRelay(operator, session, { agent, link }, client, params))
+    try {
+      const agent = session.agents.primary()
+      if (!agent)
+        throw new StatusError(409, "Conflict", `No pod of "${formatTarget(asked.info.target)}" can be used now`)
+      const link = await agent.connect(gone.signal)
+      const client = await acceptClient(request, socket, head).catch((error) => {
+        link.abort()
+        throw error
+      })
+      if (fresh) opened(operator, session)
+      operator.sessions.attach(session, createRelay(operator, session, { agent, link }, client, params))
+    } catch (thrown) {
+      await operator.sessions.abandon(session, fresh)
+      throw thrown
+    }
   } catch (thrown) {
     const { code, message } = toStatusError(thrown)
     // Refusals are recorded here, whoever refused: RBAC, a plugin, or a certificate that is not ours.
@@ -92,52 +98,62 @@ function askedFor(
   }
 }
 
-/** The session a socket belongs to: one that stands and is the caller's, or a new one. */
+/**
+ * The session a socket belongs to: one that stands and is the caller's, on this replica or another, or a new one. It is
+ * claimed for the socket when this resolves.
+ */
 async function sessionFor(
   operator: Operator,
   { info, number, certificate }: Asked,
   params: ConnectParams,
 ): Promise<{ session: LiveSession; fresh: boolean }> {
   const { userId, kind } = certificate()
-  const known = operator.sessions.find(number, info.identity.user, userId)
-  if (known) {
-    if (targetKey(known.info.namespace, known.info.target) !== targetKey(info.namespace, info.target)) {
-      throw forbidden(`Session ${known.info.id} is for another target`)
+  const { sessions } = operator
+  const comer = { user: info.identity.user, userId, namespace: info.namespace, target: info.target }
+  const known = sessions.find(number, comer)
+  if (known && "relays" in known) return sessions.join(known, comer)
+  const agents = targetAgents(operator, info, number)
+  try {
+    // Kubernetes first, as the caller: nothing else is told to who may not even see the target.
+    await agents.resolve(operator.asCaller(info.identity))
+    const verdict = await operator.plugins.authorize("authorizeSession", info)
+    if (!verdict.allow) throw forbidden(verdict.reason)
+    const own: LiveSession = {
+      info: { ...info, id: formatSessionId(number), openedAt: known?.info.openedAt ?? new Date() },
+      number,
+      userId,
+      key: params.key,
+      headerFilter: params.header_filter,
+      ci: kind === "ci" || params.session_ci_info !== undefined,
+      agents,
+      relays: new Set(),
     }
-    return { session: known, fresh: false }
+    const joined = await sessions.join(own, comer)
+    if (joined.session === own) {
+      void agents.follow().catch((error) => operator.log.warn("the target cannot be followed", { error }))
+      if (!joined.fresh) operator.log.info("session taken over", { session: own.info.id })
+    } else agents.close()
+    return joined
+  } catch (thrown) {
+    agents.close()
+    throw thrown
   }
-  const { settings, agents, agentIdentity } = operator
-  const ofTarget = new TargetAgents({
-    target: info.target,
-    namespace: info.namespace,
+}
+
+function targetAgents({ settings, ...operator }: Operator, { target, namespace }: SessionRequest, number: bigint) {
+  return new TargetAgents({
+    target,
+    namespace,
     kube: operator.kube,
     watch: operator.podWatch,
-    pool: agents,
+    pool: operator.agents,
     log: operator.log.child({ session: formatSessionId(number) }),
-    identity: agentIdentity,
+    identity: operator.agentIdentity,
     startupSeconds: settings.agent.startupSeconds,
   })
-  // Kubernetes first, as the caller: nothing else is told to who may not even see the target.
-  await ofTarget.resolve(operator.asCaller(info.identity))
-  const verdict = await operator.plugins.authorize("authorizeSession", info)
-  if (!verdict.allow) throw forbidden(verdict.reason)
-  const session: LiveSession = {
-    info: { ...info, id: formatSessionId(number), openedAt: new Date() },
-    number,
-    userId,
-    key: params.key,
-    headerFilter: params.header_filter,
-    ci: kind === "ci" || params.session_ci_info !== undefined,
-    agents: ofTarget,
-    relays: new Set(),
-    unusedSince: Date.now(),
-  }
-  return { session, fresh: true }
 }
 
 function opened(operator: Operator, session: LiveSession): void {
-  operator.sessions.add(session)
-  void session.agents.follow().catch((error) => operator.log.warn("the target cannot be followed", { error }))
   operator.metrics.opened(session)
   operator.plugins.notify("onSessionOpened", session.info)
   record(operator, "session-started", session.info, {})
@@ -152,6 +168,7 @@ function createRelay(
 ): Relay {
   const { info, agents } = session
   const { locks, metrics, plugins } = operator
+  const log = operator.log.child({ session: info.id })
   const target = targetKey(info.namespace, info.target)
   const lockOf = ({ port, mode, filter }: Subscription) => ({
     sessionId: info.id,
@@ -166,9 +183,20 @@ function createRelay(
     session: info,
     agents,
     plugins,
-    lock: async (subscription) =>
-      subscription.mode === "mirror" || (await locks.acquire(lockOf(subscription), params.on_concurrent_steal)).granted,
-    unlock: (subscription) => void locks.release(lockOf(subscription)),
+    lock: async (subscription) => {
+      if (subscription.mode === "mirror") return true
+      try {
+        return (await locks.acquire(lockOf(subscription), params.on_concurrent_steal)).granted
+      } catch (error) {
+        // Who cannot be sure to have a port does not get it.
+        log.warn("a port could not be locked", { port: subscription.port, error })
+        return false
+      }
+    },
+    unlock: (subscription) => {
+      if (subscription.mode === "mirror") return
+      locks.release(lockOf(subscription)).catch((error) => log.warn("a port could not be unlocked", { error }))
+    },
     onDenied: (what, denial, subscription) => {
       metrics.denied(denial.plugin)
       const ports = subscription && { mode: subscription.mode, ports: [subscription.port] }
@@ -183,7 +211,7 @@ function createRelay(
     onStolen: (port, what) => metrics.stolen(session, port, what),
     onLatency: (ms) => metrics.pinged(session, ms),
     noPodMs: operator.settings.noPodMs,
-    log: operator.log.child({ session: info.id }),
+    log,
   })
 }
 

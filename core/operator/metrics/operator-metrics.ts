@@ -1,5 +1,5 @@
 import { formatTarget } from "../../target.ts"
-import type { LiveSession } from "../session/live-session.ts"
+import type { SessionFacts } from "../session/live-session.ts"
 import { Metrics } from "./metrics.ts"
 
 /** The operator's series. Names are those of the mirrord operator, so that dashboards go on working. */
@@ -23,7 +23,7 @@ export function operatorMetrics(sessions: () => number, agents: () => number) {
   metrics.gauge("podside_agents", "Agents now.", agents)
   metrics.gauge("podside_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss())
 
-  const who = ({ info, userId }: LiveSession) => ({
+  const who = ({ info, userId }: SessionFacts) => ({
     client_hostname: info.client.hostname ?? "",
     client_name: info.client.user ?? "",
     client_user: info.identity.user,
@@ -31,11 +31,11 @@ export function operatorMetrics(sessions: () => number, agents: () => number) {
   })
   return {
     render: () => metrics.render(),
-    opened: (session: LiveSession) => (session.ci ? ciCreated : created).add(who(session)),
-    closed: (session: LiveSession) =>
+    opened: (session: SessionFacts) => (session.ci ? ciCreated : created).add(who(session)),
+    closed: (session: SessionFacts) =>
       (session.ci ? ciDuration : duration).observe((Date.now() - session.info.openedAt.getTime()) / 1000, who(session)),
-    pinged: (session: LiveSession, ms: number) => latency.observe(ms, who(session)),
-    stolen: ({ info, userId }: LiveSession, port: number, what: "connection" | "request") =>
+    pinged: (session: SessionFacts, ms: number) => latency.observe(ms, who(session)),
+    stolen: ({ info, userId }: SessionFacts, port: number, what: "connection" | "request") =>
       (what === "connection" ? connections : requests).add({
         port: String(port),
         namespace: info.namespace,

@@ -75,9 +75,14 @@ export class Records {
   }
 
   list(kind: RecordKind): Lease[] {
-    const told = [...this.#seen.values()].filter(({ metadata }) => !this.#written.has(metadata.name))
+    const told = this.told(kind).filter(({ metadata }) => !this.#written.has(metadata.name))
     const written = [...this.#written.values()].flatMap(({ lease }) => (lease ? [lease] : []))
-    return [...told, ...written].filter(({ metadata }) => metadata.labels?.[kindLabel] === kind)
+    return [...told, ...written.filter((lease) => isOf(kind, lease))]
+  }
+
+  /** Without what this replica has written and the watch has not told yet. */
+  told(kind: RecordKind): Lease[] {
+    return [...this.#seen.values()].filter((lease) => isOf(kind, lease))
   }
 
   get(name: string): Lease | undefined {
@@ -172,6 +177,8 @@ export class Records {
     return false
   }
 }
+
+const isOf = (kind: RecordKind, { metadata }: Lease): boolean => metadata.labels?.[kindLabel] === kind
 
 /** Kubernetes' resource versions are numbers that grow; all Leases count together. */
 const versionOf = ({ metadata }: Lease): bigint => BigInt(metadata.resourceVersion ?? 0)

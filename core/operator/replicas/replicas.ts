@@ -38,7 +38,10 @@ export class Replicas {
     this.#records.onChange(() => this.#look())
     await this.#beat()
     this.#look()
-    this.#timer = setInterval(() => void this.#beat().catch((error) => this.#log.warn("no sign of life", { error })), beatMs)
+    this.#timer = setInterval(
+      () => void this.#beat().catch((error) => this.#log.warn("no sign of life", { error })),
+      beatMs,
+    )
   }
 
   /** The Lease stays and runs out: sessions and port locks have that long to come back on another replica. */
@@ -72,7 +75,7 @@ export class Replicas {
   }
 
   #look(): void {
-    const leases = this.#records.list("replica")
+    const leases = this.#records.told("replica")
     const present = new Set<string>()
     for (const lease of leases) {
       const id = lease.spec?.holderIdentity

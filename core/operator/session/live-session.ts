@@ -5,8 +5,8 @@ import type { PortLock } from "../locks/port-locks.ts"
 import type { Relay } from "./relay.ts"
 import type { SessionAgents } from "./session-agents.ts"
 
-/** A session of this process. It outlives its sockets for a while, so that a client may come back. */
-export interface LiveSession {
+/** What is known about a session on every replica. */
+export interface SessionFacts {
   /** What plugins see; `id` is upper-case hexadecimal. */
   info: Session
   number: bigint
@@ -17,10 +17,12 @@ export interface LiveSession {
   headerFilter: string | undefined
   /** From a CI credential. */
   ci: boolean
+}
+
+/** A session with sockets on this replica. */
+export interface LiveSession extends SessionFacts {
   agents: SessionAgents
   relays: Set<Relay>
-  /** When the last socket left, or the session was made; undefined while there is one. */
-  unusedSince: number | undefined
 }
 
 export const formatSessionId = (id: bigint): string => id.toString(16).toUpperCase()
@@ -31,7 +33,7 @@ export function displayUser({ identity, client }: Session): string {
 }
 
 /** The session as the API shows it. */
-export function sessionSpec(session: LiveSession, locks: readonly PortLock[], now = Date.now()): SessionSpec {
+export function sessionSpec(session: SessionFacts, locks: readonly PortLock[], now = Date.now()): SessionSpec {
   const { info, userId, key, headerFilter } = session
   return {
     id: info.id,

@@ -1,102 +1,331 @@
+import { KubeError } from "../../kube/errors.ts"
 import type { Logger } from "../../log.ts"
 import { forbidden, gone } from "../api/status.ts"
-import { formatSessionId, type LiveSession } from "./live-session.ts"
+import type { Lease } from "../replicas/lease.ts"
+import type { Records } from "../replicas/records.ts"
+import type { Replicas } from "../replicas/replicas.ts"
+import { formatSessionId, type LiveSession, type SessionFacts } from "./live-session.ts"
 import type { Relay } from "./relay.ts"
+import { readSessionRecord, type SessionRecord, sessionRecordContent, sessionRecordName } from "./session-record.ts"
+import { targetKey } from "./target-key.ts"
 
 export interface RegistryOptions {
+  records: Records
+  replicas: Replicas
   /** A session without sockets is closed after this long. */
   unusedMs: number
   /** Longest life of a session; 0 = no limit. */
   maxLifeMs: number
-  /** Called once for each session, after its sockets were told. */
-  onClosed(session: LiveSession, why: string, killed: boolean): void
+  /** Called once for each session, on the replica that closed it. */
+  onClosed(session: SessionFacts, why: string, killed: boolean): void
   log: Logger
+}
+
+/** A session as any replica sees it. */
+export interface ListedSession extends SessionFacts {
+  /** Some living replica has a socket of it. */
+  connected: boolean
+}
+
+/** Who comes, and for what. */
+export interface Comer {
+  user: string
+  userId: string
+  namespace: string
+  target: SessionFacts["info"]["target"]
 }
 
 /** How often sessions are looked at, in milliseconds. */
 const sweepMs = 1_000
-/** Ids of closed sessions remembered, so that a client that comes back is told to stop trying. */
-const maxRemembered = 10_000
+/** How long a closed session is remembered, so that a client that comes back is told to stop trying: it does so for 70 s. */
+const rememberedMs = 300_000
+/** How long the sockets of a session on another replica may take to go, in milliseconds. */
+const evictionMs = 5_000
 
-/** The sessions of this replica, by id. The id is no secret: whoever names it must also be who opened it. */
+/**
+ * The sessions of all replicas, each a record in Kubernetes; and those that have sockets here. Whoever closes a session
+ * writes so into its record, and every replica with sockets of it follows. The id is no secret: whoever names it must also
+ * be who opened it.
+ */
 export class SessionRegistry {
   readonly #options: RegistryOptions
-  readonly #sessions = new Map<bigint, LiveSession>()
-  readonly #closed = new Set<bigint>()
+  /** With sockets here, or with one on its way. */
+  readonly #here = new Map<bigint, LiveSession>()
+  readonly #coming = new Map<bigint, number>()
+  /** Their records say that they are here. */
+  readonly #marked = new Set<bigint>()
+  readonly #told = new WeakSet<Relay>()
+  readonly #parsed = new WeakMap<Lease, SessionRecord | undefined>()
+  /** Since when a record has been as it is: closed, or unused. In milliseconds of this process. */
+  readonly #since = new Map<bigint, { state: "closed" | "unused"; at: number }>()
   readonly #sweep: ReturnType<typeof setInterval>
+  readonly #stopListening: () => void
 
   constructor(options: RegistryOptions) {
     this.#options = options
-    this.#sweep = setInterval(() => this.#closeOld(), sweepMs)
+    this.#sweep = setInterval(() => this.#look(), sweepMs)
+    this.#stopListening = options.records.onChange(() => this.#followClosed())
   }
 
-  /** @throws StatusError 410 for an id that was closed, 403 for one that belongs to somebody else */
-  find(number: bigint, user: string, userId: string): LiveSession | undefined {
-    if (this.#closed.has(number)) throw gone(`Session ${formatSessionId(number)} is closed`)
-    const session = this.#sessions.get(number)
-    if (session && (session.info.identity.user !== user || session.userId !== userId)) {
-      throw forbidden(`Session ${formatSessionId(number)} belongs to another user or another machine`)
+  /** Sessions with sockets here. */
+  get hereCount(): number {
+    return this.#here.size
+  }
+
+  /**
+   * What is known of an id: the session when it is here, its record when it is elsewhere.
+   * @throws StatusError 410 for one that was closed, 403 for one of somebody else or for another target
+   */
+  find(number: bigint, comer: Comer): LiveSession | SessionRecord | undefined {
+    const record = this.#record(number)
+    if (record) assertMayJoin(record, comer)
+    const here = this.#here.get(number)
+    if (here) assertMayJoin(here, comer)
+    return here ?? record
+  }
+
+  /**
+   * Claims the session for a socket that is about to come: makes its record, or joins the one that is there. Follow with
+   * `attach` or `abandon`. @throws like `find`, KubeError
+   */
+  async join(session: LiveSession, comer: Comer): Promise<{ session: LiveSession; fresh: boolean }> {
+    const { number } = session
+    const here = this.#here.get(number) ?? session
+    assertMayJoin(here, comer)
+    this.#here.set(number, here)
+    this.#count(number, 1)
+    try {
+      const fresh = !this.#marked.has(number) && (await this.#mark(here, comer))
+      return { session: here, fresh }
+    } catch (thrown) {
+      this.#count(number, -1)
+      this.#leave(here)
+      throw thrown
     }
-    return session
-  }
-
-  add(session: LiveSession): void {
-    this.#sessions.set(session.number, session)
   }
 
   attach(session: LiveSession, relay: Relay): void {
     session.relays.add(relay)
-    session.unusedSince = undefined
+    this.#count(session.number, -1)
     void relay.ended.then(() => {
       session.relays.delete(relay)
-      if (session.relays.size === 0) session.unusedSince = Date.now()
+      this.#leave(session)
+    })
+    this.#tellClosed(session)
+  }
+
+  /** The socket that was to come does not. A session that was made for it is as if it had never been. */
+  async abandon(session: LiveSession, fresh: boolean): Promise<void> {
+    this.#count(session.number, -1)
+    if (fresh && !this.#inUse(session)) {
+      await this.#change(session.number, (record) => {
+        const unused = record?.replicas.every((id) => id === this.#options.replicas.id)
+        return { write: unused ? "remove" : undefined, answer: undefined }
+      })
+    }
+    this.#leave(session)
+  }
+
+  list(): readonly ListedSession[] {
+    return this.#options.records.list("session").flatMap((lease) => {
+      const record = this.#read(lease)
+      return record && !record.closed ? [{ ...record, connected: this.#connected(record) }] : []
     })
   }
 
-  list(): readonly LiveSession[] {
-    return [...this.#sessions.values()]
-  }
-
   /** An id as it stands in a URL: decimal first, then hexadecimal, because digits alone may be either. */
-  byText(text: string): LiveSession | undefined {
-    const byDecimal = /^\d{1,20}$/.test(text) ? this.#sessions.get(BigInt(text)) : undefined
-    return byDecimal ?? (/^[0-9a-fA-F]{1,16}$/.test(text) ? this.#sessions.get(BigInt(`0x${text}`)) : undefined)
+  byText(text: string): ListedSession | undefined {
+    const byDecimal = /^\d{1,20}$/.test(text) ? this.#listed(BigInt(text)) : undefined
+    return byDecimal ?? (/^[0-9a-fA-F]{1,16}$/.test(text) ? this.#listed(BigInt(`0x${text}`)) : undefined)
   }
 
-  /** Tells every client of the session why, ends its sockets and forgets it. `killed`: somebody asked for it. */
-  close(session: LiveSession, why: string, killed = false): void {
-    if (!this.#sessions.delete(session.number)) return
-    this.#remember(session.number)
-    for (const relay of session.relays) relay.closeWith(why)
-    session.agents.close()
-    this.#options.onClosed(session, why, killed)
+  /** Every client of the session is told why, wherever its socket is. `killed`: somebody asked for it. @throws KubeError */
+  async close({ number }: SessionFacts, why: string, killed = false): Promise<void> {
+    const closed = await this.#change(number, (record) => {
+      if (!record || record.closed) return { answer: undefined }
+      return { write: { ...record, closed: { why } }, answer: record }
+    })
+    if (closed) this.#options.onClosed(closed, why, killed)
   }
 
-  /** Drops every socket without a word: a client that hears no reason comes back, and finds another replica. */
+  /** Closes a session and waits until its sockets are gone. */
+  async evict(id: string, why: string): Promise<void> {
+    const session = this.#listed(BigInt(`0x${id}`))
+    if (!session) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const check = () => {
+      const record = this.#record(session.number)
+      if (!record || !this.#connected(record)) resolve()
+    }
+    const stop = this.#options.records.onChange(check)
+    const timer = setTimeout(resolve, evictionMs)
+    try {
+      await this.close(session, why, true)
+      check()
+      await promise
+    } finally {
+      clearTimeout(timer)
+      stop()
+    }
+  }
+
+  /** Ends the sockets that are here. The sessions stand: their clients come back to another replica, or to the next operator. */
   stop(): void {
     clearInterval(this.#sweep)
-    for (const session of this.#sessions.values()) {
-      for (const relay of session.relays) relay.drop()
-      session.agents.close()
+    this.#stopListening()
+    for (const { relays, agents } of this.#here.values()) {
+      for (const relay of relays) relay.drop()
+      agents.close()
     }
-    this.#sessions.clear()
+    this.#here.clear()
   }
 
-  #closeOld(): void {
-    const { unusedMs, maxLifeMs } = this.#options
-    const now = Date.now()
-    for (const session of this.#sessions.values()) {
-      if (session.unusedSince !== undefined && now - session.unusedSince >= unusedMs)
-        this.close(session, "it was not used")
-      else if (maxLifeMs > 0 && now - session.info.openedAt.getTime() >= maxLifeMs) {
-        this.close(session, "it reached the longest life the operator allows")
+  // ---- the record
+
+  /** @returns true when the session is new */
+  async #mark(session: LiveSession, comer: Comer): Promise<boolean> {
+    const { records, replicas } = this.#options
+    const own = { ...session, replicas: [replicas.id] }
+    const name = sessionRecordName(session.number)
+    const known = records.get(name) ?? (await records.create("session", name, sessionRecordContent(own)))
+    const fresh =
+      known === undefined ||
+      (await this.#change(session.number, (record) => {
+        if (!record) return { write: own, answer: true }
+        assertMayJoin(record, comer)
+        session.info = { ...session.info, openedAt: record.info.openedAt }
+        if (record.replicas.includes(replicas.id)) return { answer: false }
+        return { write: { ...record, replicas: [...record.replicas, replicas.id] }, answer: false }
+      }))
+    this.#marked.add(session.number)
+    return fresh
+  }
+
+  #leave(session: LiveSession): void {
+    const { number } = session
+    if (this.#inUse(session) || this.#here.get(number) !== session) return
+    this.#here.delete(number)
+    session.agents.close()
+    if (!this.#marked.delete(number)) return
+    const { replicas, log } = this.#options
+    this.#change(number, (record) => {
+      // A client that was quick has come back already.
+      if (!record || this.#here.has(number)) return { answer: undefined }
+      return { write: { ...record, replicas: record.replicas.filter((id) => id !== replicas.id) }, answer: undefined }
+    }).catch((error) => log.warn("a session's record could not be changed", { session: session.info.id, error }))
+  }
+
+  #change<T>(
+    number: bigint,
+    decide: (record: SessionRecord | undefined) => { write?: SessionRecord | "remove"; answer: T },
+  ): Promise<T> {
+    return this.#options.records.change("session", sessionRecordName(number), (lease) => {
+      const { write, answer } = decide(lease && this.#read(lease))
+      return { write: write && write !== "remove" ? sessionRecordContent(write) : write, answer }
+    })
+  }
+
+  #record(number: bigint): SessionRecord | undefined {
+    const lease = this.#options.records.get(sessionRecordName(number))
+    return lease && this.#read(lease)
+  }
+
+  #read(lease: Lease): SessionRecord | undefined {
+    if (this.#parsed.has(lease)) return this.#parsed.get(lease)
+    let record: SessionRecord | undefined
+    try {
+      record = readSessionRecord(lease)
+    } catch (error) {
+      this.#options.log.warn("a session's record cannot be read", { lease: lease.metadata.name, error })
+    }
+    this.#parsed.set(lease, record)
+    return record
+  }
+
+  #listed(number: bigint): ListedSession | undefined {
+    const record = this.#record(number)
+    return record && !record.closed ? { ...record, connected: this.#connected(record) } : undefined
+  }
+
+  #connected({ replicas }: SessionRecord): boolean {
+    return replicas.some((id) => this.#options.replicas.alive(id))
+  }
+
+  #inUse({ number, relays }: LiveSession): boolean {
+    return relays.size > 0 || this.#coming.has(number)
+  }
+
+  #count(number: bigint, step: 1 | -1): void {
+    const count = (this.#coming.get(number) ?? 0) + step
+    if (count > 0) this.#coming.set(number, count)
+    else this.#coming.delete(number)
+  }
+
+  // ---- the end
+
+  #followClosed(): void {
+    for (const session of this.#here.values()) this.#tellClosed(session)
+  }
+
+  #tellClosed({ number, relays }: LiveSession): void {
+    const closed = relays.size > 0 && this.#record(number)?.closed
+    if (!closed) return
+    for (const relay of relays) {
+      if (this.#told.has(relay)) continue
+      this.#told.add(relay)
+      relay.closeWith(closed.why)
+    }
+  }
+
+  /** Closes what nobody uses or what is too old, and forgets what has been closed for long. Any replica may. */
+  #look(): void {
+    const { records, unusedMs, maxLifeMs } = this.#options
+    const now = performance.now()
+    const present = new Set<bigint>()
+    for (const lease of records.list("session")) {
+      const record = this.#read(lease)
+      if (!record) continue
+      const { number, info, closed } = record
+      present.add(number)
+      const unused = this.#inState(number, closed ? "closed" : this.#connected(record) ? undefined : "unused", now)
+      if (closed && unused >= rememberedMs) this.#quietly(() => this.#forget(number))
+      if (closed) continue
+      if (unused >= unusedMs) this.#quietly(() => this.close(record, "it was not used"))
+      else if (maxLifeMs > 0 && Date.now() - info.openedAt.getTime() >= maxLifeMs) {
+        this.#quietly(() => this.close(record, "it reached the longest life the operator allows"))
       }
     }
+    for (const number of this.#since.keys()) if (!present.has(number)) this.#since.delete(number)
   }
 
-  #remember(number: bigint): void {
-    const oldest = this.#closed.size >= maxRemembered ? this.#closed.values().next().value : undefined
-    if (oldest !== undefined) this.#closed.delete(oldest)
-    this.#closed.add(number)
+  /** For how long a session has been so, in milliseconds; -1 for one that is used. */
+  #inState(number: bigint, state: "closed" | "unused" | undefined, now: number): number {
+    if (!state) this.#since.delete(number)
+    else if (this.#since.get(number)?.state !== state) this.#since.set(number, { state, at: now })
+    return state ? now - this.#since.get(number)!.at : -1
+  }
+
+  async #forget(number: bigint): Promise<void> {
+    await this.#change(number, (record) => ({ write: record?.closed && "remove", answer: undefined }))
+  }
+
+  #quietly(act: () => Promise<unknown>): void {
+    act().catch((error) => {
+      const unreachable = error instanceof KubeError ? error.status : error
+      this.#options.log.warn("a session's record could not be changed", { error: unreachable })
+    })
+  }
+}
+
+/** @throws StatusError 410, 403 */
+function assertMayJoin(session: SessionFacts & { closed?: unknown }, { user, userId, namespace, target }: Comer): void {
+  const { info } = session
+  const name = `Session ${formatSessionId(session.number)}`
+  if (info.identity.user !== user || session.userId !== userId) {
+    throw forbidden(`${name} belongs to another user or another machine`)
+  }
+  if (session.closed) throw gone(`${name} is closed`)
+  if (targetKey(info.namespace, info.target) !== targetKey(namespace, target)) {
+    throw forbidden(`${name} is for another target`)
   }
 }

@@ -1,6 +1,7 @@
 import type { Context, Hono } from "hono"
 import type { Operator } from "../../operator.ts"
-import { type LiveSession, sessionSpec } from "../../session/live-session.ts"
+import { type SessionFacts, sessionSpec } from "../../session/live-session.ts"
+import type { ListedSession } from "../../session/registry.ts"
 import type { FrontDoorEnv } from "../front-door.ts"
 import { groupVersion } from "../resources.ts"
 import { badRequest, notFound, success } from "../status.ts"
@@ -10,6 +11,8 @@ const plural = "sessions"
 const root = `/apis/${groupVersion}`
 /** In place of an id: every session nobody is connected to. */
 const inactive = "inactive"
+/** Records written at once when many sessions are ended. */
+const endedAtOnce = 20
 
 /** Listing and ending sessions. RBAC on the resource decides who may; ids are decimal or hexadecimal. */
 export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): void {
@@ -28,7 +31,7 @@ export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): v
       chosen.map((session) => sessionObject(session, locked)),
     )
   }
-  const found = (c: Context<FrontDoorEnv>): LiveSession => {
+  const found = (c: Context<FrontDoorEnv>): ListedSession => {
     const id = c.req.param("id")!
     const namespace = c.req.param("namespace")
     const session = sessions.byText(id)
@@ -37,9 +40,11 @@ export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): v
     }
     return session
   }
-  const end = (c: Context<FrontDoorEnv>, chosen: readonly LiveSession[]) => {
+  const end = async (c: Context<FrontDoorEnv>, chosen: readonly ListedSession[]) => {
     const why = `it was ended by ${c.get("identity").user}`
-    for (const session of chosen) sessions.close(session, why, true)
+    for (let i = 0; i < chosen.length; i += endedAtOnce) {
+      await Promise.all(chosen.slice(i, i + endedAtOnce).map((session) => sessions.close(session, why, true)))
+    }
     return c.json(
       success(chosen.length === 1 ? `Session ${chosen[0]!.info.id} was ended` : `${chosen.length} sessions were ended`),
     )
@@ -56,14 +61,14 @@ export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): v
     app.delete(`${base}/${inactive}`, (c) =>
       end(
         c,
-        inPlace(c).filter(({ relays }) => relays.size === 0),
+        inPlace(c).filter(({ connected }) => !connected),
       ),
     )
     app.delete(`${base}/:id`, (c) => end(c, [found(c)]))
   }
 }
 
-function sessionObject(session: LiveSession, locked: Parameters<typeof sessionSpec>[1]): ApiObject {
+function sessionObject(session: SessionFacts, locked: Parameters<typeof sessionSpec>[1]): ApiObject {
   const { id, namespace, openedAt } = session.info
   return {
     metadata: { name: id, namespace, creationTimestamp: openedAt.toISOString().replace(/\.\d+Z$/, "Z") },

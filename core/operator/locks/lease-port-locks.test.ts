@@ -1,0 +1,127 @@
+import { afterEach, describe, expect, test } from "bun:test"
+import { useCluster } from "../../../test/cluster/use.ts"
+import { openKube } from "../../kube/kube.ts"
+import { silentLogger } from "../../log.ts"
+import { Records } from "../replicas/records.ts"
+import { Replicas } from "../replicas/replicas.ts"
+import { LeasePortLocks } from "./lease-port-locks.ts"
+import type { OnConcurrentSteal, PortLock } from "./port-locks.ts"
+
+const cluster = useCluster("locks")
+
+describe.skipIf(!cluster.available)("port locks of two replicas", () => {
+  const undo: (() => void)[] = []
+  afterEach(() => {
+    for (const step of undo.splice(0)) step()
+  })
+  /** Tests share the namespace; each has a target of its own. */
+  let target = ""
+  let count = 0
+
+  async function replica() {
+    const ending = new AbortController()
+    const records = new Records({
+      kube: openKube({ kubeconfig: cluster.kubeconfig }),
+      namespace: cluster.namespace,
+      ownerMarker: "test",
+      owner: undefined,
+      log: silentLogger,
+      signal: ending.signal,
+    })
+    await records.start()
+    const replicas = new Replicas(records, "operator", silentLogger)
+    await replicas.start()
+    const evicted: string[] = []
+    const locks = new LeasePortLocks({
+      records,
+      replicas,
+      evict: async (id) => void evicted.push(id),
+      log: silentLogger,
+    })
+    const kill = () => {
+      replicas.stop()
+      locks.stop()
+      ending.abort()
+    }
+    undo.push(kill)
+    return { locks, evicted, kill, id: replicas.id }
+  }
+  const two = () => {
+    target = `shop/deployment/web-${count++}`
+    return Promise.all([replica(), replica()])
+  }
+  const lock = (sessionId: string, more: Partial<PortLock> = {}): PortLock => ({
+    sessionId,
+    targetKey: target,
+    port: 80,
+    mode: "steal",
+    ...more,
+  })
+  const shownBy = ({ locks }: { locks: LeasePortLocks }) => locks.list().filter(({ targetKey }) => targetKey === target)
+
+  test.each<[OnConcurrentSteal, boolean, string[]]>([
+    ["abort", false, []],
+    ["continue", true, []],
+    ["override", true, ["A"]],
+  ])("a clash with a session of the other replica, %s", async (how, granted, gone) => {
+    const [one, other] = await two()
+    await one.locks.acquire(lock("A"), "abort")
+    expect((await other.locks.acquire(lock("B"), how)).granted).toBe(granted)
+    expect(other.evicted).toEqual(gone)
+  })
+
+  test("filtered steals share a port; another port is free", async () => {
+    const [one, other] = await two()
+    expect((await one.locks.acquire(lock("A", { filter: "header a" }), "abort")).granted).toBe(true)
+    expect((await other.locks.acquire(lock("B", { filter: "header b" }), "abort")).granted).toBe(true)
+    expect((await other.locks.acquire(lock("C"), "abort")).granted).toBe(false)
+    expect((await other.locks.acquire(lock("C", { port: 81 }), "abort")).granted).toBe(true)
+  })
+
+  test("of many that want a port at once on both replicas, one gets it", async () => {
+    const [one, other] = await two()
+    const wanted = Array.from({ length: 12 }, (_, i) => (i % 2 ? one : other).locks.acquire(lock(`S${i}`), "abort"))
+    expect((await Promise.all(wanted)).filter(({ granted }) => granted)).toHaveLength(1)
+  })
+
+  test("both replicas show a lock with its holder in one Lease, and neither once it is released", async () => {
+    const [one, other] = await two()
+    await one.locks.acquire(lock("A", { filter: "header a" }), "abort")
+    expect(shownBy(one)).toMatchObject([{ sessionId: "A", port: 80, filter: "header a" }])
+    await cluster.eventually("the other replica shows it", () => shownBy(other).length === 1)
+    const { items } = await cluster.get("leases", "-l", "podside.dev/record=port-lock")
+    const lease = items.find(({ spec }: { spec: { holderIdentity?: string } }) => spec.holderIdentity === `${one.id}/A`)
+    expect(lease.spec.leaseDurationSeconds).toBe(12)
+    await one.locks.releaseAll("A")
+    expect(shownBy(one)).toEqual([])
+    await cluster.eventually("the other replica shows none", () => shownBy(other).length === 0)
+    expect((await other.locks.acquire(lock("B"), "abort")).granted).toBe(true)
+  })
+
+  test("a session that comes back on the other replica keeps its port, whatever the first one releases later", async () => {
+    const [one, other] = await two()
+    await one.locks.acquire(lock("A"), "abort")
+    expect((await other.locks.acquire(lock("A"), "abort")).granted).toBe(true)
+    await one.locks.release(lock("A"))
+    expect((await one.locks.acquire(lock("B"), "abort")).granted).toBe(false)
+    await other.locks.release(lock("A"))
+    expect((await one.locks.acquire(lock("B"), "abort")).granted).toBe(true)
+  })
+
+  test("a dead replica's port is held for a while, then free within 15 s; a living one's stays", async () => {
+    const [one, other] = await two()
+    const living = await replica()
+    await one.locks.acquire(lock("A"), "abort")
+    await living.locks.acquire(lock("L", { port: 81 }), "abort")
+    one.kill()
+    const diedAt = Date.now()
+    expect((await other.locks.acquire(lock("B"), "abort")).granted).toBe(false)
+    await cluster.eventually(
+      "the dead replica's port",
+      async () => (await other.locks.acquire(lock("B"), "abort")).granted,
+      { timeoutSeconds: 20 },
+    )
+    expect(Date.now() - diedAt).toBeLessThan(15_000)
+    expect((await other.locks.acquire(lock("B", { port: 81 }), "abort")).granted).toBe(false)
+  }, 60_000)
+})

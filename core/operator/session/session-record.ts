@@ -1,0 +1,86 @@
+import * as v from "valibot"
+import type { Session } from "../../session.ts"
+import { formatTarget, parseTarget } from "../../target.ts"
+import { type Lease, microTime } from "../replicas/lease.ts"
+import type { RecordContent } from "../replicas/records.ts"
+import { replicaLeaseSeconds } from "../replicas/replicas.ts"
+import type { SessionFacts } from "./live-session.ts"
+
+/** A session as all replicas know it. */
+export interface SessionRecord extends SessionFacts {
+  /** Replicas that have sockets of it; some may be dead. */
+  replicas: readonly string[]
+  closed?: { why: string }
+}
+
+const annotation = "podside.dev/session"
+const text = v.optional(v.string())
+
+const schema = v.object({
+  number: v.pipe(
+    v.string(),
+    v.regex(/^\d{1,20}$/),
+    v.transform((digits) => BigInt(digits)),
+  ),
+  user: v.string(),
+  uid: text,
+  groups: v.array(v.string()),
+  target: v.string(),
+  namespace: v.string(),
+  client: v.object({ user: text, hostname: text, version: text, branch: text }),
+  openedAt: v.pipe(v.string(), v.isoTimestamp()),
+  userId: v.string(),
+  key: text,
+  headerFilter: text,
+  ci: v.boolean(),
+  replicas: v.array(v.string()),
+  closed: v.optional(v.object({ why: v.string() })),
+})
+
+export const sessionRecordName = (number: bigint): string => `podside-session-${number.toString(16)}`
+
+/** @throws ValiError, SyntaxError, AppError "bad-target" for a Lease somebody else has written */
+export function readSessionRecord({ metadata }: Lease): SessionRecord {
+  const read = v.parse(schema, JSON.parse(metadata.annotations?.[annotation] ?? ""))
+  const { number, user, uid, groups, target, namespace, client, openedAt, ...rest } = read
+  const info: Session = {
+    id: number.toString(16).toUpperCase(),
+    // Extra fields are not kept: they may name credentials, and nothing is asked in the name of a record.
+    identity: { user, uid, groups, extra: {} },
+    target: parseTarget(target),
+    namespace,
+    client,
+    openedAt: new Date(openedAt),
+  }
+  return { ...rest, key: rest.key, headerFilter: rest.headerFilter, info, number }
+}
+
+export function sessionRecordContent(record: SessionRecord): RecordContent {
+  const { info, number, userId, key, headerFilter, ci, replicas, closed } = record
+  const { identity, target, namespace, client, openedAt } = info
+  const state: v.InferInput<typeof schema> = {
+    number: String(number),
+    user: identity.user,
+    uid: identity.uid,
+    groups: [...identity.groups],
+    target: formatTarget(target),
+    namespace,
+    client,
+    openedAt: openedAt.toISOString(),
+    userId,
+    key,
+    headerFilter,
+    ci,
+    replicas: [...replicas],
+    closed,
+  }
+  return {
+    annotations: { [annotation]: JSON.stringify(state) },
+    spec: {
+      holderIdentity: replicas[0],
+      leaseDurationSeconds: replicaLeaseSeconds,
+      acquireTime: microTime(openedAt),
+      renewTime: microTime(),
+    },
+  }
+}
