@@ -1,4 +1,10 @@
 import type { TcpEvents, TcpSocket } from "../../core/interceptor.ts"
+import { syscall } from "../../core/linux/syscall.ts"
+
+const SOL_TCP = 6
+/** Its first byte is the state. Source: linux/tcp.h, net/tcp_states.h. */
+const TCP_INFO = 11
+const FIN_WAIT2 = 5
 
 /** How long the agent's end may wait for connections on which something is going on. */
 const drainMilliseconds = 3_500
@@ -6,7 +12,12 @@ const drainMilliseconds = 3_500
 const idleMilliseconds = 300
 const lookMilliseconds = 50
 
+/** As the kernel waits for sockets nobody holds any more (net.ipv4.tcp_fin_timeout). */
+const halfOpenMilliseconds = 60_000
+
 interface Live {
+  /** When the caller last said something. */
+  heardAt: number
   socket: TcpSocket
   /** Bytes the caller had been sent when it last said something. */
   sentAtLastWord: number
@@ -20,18 +31,25 @@ export class LiveConnections {
   readonly #live = new Set<Live>()
   readonly #onCount: (by: 1 | -1) => void
 
-  constructor(onCount: (by: 1 | -1) => void) {
+  readonly #halfOpenMilliseconds: number
+  #sweep: ReturnType<typeof setInterval> | undefined
+
+  /** `patienceMilliseconds`: with callers that were told the end, and neither end themselves nor send anything. */
+  constructor(onCount: (by: 1 | -1) => void, patienceMilliseconds = halfOpenMilliseconds) {
     this.#onCount = onCount
+    this.#halfOpenMilliseconds = patienceMilliseconds
   }
 
   track(socket: TcpSocket, events: TcpEvents): TcpEvents {
-    const live: Live = { socket, sentAtLastWord: -1, sent: -1, quietSince: 0 }
+    const live: Live = { socket, heardAt: performance.now(), sentAtLastWord: -1, sent: -1, quietSince: 0 }
     this.#live.add(live)
     this.#onCount(1)
+    this.#sweep ??= setInterval(() => this.#giveUpHalfOpen(), this.#halfOpenMilliseconds / 2)
     return {
       onData(bytes) {
         live.sentAtLastWord = socket.bytesWritten
         live.sent = -1
+        live.heardAt = performance.now()
         events.onData(bytes)
       },
       onDrain: () => events.onDrain(),
@@ -39,6 +57,7 @@ export class LiveConnections {
       onClose: (error) => {
         this.#live.delete(live)
         this.#onCount(-1)
+        if (this.#live.size === 0) this.#stopSweeping()
         events.onClose(error)
       },
     }
@@ -53,6 +72,19 @@ export class LiveConnections {
     }
   }
 
+  #stopSweeping(): void {
+    clearInterval(this.#sweep)
+    this.#sweep = undefined
+  }
+
+  /** Many callers notice the end of an idle connection only when they want to use it again: until then it would hold two sockets here. */
+  #giveUpHalfOpen(): void {
+    const limit = performance.now() - this.#halfOpenMilliseconds
+    for (const { socket, heardAt } of this.#live) {
+      if (heardAt < limit && stateOf(socket) === FIN_WAIT2) socket.terminate()
+    }
+  }
+
   #look(live: Live): void {
     const now = performance.now()
     const sent = live.socket.bytesWritten
@@ -61,4 +93,11 @@ export class LiveConnections {
       live.quietSince = now
     } else if (sent !== live.sentAtLastWord && now - live.quietSince >= idleMilliseconds) live.socket.end()
   }
+}
+
+function stateOf(socket: TcpSocket): number {
+  const info = new Uint8Array(1)
+  const { fd } = socket as unknown as { fd: number }
+  syscall("getsockopt", fd, SOL_TCP, TCP_INFO, info, new Int32Array([info.length]))
+  return info[0]!
 }
