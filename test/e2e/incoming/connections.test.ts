@@ -37,7 +37,7 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
   afterAll(async () => {
     await agent?.stop()
     pod?.close()
-  })
+  }, 20_000)
 
   const newConnection = async (client: TestClient, kind: "Tcp" | "TcpSteal" = "TcpSteal") => {
     const message = await stolen(client, kind)

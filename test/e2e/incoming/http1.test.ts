@@ -39,7 +39,7 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
   afterAll(async () => {
     await agent?.stop()
     pod?.close()
-  })
+  }, 20_000)
 
   /** An application of its own port, stolen with `filter` for the length of `run`. */
   async function filtered(

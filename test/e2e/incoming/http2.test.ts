@@ -71,7 +71,7 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
     server?.kill()
     await agent?.stop()
     pod?.close()
-  })
+  }, 20_000)
 
   async function ask(...requests: Record<string, unknown>[]): Promise<Got[]> {
     const child = pod.inCaller(() =>

@@ -32,7 +32,7 @@ describe.skipIf(reason !== undefined)("the kernel's rules", () => {
   afterAll(async () => {
     for (const agent of agents) await agent.kill()
     pod?.close()
-  })
+  }, 20_000)
 
   async function agent(env: Record<string, string> = {}): Promise<AgentProcess> {
     const started = await startAgentProcess(pod.pid, env)
