@@ -57,6 +57,7 @@ export class RawDelivery {
       this.#early = []
       this.#recharge()
       if (this.#earlyEnd) stream.end()
+      if (this.#remoteGone) this.#waitForSilence()
     } catch {
       this.#programGone()
     }
@@ -78,12 +79,10 @@ export class RawDelivery {
 
   closedByAgent(): void {
     this.#remoteGone = true
-    if (!this.#stream) {
-      this.#finish()
-      return
-    }
-    this.#stream.end()
-    this.#waitForSilence()
+    // A caller may be done before the program is connected, which gets all of it nevertheless.
+    this.#earlyEnd = true
+    this.#stream?.end()
+    if (this.#stream) this.#waitForSilence()
   }
 
   // ---- from the program

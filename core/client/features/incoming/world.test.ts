@@ -306,3 +306,33 @@ async function until(met: () => boolean): Promise<void> {
     await Bun.sleep(2)
   }
 }
+
+test("a mirrored connection that was over at once reaches the program whole", async () => {
+  const { world, say } = incoming({ mode: "mirror" })
+  const got = Promise.withResolvers<string>()
+  let text = ""
+  const server = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    allowHalfOpen: true,
+    socket: {
+      data: (_, bytes) => void (text += bytes),
+      end: () => got.resolve(text),
+      error: (_, error) => got.reject(error),
+      close: () => got.resolve(`${text}, cut off`),
+    },
+  })
+  ends.push(() => server.stop(true))
+  await world.listening(listener(80, server.port))
+  const connection = {
+    connectionId: 9n,
+    remoteAddress: "10.0.0.9",
+    destinationPort: 80,
+    sourcePort: 1,
+    localAddress: "10.0.0.1",
+  }
+  say({ kind: "NewConnectionV1", value: connection }, "Tcp")
+  say({ kind: "Data", value: { connectionId: 9n, bytes: Buffer.from("all of it") } }, "Tcp")
+  say({ kind: "Close", value: { connectionId: 9n } }, "Tcp")
+  expect(await got.promise).toBe("all of it")
+})
