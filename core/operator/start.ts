@@ -85,8 +85,8 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
     })
     const locks = new LeasePortLocks({ records, replicas, evict: (id, why) => sessions.evict(id, why), log })
     undo.push(
-      () => locks.stop(),
       () => sessions.stop(),
+      () => locks.stop(),
     )
     const operator: Operator = {
       settings,

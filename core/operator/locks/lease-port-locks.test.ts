@@ -108,6 +108,15 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     expect((await one.locks.acquire(lock("B"), "abort")).granted).toBe(true)
   })
 
+  test("a replica that stops leaves its ports to the sessions that come back", async () => {
+    const [one, other] = await two()
+    await one.locks.acquire(lock("A"), "abort")
+    one.locks.stop()
+    await one.locks.release(lock("A"))
+    expect((await other.locks.acquire(lock("B"), "abort")).granted).toBe(false)
+    expect((await other.locks.acquire(lock("A"), "abort")).granted).toBe(true)
+  })
+
   test("a dead replica's port is held for a while, then free within 15 s; a living one's stays", async () => {
     const [one, other] = await two()
     const living = await replica()

@@ -42,14 +42,17 @@ type LockName = Pick<PortLock, "sessionId" | "targetKey" | "port">
 export class LeasePortLocks implements PortLocks {
   readonly #options: LeasePortLocksOptions
   readonly #parsed = new WeakMap<Lease, Holds | undefined>()
-  #sweep: ReturnType<typeof setInterval> | undefined
+  readonly #sweep: ReturnType<typeof setInterval>
+  #stopped = false
 
   constructor(options: LeasePortLocksOptions) {
     this.#options = options
     this.#sweep = setInterval(() => void this.#clear(), sweepMs)
   }
 
+  /** What is held stays so until this replica's Lease runs out: its sessions come back on another one, and want it. */
   stop(): void {
+    this.#stopped = true
     clearInterval(this.#sweep)
   }
 
@@ -74,6 +77,7 @@ export class LeasePortLocks implements PortLocks {
   }
 
   async release(lock: LockName): Promise<void> {
+    if (this.#stopped) return
     await this.#removeHolders(lock, ({ sessionId, replica }) => {
       return sessionId === lock.sessionId && replica === this.#options.replicas.id
     })

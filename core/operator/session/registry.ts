@@ -195,7 +195,8 @@ export class SessionRegistry {
         assertMayJoin(record, comer)
         session.info = { ...session.info, openedAt: record.info.openedAt }
         if (record.replicas.includes(replicas.id)) return { answer: false }
-        return { write: { ...record, replicas: [...record.replicas, replicas.id] }, answer: false }
+        const living = record.replicas.filter((id) => replicas.alive(id))
+        return { write: { ...record, replicas: [...living, replicas.id] }, answer: false }
       }))
     this.#marked.add(session.number)
     return fresh
