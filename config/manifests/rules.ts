@@ -16,6 +16,9 @@ const read = ["get", "list", "watch"]
 export const targetRules: readonly Rule[] = [
   { apiGroups: [api], resources: ["targets", "targets/port-locks"], verbs: ["get", "list"] },
   { apiGroups: [api], resources: ["targets"], verbs: ["proxy"] },
+  // Neither is supported; whoever asks is to hear that from the operator, not that a right is missing.
+  { apiGroups: [api], resources: ["copytargets"], verbs: ["get", "list", "create"] },
+  { apiGroups: [api], resources: ["queuesplits"], verbs: ["get", "list"] },
   { apiGroups: [api], resources: ["sessions"], verbs: ["get", "list", "delete", "deletecollection"] },
   { apiGroups: ["profiles.mirrord.metalbear.co"], resources: ["mirrordprofiles"], verbs: ["get", "list"] },
 ]

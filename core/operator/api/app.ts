@@ -3,6 +3,7 @@ import type { Operator } from "../operator.ts"
 import { addDiscoveryRoutes } from "./discovery.ts"
 import type { FrontDoorEnv } from "./front-door.ts"
 import { addOpenApiRoutes } from "./openapi.ts"
+import { addCopyTargetRoutes } from "./resources/copy-targets.ts"
 import { addCredentialRoutes } from "./resources/credentials.ts"
 import { addOperatorRoutes } from "./resources/mirrord-operator.ts"
 import { addPortLockRoutes } from "./resources/port-locks.ts"
@@ -30,6 +31,7 @@ export function createApp(operator: Operator): Hono<FrontDoorEnv> {
   addOperatorRoutes(app, operator)
   addCredentialRoutes(app, operator)
   addTargetRoutes(app, operator)
+  addCopyTargetRoutes(app)
   addPortLockRoutes(app, operator)
   addSessionRoutes(app, operator)
   operator.plugins.add("addRoutes", app as unknown as Hono)

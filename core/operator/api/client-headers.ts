@@ -36,8 +36,7 @@ export function first(value: string | string[] | undefined): string | undefined 
   return (Array.isArray(value) ? value[0] : value)?.split(",")[0]?.trim()
 }
 
+/** Names may contain commas. */
 function displayText(value: string | string[] | undefined): string | undefined {
-  return first(value)
-    ?.replace(/\p{Cc}/gu, "")
-    .slice(0, maxTextLength)
+  return (Array.isArray(value) ? value[0] : value)?.replace(/\p{Cc}/gu, "").slice(0, maxTextLength)
 }

@@ -45,25 +45,31 @@ const paramsSchema = v.object({
       }),
     ),
   ),
+  up_session_info: v.optional(json(v.object({ autoQueueSplitting: v.nullish(v.boolean()) }))),
 })
 
 export type ConnectParams = v.InferOutput<typeof paramsSchema>
 
 /** Parameters that ask for what this operator does not do. */
-const refused =
-  /^(kafka|sqs|rmq|gcp_pubsub|azure_service_bus|redis_pubsub|temporal|bullmq)_|^(queue_modes|output_tmp_resources|branch_db_names|(mysql|pg|mongodb)_branch_names)$/
+const queueSplitting =
+  /^(kafka|sqs|rmq|gcp_pubsub|azure_service_bus|redis_pubsub|temporal|bullmq)_|^(queue_modes|output_tmp_resources)$/
+const databaseBranches = /^(branch_db_names|(mysql|pg|mongodb)_branch_names)$/
 
 /** @throws StatusError 400 for what cannot be read, 403 for what is not supported */
 export function readConnectParams(query: string, headers: IncomingHttpHeaders): ConnectParams {
   const params = parameters(query, headers)
-  const unsupported = [...params.keys()].find((name) => refused.test(name))
-  if (unsupported)
-    throw forbidden(`This operator does not support "${unsupported}" (queue splitting and database branches)`)
   const read = v.safeParse(paramsSchema, Object.fromEntries(params))
   if (!read.success) {
     const [issue] = read.issues
     throw badRequest(`Cannot read the connect parameter "${v.getDotPath(issue) ?? "?"}": ${issue.message}`)
   }
+  // `mirrord up` names every queue it finds, and counts on those being left out that cannot be split.
+  const mayLeaveOut = read.output.up_session_info?.autoQueueSplitting === true
+  const unsupported = [...params.keys()].find(
+    (name) => databaseBranches.test(name) || (!mayLeaveOut && queueSplitting.test(name)),
+  )
+  if (unsupported)
+    throw forbidden(`This operator does not support "${unsupported}" (queue splitting and database branches)`)
   return read.output
 }
 

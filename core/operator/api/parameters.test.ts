@@ -84,6 +84,16 @@ describe("connect parameters", () => {
       expect(() => readConnectParams(`connect=true&${name}=%7B%7D`, {})).toThrow(expect.objectContaining({ code: 403 }))
     },
   )
+
+  test.each([
+    ["queues are left out when the client leaves the choice to us", "sqs_splits", true],
+    ["database branches are refused even so", "pg_branch_names", false],
+  ])("with automatic splitting %s", (_what, name, allowed) => {
+    const query = `connect=true&${name}=%7B%7D&up_session_info=${encodeURIComponent('{"autoQueueSplitting":true}')}`
+    const refused = expect.objectContaining({ code: 403 })
+    if (allowed) expect(readConnectParams(query, {})).toMatchObject({ connect: "true" })
+    else expect(() => readConnectParams(query, {})).toThrow(refused)
+  })
 })
 
 test.each([
