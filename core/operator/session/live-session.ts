@@ -37,7 +37,8 @@ export function sessionSpec(session: SessionFacts, locks: readonly PortLock[], n
   const { info, userId, key, headerFilter } = session
   return {
     id: info.id,
-    duration_secs: Math.floor((now - info.openedAt.getTime()) / 1000),
+    // Opened by another replica, whose clock may be ahead; clients read an unsigned number.
+    duration_secs: Math.max(0, Math.floor((now - info.openedAt.getTime()) / 1000)),
     user: displayUser(info),
     target: formatTarget(info.target),
     namespace: info.namespace,

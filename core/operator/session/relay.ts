@@ -167,6 +167,8 @@ export class Relay {
   /** The agent's answer counts too: an older agent lowers what the client may use. */
   async #switchVersion(theirs: string): Promise<void> {
     const wanted = negotiate(theirs, protocolVersion)
+    // Agents that are connected meanwhile are told this one.
+    this.#version = wanted
     const answers = await Promise.all([...this.#open].map((connection) => connection.switchVersion(wanted)))
     this.#version = answers.reduce((lowest, answer) => negotiate(answer, lowest), wanted)
     this.#toClient({ kind: "SwitchProtocolVersionResponse", value: this.#version })
