@@ -1,16 +1,24 @@
 import type { Link } from "../link.ts"
 import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
 
-/** A way to an agent: created directly, through an operator, or one that was already running. */
-export interface AgentSession {
-  /** Paused, with the version agreed: set a receiver, then `resume()`. */
+/** A connection to an agent, paused, with the version agreed. */
+export interface AgentConnection {
   link: Link<DaemonMessage, ClientMessage>
   /** Agreed protocol version, e.g. "1.29.0". */
   protocolVersion: string
+}
+
+/** A way to an agent: created directly, through an operator, or one that was already running. */
+export interface AgentSession extends AgentConnection {
   /** Who is at the other end, for progress and error texts, e.g. `agent podside-agent-x7k (default)` or `operator 0.1.0`. */
   peer: string
   /** Where volumes are mounted in the target's container, as far as is known: such files are the pod's, whatever lists say. */
   mounts?: readonly Mount[]
+  /**
+   * Connects to the same session again after its link was lost; absent where a loss is the end. Tries for as long as there
+   * is hope. @throws AppError that says why there is none
+   */
+  reconnect?(signal: AbortSignal): Promise<AgentConnection>
   /** Ends the link and removes whatever was created for it; safe to call twice. */
   close(): Promise<void>
 }

@@ -27,6 +27,11 @@ export class AnswerQueue<T> {
   /** Fails everything that waits and everything asked later. */
   fail(error: Error): void {
     this.#over ??= error
+    this.failWaiting(error)
+  }
+
+  /** Fails everything that waits: those answers will not come, later ones will. */
+  failWaiting(error: Error): void {
     const waiting = this.#waiting.slice(this.#head)
     this.#waiting = []
     this.#head = 0

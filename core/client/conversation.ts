@@ -1,4 +1,5 @@
-import { AppError } from "../errors.ts"
+import { AppError, errorText } from "../errors.ts"
+import type { Link } from "../link.ts"
 import type { Logger } from "../log.ts"
 import { type ClientMessage, type DaemonMessage, type ProtocolFeature, supports } from "../protocol/index.ts"
 import type { AgentSession } from "./agent-session.ts"
@@ -19,12 +20,16 @@ export interface ConversationOptions {
   deadAfterMs?: number
 }
 
+/** Messages that may wait for a new connection; a program whose threads all wait for answers stays far below. */
+const maxHeldMessages = 16_384
+/** Connections given up for silence in a row, without any sign of life on the new ones. */
+const maxSilentLosses = 5
+
 /**
  * Everything said with an agent after the version is agreed: hands each answer to the feature that waits for it, keeps
  * the connection alive, and notices when it is gone.
  */
 export class Conversation {
-  readonly version: string
   readonly peer: string
   /** Resolves with the reason when the agent is gone and `end` was not called; never rejects. */
   readonly lost: Promise<AppError>
@@ -32,9 +37,17 @@ export class Conversation {
   readonly #options: ConversationOptions
   readonly #handlers = new Map<Kind, (value: unknown) => void>()
   readonly #endings: ((error: AppError) => void)[] = []
+  readonly #interruptions: ((error: AppError) => void)[] = []
+  readonly #ending = new AbortController()
   readonly #timer: ReturnType<typeof setInterval>
   #tellLost!: (reason: AppError) => void
-  #over = false
+  #link: Link<DaemonMessage, ClientMessage>
+  #version: string
+  #begun = false
+  /** What waits while a lost connection is made again; undefined while there is one. */
+  #held: ClientMessage[] | undefined
+  #connectedAgain = Promise.withResolvers<void>()
+  #silentLosses = 0
   #holds = 0
   #heardAt = performance.now()
   #tickAt = performance.now()
@@ -42,18 +55,28 @@ export class Conversation {
   constructor(session: AgentSession, options: ConversationOptions) {
     this.#session = session
     this.#options = options
-    this.version = session.protocolVersion
+    this.#link = session.link
+    this.#version = session.protocolVersion
     this.peer = session.peer
     this.lost = new Promise((resolve) => {
       this.#tellLost = resolve
     })
-    void session.link.ended.then(({ error }) => this.#lose(error?.message ?? "it closed the connection"))
+    this.#watch(session.link)
     this.#timer = setInterval(() => this.#tick(), options.pingEveryMs ?? 1_500)
     this.#timer.unref()
   }
 
+  /** Agreed protocol version. */
+  get version(): string {
+    return this.#version
+  }
+
+  get #over(): boolean {
+    return this.#ending.signal.aborted
+  }
+
   supports(feature: ProtocolFeature): boolean {
-    return supports(this.version, feature)
+    return supports(this.#version, feature)
   }
 
   /** Sets the one receiver of a kind of message; call it before `begin`. */
@@ -66,6 +89,14 @@ export class Conversation {
     this.#endings.push(ending)
   }
 
+  /**
+   * Called each time the connection is lost and will be made again: answers to what was asked will not come, and everything
+   * the agent held for this session is gone. What is sent from now on waits for the new connection.
+   */
+  onInterrupted(interruption: (error: AppError) => void): void {
+    this.#interruptions.push(interruption)
+  }
+
   /** Something the user should read once. */
   notice(text: string, level: "info" | "warn"): void {
     this.#options.notice(text, level)
@@ -73,31 +104,43 @@ export class Conversation {
 
   /** Starts to read; all features have registered. */
   begin(): void {
+    this.#begun = true
+    this.#converse()
+  }
+
+  #converse(): void {
     if (this.supports("readyForLogs")) this.send({ kind: "ReadyForLogs" })
-    this.#session.link.receive((message) => this.#received(message))
-    this.#session.link.resume()
+    const link = this.#link
+    link.receive((message) => {
+      if (link === this.#link && !this.#held) this.#received(message)
+    })
+    if (this.#holds === 0) this.#link.resume()
     this.#heardAt = performance.now()
   }
 
   /** False: wait for `whenWritable` before producing more. */
   send(message: ClientMessage): boolean {
-    return this.#session.link.send(message)
+    if (!this.#held) return this.#link.send(message)
+    if (this.#held.length >= maxHeldMessages) this.#lose("too much waits for it")
+    else this.#held.push(message)
+    return false
   }
 
-  whenWritable(): Promise<void> {
-    return this.#session.link.whenWritable()
+  async whenWritable(): Promise<void> {
+    while (this.#held && !this.#over) await this.#connectedAgain.promise
+    await this.#link.whenWritable()
   }
 
   /** Stops reading until the returned function is called: somebody holds as much as may be held. */
   hold(): () => void {
-    if (this.#holds++ === 0) this.#session.link.pause()
+    if (this.#holds++ === 0) this.#link.pause()
     let released = false
     return () => {
       if (released) return
       released = true
       // While we did not listen nothing could be heard.
       this.#heardAt = performance.now()
-      if (--this.#holds === 0) this.#session.link.resume()
+      if (--this.#holds === 0) this.#link.resume()
     }
   }
 
@@ -110,6 +153,7 @@ export class Conversation {
     this.#heardAt = performance.now()
     switch (message.kind) {
       case "Pong":
+        this.#silentLosses = 0
         return
       case "OperatorPing":
         this.send({ kind: "OperatorPong", value: message.value })
@@ -142,39 +186,85 @@ export class Conversation {
     this.#fail(refusal)
   }
 
+  #watch(link: Link<DaemonMessage, ClientMessage>): void {
+    void link.ended.then(({ error }) => {
+      if (link === this.#link && !this.#held) this.#interrupted(error?.message ?? "it closed the connection")
+    })
+  }
+
+  /** The connection is gone; the session may go on with another. */
+  #interrupted(why: string): void {
+    if (this.#over || !this.#begun || !this.#session.reconnect) {
+      this.#lose(why)
+      return
+    }
+    this.#held = []
+    this.#connectedAgain = Promise.withResolvers()
+    this.#link.abort()
+    const error = this.#loss(why)
+    this.notice(`${error.message}; connecting again`, "warn")
+    for (const interruption of this.#interruptions) interruption(error)
+    this.#session
+      .reconnect(this.#ending.signal)
+      .then(({ link, protocolVersion }) => this.#resumed(link, protocolVersion))
+      .catch((thrown) => this.#lose(`${why}, and it cannot be reached again: ${errorText(thrown)}`))
+  }
+
+  #resumed(link: Link<DaemonMessage, ClientMessage>, protocolVersion: string): void {
+    if (this.#over) {
+      link.abort()
+      return
+    }
+    this.#link = link
+    this.#version = protocolVersion
+    const held = this.#held ?? []
+    this.#held = undefined
+    this.#converse()
+    for (const message of held) link.send(message)
+    this.#watch(link)
+    this.#connectedAgain.resolve()
+    this.notice(`Connected to the ${this.peer} again; connections and remote files that were open are lost`, "info")
+  }
+
   #tick(): void {
+    if (this.#held) return
     const now = performance.now()
     const interval = this.#options.pingEveryMs ?? 1_500
     // A tick that comes far too late says that this process was stopped or the machine slept, not that the peer is silent.
     if (now - this.#tickAt > 2 * interval || this.#holds > 0) this.#heardAt = now
     this.#tickAt = now
     if (now - this.#heardAt > (this.#options.deadAfterMs ?? 4_500) - interval) {
-      this.#lose("it does not answer any more")
+      const why = "it does not answer any more"
+      if (++this.#silentLosses > maxSilentLosses) this.#lose(why)
+      else this.#interrupted(why)
       return
     }
     this.send({ kind: "Ping" })
   }
 
   #lose(why: string): void {
-    this.#fail(
-      new AppError("agent-lost", `Lost the ${this.peer}: ${why}`, {
-        next: "Start the session again; if it happens again, look at the agent's pod and at the network.",
-      }),
-    )
+    this.#fail(this.#loss(why))
+  }
+
+  #loss(why: string): AppError {
+    return new AppError("agent-lost", `Lost the ${this.peer}: ${why}`, {
+      next: "Start the session again; if it happens again, look at the agent's pod and at the network.",
+    })
   }
 
   #fail(error: AppError): void {
     if (this.#over) return
     this.#options.log.debug("conversation failed", { error })
     // There is nobody to say goodbye to; waiting for an answer would only hold up the end.
-    this.#session.link.abort(error)
+    this.#link.abort(error)
     this.#tellLost(error)
     this.#finish(error)
   }
 
   #finish(error: AppError): void {
     if (this.#over) return
-    this.#over = true
+    this.#ending.abort()
+    this.#connectedAgain.resolve()
     clearInterval(this.#timer)
     for (const ending of this.#endings) ending(error)
   }

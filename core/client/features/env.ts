@@ -34,6 +34,7 @@ export function createEnvSource(
   conversation.on("GetEnvVarsResponse", (answer) => {
     if (!answers.answer(answer)) conversation.broken("an environment")
   })
+  conversation.onInterrupted((error) => answers.failWaiting(error))
   conversation.onEnd((error) => answers.fail(error))
   return async ({ include, exclude }, limitMs = fetchLimitMs) => {
     if (exclude?.includes("*") && !include) return {}

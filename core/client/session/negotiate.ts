@@ -9,7 +9,11 @@ const answerLimitMs = 15_000
  * Agrees on a protocol version and leaves the link paused. The answer has to be the very first message.
  * @throws AppError "agent-silent", "agent-closed" with the agent's reason, "agent-lost"
  */
-export async function negotiateVersion(link: Link<DaemonMessage, ClientMessage>, peer: string): Promise<string> {
+export async function negotiateVersion(
+  link: Link<DaemonMessage, ClientMessage>,
+  peer: string,
+  offered: string = protocolVersion,
+): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const limit = setTimeout(() => {
     reject(
@@ -32,11 +36,11 @@ export async function negotiateVersion(link: Link<DaemonMessage, ClientMessage>,
     else if (message.kind === "Close") reject(agentClosed(peer, message.value))
     else reject(new AppError("agent-unexpected", `The ${peer} answered with ${message.kind} instead of its version`))
   })
-  link.send({ kind: "SwitchProtocolVersion", value: protocolVersion })
+  link.send({ kind: "SwitchProtocolVersion", value: offered })
   try {
     const agreed = await promise
     // A server that answers more than was offered is not to be believed.
-    return compareVersions(agreed, protocolVersion) > 0 ? protocolVersion : agreed
+    return compareVersions(agreed, offered) > 0 ? offered : agreed
   } finally {
     clearTimeout(limit)
   }

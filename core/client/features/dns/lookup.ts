@@ -22,6 +22,7 @@ export function createNames(conversation: Conversation): Names {
   conversation.on("GetAddrInfoResponse", (answer) => {
     if (!answers.answer(answer)) conversation.broken("a name's address")
   })
+  conversation.onInterrupted((error) => answers.failWaiting(error))
   conversation.onEnd((error) => answers.fail(error))
 
   const ask = (name: string, family: Family): Promise<GetAddrInfoResponse> => {

@@ -5,6 +5,12 @@ import type { Conversation } from "../../conversation.ts"
 import { ErrnoError } from "../../engine.ts"
 import { errno, forbiddenText, toErrno } from "../response-errno.ts"
 
+/** A file the agent holds open. It is known by its number on one connection only. */
+export interface Descriptor {
+  fd: bigint
+  generation: number
+}
+
 type AnswerKind = FileResponse["kind"]
 type Value<K extends AnswerKind> = Extract<FileResponse, { kind: K }>["value"] extends Result<infer T> ? T : never
 
@@ -12,13 +18,23 @@ type Value<K extends AnswerKind> = Extract<FileResponse, { kind: K }>["value"] e
 export class FileLink {
   readonly #conversation: Conversation
   readonly #answers = new AnswerQueue<FileResponse>()
+  #generation = 0
 
   constructor(conversation: Conversation) {
     this.#conversation = conversation
     conversation.on("File", (answer) => {
       if (!this.#answers.answer(answer)) conversation.broken("a file answer")
     })
+    conversation.onInterrupted((error) => {
+      this.#generation++
+      this.#answers.failWaiting(error)
+    })
     conversation.onEnd((error) => this.#answers.fail(error))
+  }
+
+  /** Counts the connections; descriptors of earlier ones are invalid. */
+  get generation(): number {
+    return this.#generation
   }
 
   supports(feature: ProtocolFeature): boolean {
@@ -43,9 +59,14 @@ export class FileLink {
     throw toErrno(result.value)
   }
 
-  /** For requests without an answer. */
-  tell(request: FileRequest): void {
-    this.#conversation.send({ kind: "FileRequest", value: request })
+  /** @throws ErrnoError EIO when the connection on which it was opened is gone */
+  require({ generation }: Descriptor): void {
+    if (generation !== this.#generation) throw new ErrnoError(errno.EIO, "the connection it was opened on is lost")
+  }
+
+  close({ fd, generation }: Descriptor): void {
+    if (generation !== this.#generation) return
+    this.#conversation.send({ kind: "FileRequest", value: { kind: "Close", value: { fd } } })
   }
 
   /** Waits until what was written is on its way, so that a fast writer does not fill the memory. */

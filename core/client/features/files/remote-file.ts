@@ -1,7 +1,7 @@
 import type { RemoteFile, RemoteStat } from "../../engine.ts"
 import { ErrnoError } from "../../engine.ts"
 import { errno } from "../response-errno.ts"
-import type { FileLink } from "./file-link.ts"
+import type { Descriptor, FileLink } from "./file-link.ts"
 import { toStat } from "./metadata.ts"
 
 /** Most bytes one message asks for or carries. */
@@ -10,12 +10,17 @@ const maxTransferBytes = 1 << 20
 /** An open file at the agent. */
 export class AgentFile implements RemoteFile {
   readonly #link: FileLink
-  readonly #fd: bigint
+  readonly #descriptor: Descriptor
   #closed = false
 
-  constructor(link: FileLink, fd: bigint) {
+  constructor(link: FileLink, descriptor: Descriptor) {
     this.#link = link
-    this.#fd = fd
+    this.#descriptor = descriptor
+  }
+
+  get #fd(): bigint {
+    this.#link.require(this.#descriptor)
+    return this.#descriptor.fd
   }
 
   async stat(): Promise<RemoteStat> {
@@ -64,7 +69,7 @@ export class AgentFile implements RemoteFile {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#link.tell({ kind: "Close", value: { fd: this.#fd } })
+    this.#link.close(this.#descriptor)
   }
 
   #need(): void {

@@ -4,7 +4,7 @@ import type { Conversation } from "../../conversation.ts"
 import { ErrnoError, type FileWorld, type OpenMode, type RemoteDirEntry, type RemoteFile } from "../../engine.ts"
 import { errno } from "../response-errno.ts"
 import { createFileDecision, type FileOptions } from "./decide.ts"
-import { FileLink } from "./file-link.ts"
+import { type Descriptor, FileLink } from "./file-link.ts"
 import { toDirEntry, toStat, toStatFs } from "./metadata.ts"
 import { AgentFile } from "./remote-file.ts"
 
@@ -36,7 +36,7 @@ export function createFileWorld(
 
     async openForReading(path) {
       const readAhead = BigInt(options.readAheadBytes)
-      const { fd, follow } = await opener.open(path, forReading, (fd) => [
+      const { descriptor, follow } = await opener.open(path, forReading, (fd) => [
         link.ask({ kind: "Xstat", value: { path: null, fd, followSymlink: true } }, "Xstat"),
         readAhead > 0n
           ? link.ask(
@@ -45,7 +45,7 @@ export function createFileWorld(
             )
           : undefined,
       ])
-      const file = new AgentFile(link, fd)
+      const file = new AgentFile(link, descriptor)
       try {
         const [stated, read] = follow
         const stat = toStat((await stated!).metadata)
@@ -65,8 +65,8 @@ export function createFileWorld(
     },
 
     async open(path, mode) {
-      const { fd } = await opener.open(path, openOptions(mode))
-      return new AgentFile(link, fd) satisfies RemoteFile
+      const { descriptor } = await opener.open(path, openOptions(mode))
+      return new AgentFile(link, descriptor) satisfies RemoteFile
     },
 
     async stat(path, followLinks) {
@@ -114,18 +114,19 @@ export function createFileWorld(
       const next = (fd: bigint) =>
         link.ask({ kind: "GetDEnts64", value: { remoteFd: fd, bufferSize: listBytes } }, "GetDEnts64")
       // Two at once: the second says that the first was all.
-      const { fd, follow } = await opener.open(path, forReading, (fd) => [next(fd), next(fd)])
+      const { descriptor, follow } = await opener.open(path, forReading, (fd) => [next(fd), next(fd)])
       try {
         const entries: RemoteDirEntry[] = []
-        for (let answers: ReturnType<typeof next>[] = follow; ; answers = [next(fd)]) {
+        for (let answers: ReturnType<typeof next>[] = follow; ; answers = [next(descriptor.fd)]) {
           for (const answer of answers) {
             const { entries: part } = await answer
             if (part.length === 0) return entries
             entries.push(...part.map(toDirEntry))
           }
+          link.require(descriptor)
         }
       } finally {
-        link.tell({ kind: "Close", value: { fd } })
+        link.close(descriptor)
       }
     },
   }
@@ -143,6 +144,7 @@ function openOptions(mode: OpenMode): OpenOptions {
 class Opener {
   readonly #link: FileLink
   #next = 0n
+  #generation = 0
   #onTheWay = 0
   /** False once an agent was seen to number its descriptors in another way. */
   #foreseeable = true
@@ -156,7 +158,12 @@ class Opener {
     path: string,
     openOptions: OpenOptions,
     more?: (fd: bigint) => [...A],
-  ): Promise<{ fd: bigint; follow: [...A] }> {
+  ): Promise<{ descriptor: Descriptor; follow: [...A] }> {
+    const { generation } = this.#link
+    if (generation !== this.#generation) {
+      this.#generation = generation
+      this.#next = 0n
+    }
     const guess = this.#foreseeable && this.#onTheWay === 0 ? this.#next : undefined
     this.#onTheWay++
     const opening = this.#link.ask({ kind: "Open", value: { path, openOptions } }, "Open")
@@ -167,8 +174,10 @@ class Opener {
       const { fd } = await opening
       if (guess !== undefined && fd !== guess) this.#foreseeable = false
       if (fd >= this.#next) this.#next = fd + 1n
+      const descriptor = { fd, generation }
+      this.#link.require(descriptor)
       const follow = early && fd === guess ? early : (more?.(fd) ?? [])
-      return { fd, follow: follow as [...A] }
+      return { descriptor, follow: follow as [...A] }
     } finally {
       this.#onTheWay--
     }

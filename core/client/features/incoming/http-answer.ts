@@ -46,6 +46,7 @@ export class HttpAnswer {
 
   /** False: stop reading from the program until `whenWritable`. */
   body(bytes: Uint8Array): boolean {
+    if (this.#over) return true
     this.#frames.push({ kind: "Data", value: bytes })
     this.#heldBytes += bytes.byteLength
     if (!this.#streams) {
@@ -67,6 +68,12 @@ export class HttpAnswer {
     else if (this.#conversation.supports("httpFramed"))
       this.#steal({ kind: "HttpResponseFramed", value: this.#response(this.#frames) })
     else this.#steal({ kind: "HttpResponse", value: this.#response(Buffer.concat(dataOf(this.#frames))) })
+  }
+
+  /** Nobody waits for it any more; nothing more is sent. */
+  abandon(): void {
+    this.#over = true
+    this.#take()
   }
 
   /** Nothing usable came from the program. */

@@ -62,8 +62,7 @@ export class RequestDelivery implements ExchangeEvents {
   /** The caller is gone, or everything is done. A mirrored request runs to its end. */
   closedByAgent(): void {
     if (this.#over || (!this.#options.steal && this.#bodyDone)) return
-    this.#exchange?.cancel()
-    this.#finish()
+    this.lost()
   }
 
   tunnelData(bytes: Uint8Array): void {
@@ -71,6 +70,8 @@ export class RequestDelivery implements ExchangeEvents {
   }
 
   lost(): void {
+    // Its ids may soon be those of another request.
+    this.#answer?.abandon()
     this.#exchange?.cancel()
     this.#finish()
   }
@@ -97,7 +98,7 @@ export class RequestDelivery implements ExchangeEvents {
   }
 
   tunnel(bytes: Uint8Array): void {
-    if (!this.#options.steal) return
+    if (this.#over || !this.#options.steal) return
     const { conversation } = this.#options
     const value = { connectionId: this.#connectionId, bytes }
     if (conversation.send({ kind: "TcpSteal", value: { kind: "Data", value } })) return
@@ -106,6 +107,7 @@ export class RequestDelivery implements ExchangeEvents {
   }
 
   failed(reason: string): void {
+    if (this.#over) return
     if (this.#upgraded) {
       const value = { kind: "ConnectionUnsubscribe", value: this.#connectionId } as const
       if (this.#options.steal) this.#options.conversation.send({ kind: "TcpSteal", value })

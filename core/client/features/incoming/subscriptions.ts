@@ -1,6 +1,6 @@
 import { AppError } from "../../../errors.ts"
 import type { Endpoint } from "../../../interceptor.ts"
-import type { ClientMessage, DaemonTcp, StealType } from "../../../protocol/index.ts"
+import type { ClientMessage, DaemonTcp, ResponseError, StealType } from "../../../protocol/index.ts"
 import { AnswerQueue } from "../../answer-queue.ts"
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError } from "../../engine.ts"
@@ -13,6 +13,8 @@ interface Subscription {
   /** Where the program listens for it; the newest gets the traffic. */
   listeners: Endpoint[]
   ready: Promise<void>
+  /** The agent's answer has come on the present connection. */
+  established: boolean
 }
 
 /** Which of the pod's ports this session takes, and where in the program they lead. */
@@ -22,11 +24,21 @@ export class Subscriptions {
   readonly #answers = new AnswerQueue<SubscribeAnswer>()
   readonly #byRemotePort = new Map<number, Subscription>()
   #warned = false
+  #over = false
 
   constructor(conversation: Conversation, options: IncomingOptions) {
     this.#conversation = conversation
     this.#options = options
-    conversation.onEnd((error) => this.#answers.fail(error))
+    conversation.onInterrupted((error) => {
+      this.#answers.failWaiting(error)
+      for (const [port, subscription] of this.#byRemotePort) {
+        if (subscription.established) void this.#restore(port, subscription)
+      }
+    })
+    conversation.onEnd((error) => {
+      this.#over = true
+      this.#answers.fail(error)
+    })
   }
 
   answered(answer: SubscribeAnswer): void {
@@ -41,10 +53,11 @@ export class Subscriptions {
       await known.ready
       return
     }
-    const subscription: Subscription = { listeners: [listener], ready: this.#subscribe(remotePort) }
+    const subscription = { listeners: [listener], ready: this.#subscribe(remotePort), established: false }
     this.#byRemotePort.set(remotePort, subscription)
     try {
       await subscription.ready
+      subscription.established = true
     } catch (thrown) {
       this.#byRemotePort.delete(remotePort)
       throw thrown
@@ -67,23 +80,52 @@ export class Subscriptions {
   }
 
   async #subscribe(port: number): Promise<void> {
-    const answered = this.#answers.next()
-    this.#conversation.send(this.#message(port))
-    const answer = await answered.catch((error: Error) => {
-      throw new ErrnoError(errno.EIO, error.message)
-    })
+    const answer = await this.#ask(port)
     if (answer.kind === "Ok") return
-    const refusal = forbiddenText(answer.value)
-    if (refusal) {
-      this.#conversation.refused(
-        new AppError("policy", `Cannot ${this.#options.mode} port ${port}: ${refusal}`, {
-          next: "Change the configuration, or ask the cluster's owner.",
-        }),
-      )
-    } else if (answer.value.kind !== "PortAlreadyStolen") {
-      this.#conversation.broken(`a refusal of port ${port} (${answer.value.kind})`)
-    }
+    if (answer.value.kind !== "PortAlreadyStolen") this.#endFor(port, answer.value)
     throw toErrno(answer.value)
+  }
+
+  /** Takes a port again on a new connection; its program listens and knows nothing of the loss. */
+  async #restore(port: number, subscription: Subscription): Promise<void> {
+    subscription.established = false
+    try {
+      const answer = await this.#ask(port)
+      if (answer.kind === "Ok") subscription.established = true
+      else if (answer.value.kind !== "PortAlreadyStolen") this.#endFor(port, answer.value)
+      else {
+        if (this.#byRemotePort.get(port) === subscription) this.#byRemotePort.delete(port)
+        this.#conversation.notice(`Port ${port} was taken by another session while the connection was lost`, "warn")
+      }
+    } catch {
+      // The session is over, and everybody has been told.
+    }
+  }
+
+  /** Asks until there is an answer: with the connection an answer may be lost. @throws ErrnoError EIO when the session is over */
+  async #ask(port: number): Promise<SubscribeAnswer> {
+    for (;;) {
+      const answered = this.#answers.next()
+      this.#conversation.send(this.#message(port))
+      try {
+        return await answered
+      } catch (thrown) {
+        if (this.#over) throw new ErrnoError(errno.EIO, (thrown as Error).message)
+      }
+    }
+  }
+
+  #endFor(port: number, error: ResponseError): void {
+    const refusal = forbiddenText(error)
+    if (!refusal) {
+      this.#conversation.broken(`a refusal of port ${port} (${error.kind})`)
+      return
+    }
+    this.#conversation.refused(
+      new AppError("policy", `Cannot ${this.#options.mode} port ${port}: ${refusal}`, {
+        next: "Change the configuration, or ask the cluster's owner.",
+      }),
+    )
   }
 
   #message(port: number): ClientMessage {

@@ -85,7 +85,11 @@ class Traffic {
     this.subscriptions = new Subscriptions(conversation, options)
     conversation.on("TcpSteal", (message) => this.#received(message, true))
     conversation.on("Tcp", (message) => this.#received(message, false))
-    conversation.onEnd(() => this.#over())
+    conversation.onInterrupted(() => this.#drop())
+    conversation.onEnd(() => {
+      this.#drop()
+      this.#pool.close()
+    })
   }
 
   #received(message: DaemonTcp, steal: boolean): void {
@@ -144,13 +148,13 @@ class Traffic {
       destination: { ip: localAddress, port: destinationPort },
     }
     const key = keyOf(connectionId, steal)
-    const delivery = new RawDelivery({
+    const delivery: RawDelivery = new RawDelivery({
       conversation: this.#conversation,
       budget: this.#budget,
       connectionId,
       steal,
       connect: () => this.peers.connect(to, peer, deliveryTls(transport, this.#options.tlsDelivery)),
-      onOver: () => this.#open.delete(key),
+      onOver: () => this.#forget(key, delivery),
     })
     this.#open.set(key, delivery)
   }
@@ -158,16 +162,22 @@ class Traffic {
   #request(incoming: IncomingRequest, steal: boolean): void {
     const key = keyOf(incoming.connectionId, steal)
     let over = false
-    const delivery = new RequestDelivery(incoming, {
+    let delivery: RequestDelivery | undefined
+    delivery = new RequestDelivery(incoming, {
       conversation: this.#conversation,
       steal,
       exchange: (request, of, events) => this.#exchange(request, of, events),
       onOver: () => {
         over = true
-        this.#open.delete(key)
+        this.#forget(key, delivery)
       },
     })
     if (!over) this.#open.set(key, delivery)
+  }
+
+  /** Ids begin anew on a new connection: an old delivery must not take a new one along. */
+  #forget(key: string, delivery: RawDelivery | RequestDelivery | undefined): void {
+    if (this.#open.get(key) === delivery) this.#open.delete(key)
   }
 
   #exchange(request: ExchangeRequest, of: IncomingRequest, events: ExchangeEvents) {
@@ -179,9 +189,10 @@ class Traffic {
     return new Http1Exchange({ ...common, pool: this.#pool })
   }
 
-  #over(): void {
+  /** The callers are out of reach. */
+  #drop(): void {
     for (const open of [...this.#open.values()]) open.closedByAgent()
-    this.#pool.close()
+    this.#open.clear()
   }
 }
 

@@ -37,7 +37,11 @@ export class OutgoingFamily {
     this.#budget = budget
     // The message of seqpacket sockets lacks one variant; all others are the same.
     conversation.on(kind, (message) => this.#received(message as DaemonTcpOutgoing))
-    conversation.onEnd((error) => this.#over(error))
+    conversation.onInterrupted((error) => this.#lost(error))
+    conversation.onEnd((error) => {
+      this.#inOrder.fail(new ErrnoError(errno.EIO, error.message))
+      this.#lost(error)
+    })
   }
 
   /** @throws ErrnoError */
@@ -117,10 +121,11 @@ export class OutgoingFamily {
     return toErrno(error)
   }
 
-  #over(error: Error): void {
-    this.#inOrder.fail(new ErrnoError(errno.EIO, error.message))
+  #lost(error: Error): void {
+    this.#inOrder.failWaiting(new ErrnoError(errno.EIO, error.message))
     for (const answer of this.#byUid.values()) answer(lostAnswer(errno.EIO))
     for (const connection of [...this.#open.values()]) connection.lost()
+    this.#open.clear()
   }
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises"
 import { AppError } from "../../../errors.ts"
 import { chooseContainer } from "../../../kube/containers.ts"
 import { KubeError } from "../../../kube/errors.ts"
@@ -6,18 +7,21 @@ import { podsOf } from "../../../kube/pods.ts"
 import { openWebSocket } from "../../../kube/websocket.ts"
 import { askingSide, webSocketLink } from "../../../link/index.ts"
 import { formatTarget, type Target } from "../../../target.ts"
-import type { AgentSession, Mount } from "../../agent-session.ts"
+import type { AgentConnection, AgentSession, Mount } from "../../agent-session.ts"
 import { mountsOf } from "../direct/choose-pod.ts"
 import { negotiateVersion } from "../negotiate.ts"
 import type { SessionOptions } from "../open.ts"
 import { connectRequest, newSessionId, sessionIdText } from "./connect-url.ts"
 import { clientCertificate } from "./credential.ts"
 import type { Operator } from "./find.ts"
+import { reconnect, sessionGone } from "./reconnect.ts"
 import { asWebSocketLike } from "./socket.ts"
 
 const subprotocol = "v4.channel.k8s.io"
 /** The operator may hold the upgrade while it starts agents. */
 const upgradeLimitMs = 120_000
+/** One attempt to come back to a session; others follow. */
+const reconnectLimitMs = 30_000
 const retriedStatuses: ReadonlySet<number> = new Set([429, 503, 504])
 
 export interface OperatorSessionOptions extends SessionOptions {
@@ -40,42 +44,52 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
   const branch = process.env["MIRRORD_BRANCH_NAME"]
   const { path, headers } = connectRequest(operator, target, namespace, config, { id, certificate, branch })
   const peer = `operator ${operator.description.spec.operator_version}`
-  return step.run("opening a session with the operator", async (inner) => {
-    const what = `open a session with "${formatTarget(target)}" in ${namespace}`
-    const socket = await retried(config.startup_retry, async () =>
-      openWebSocket(await kube.access(), path, {
-        headers,
-        protocols: [subprotocol],
-        timeoutMs: upgradeLimitMs,
-        what,
-        signal,
-      }),
-    ).catch((thrown) => {
-      throw rejection(thrown, what)
-    })
+  const what = `open a session with "${formatTarget(target)}" in ${namespace}`
+  const connect = async (timeoutMs: number, signal: AbortSignal, version?: string): Promise<AgentConnection> => {
+    const access = await kube.access()
+    const socket = await openWebSocket(access, path, { headers, protocols: [subprotocol], timeoutMs, what, signal })
     if (socket.protocol !== subprotocol) {
       socket.abort()
       throw new AppError("operator-bad-answer", "The operator's answer names another subprotocol")
     }
     const link = webSocketLink(asWebSocketLike(socket), askingSide)
     try {
-      const protocolVersion = await negotiateVersion(link, peer)
-      inner.info(`session ${sessionIdText(id)}`)
-      return {
-        link,
-        protocolVersion,
-        peer,
-        mounts,
-        async close() {
-          link.close()
-          await link.ended
-        },
-      }
+      return { link, protocolVersion: await negotiateVersion(link, peer, version) }
     } catch (thrown) {
       link.abort()
       throw thrown
     }
+  }
+  return step.run("opening a session with the operator", async (inner) => {
+    const first = await retried(config.startup_retry, () => connect(upgradeLimitMs, signal)).catch((thrown) => {
+      throw rejection(thrown, what)
+    })
+    inner.info(`session ${sessionIdText(id)}`)
+    let current = first
+    const reconnecting = async (signal: AbortSignal) => {
+      const attempt = () =>
+        connect(reconnectLimitMs, signal, first.protocolVersion).catch((thrown) => {
+          throw sessionGone(thrown) ?? thrown
+        })
+      current = await reconnect({ attempt, pause: (ms) => pause(ms, signal), signal })
+      return current
+    }
+    return {
+      ...first,
+      peer,
+      mounts,
+      ...(operator.supports("LayerReconnect") ? { reconnect: reconnecting } : {}),
+      async close() {
+        current.link.close()
+        await current.link.ended
+      },
+    }
   })
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  // Rejects when the session is over, which whoever waits looks at himself.
+  await sleep(ms, undefined, { signal }).catch(() => {})
 }
 
 /** Read with the user's own permissions; without them the session goes on and knows no mounts. */
