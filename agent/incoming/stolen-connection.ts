@@ -9,6 +9,7 @@ export class StolenConnection implements TcpEvents, ChannelStream {
   readonly #outlet: Outlet
   readonly #id: bigint
   #paused = false
+  #callerEnded = false
   #over = false
 
   constructor(channel: ClientChannel, connection: DivertedConnection) {
@@ -34,11 +35,15 @@ export class StolenConnection implements TcpEvents, ChannelStream {
   }
 
   onEnd(): void {
-    if (!this.#over) this.#channel.sendEnd(this.#id)
+    if (this.#over || this.#callerEnded) return
+    this.#callerEnded = true
+    this.#channel.sendEnd(this.#id)
   }
 
   onClose(error?: Error): void {
     this.#outlet.closed()
+    // A caller that ends after the client did so with this event; the client hears of both ends, as of any other's.
+    if (!error) this.onEnd()
     if (this.#over) return
     this.#over = true
     if (error)

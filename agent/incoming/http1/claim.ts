@@ -30,6 +30,7 @@ export class Claim {
   readonly #events: ClaimEvents
   #frames: HttpBodyFrame[] = []
   #tunnel = false
+  #tunnelEnded = false
   #answered = false
   #over = false
   /** Data of an upgraded connection may come before the 101 it belongs to. */
@@ -90,12 +91,14 @@ export class Claim {
 
   /** The caller sends no more. */
   callerEnded(): void {
-    if (this.#tunnel) this.#request.tunnelEnd()
+    if (this.#tunnel) this.#endTunnel()
     else if (!this.#reader.done) this.#abandon()
     else this.#writer.keepAlive = false
   }
 
-  callerGone(): void {
+  /** `inOrder`: the caller has ended, and did so after the client. */
+  callerGone(inOrder: boolean): void {
+    if (this.#tunnel && inOrder) this.#endTunnel()
     this.#over = true
     this.#request.close()
   }
@@ -133,6 +136,12 @@ export class Claim {
     this.#events.onUpgraded()
     for (const bytes of this.#early) this.#onTunnelData(bytes)
     this.#early = []
+  }
+
+  #endTunnel(): void {
+    if (this.#tunnelEnded) return
+    this.#tunnelEnded = true
+    this.#request.tunnelEnd()
   }
 
   #onTunnelData(bytes: Uint8Array): void {

@@ -102,7 +102,7 @@ export class Http1Connection implements TcpEvents {
       return
     }
     this.#outlet.closed()
-    this.#claim?.callerGone()
+    this.#claim?.callerGone(!error)
     if (this.#claim) this.#settings.onClaimed(-1)
     if (this.#scanner.outstanding > 0) this.#settings.onBypassed(this.#port.number, -this.#scanner.outstanding)
     if (error) this.#applicationOutlet?.reset()
