@@ -195,6 +195,8 @@ function createRelay(
     },
     unlock: (subscription) => {
       if (subscription.mode === "mirror") return
+      // A client that came back has the port by another socket before this one is known to be dead.
+      if ([...session.relays].some((relay) => relay.needs(subscription))) return
       locks.release(lockOf(subscription)).catch((error) => log.warn("a port could not be unlocked", { error }))
     },
     onDenied: (what, denial, subscription) => {

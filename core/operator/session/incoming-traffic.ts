@@ -37,6 +37,8 @@ export class IncomingTraffic {
   readonly #ids = { mirror: new IncomingIds<AgentConnection>(), steal: new IncomingIds<AgentConnection>() }
   readonly #awaited = { mirror: new Map<AgentConnection, Answer[]>(), steal: new Map<AgentConnection, Answer[]>() }
   readonly #active = new Map<string, Subscription>()
+  /** Ports whose lock this socket needs, those that are being subscribed included. */
+  readonly #needed = new Set<string>()
   /** Subscriptions run one after the other: clients match the answers by order. */
   #turn: Promise<void> = Promise.resolve()
 
@@ -98,27 +100,42 @@ export class IncomingTraffic {
     }
   }
 
+  /** Does this socket need the lock of that port? Another one of the same session must leave it then. */
+  needs({ mode, port }: Subscription): boolean {
+    return this.#needed.has(keyOf(mode, port))
+  }
+
   /** Gives the locks back. */
   close(): void {
-    for (const subscription of this.#active.values()) this.#options.unlock(subscription)
+    const active = [...this.#active.values()]
     this.#active.clear()
+    this.#needed.clear()
+    for (const subscription of active) this.#options.unlock(subscription)
+  }
+
+  #unlock(subscription: Subscription): void {
+    this.#needed.delete(keyOf(subscription.mode, subscription.port))
+    this.#options.unlock(subscription)
   }
 
   async #subscribe(subscription: Subscription): Promise<void> {
-    const { authorize, lock, unlock, version, connections, toClient } = this.#options
+    const { authorize, lock, version, connections, toClient } = this.#options
     const answer = (value: SubscribeResult) =>
       toClient({ kind: subscription.request.kind, value: { kind: "SubscribeResult", value } })
+    const key = keyOf(subscription.mode, subscription.port)
     const verdict = await authorize(subscription)
     if (!verdict.allow) return answer({ kind: "Err", value: forbiddenSubscription(subscription, verdict, version()) })
+    this.#needed.add(key)
     if (!(await lock(subscription))) {
+      this.#needed.delete(key)
       return answer({ kind: "Err", value: { kind: "PortAlreadyStolen", value: subscription.port } })
     }
     const results = await Promise.all((await connections()).map((one) => this.#ask(one, subscription)))
     if (results.some((result) => result.kind === "Ok")) {
-      this.#active.set(keyOf(subscription.mode, subscription.port), subscription)
+      this.#active.set(key, subscription)
       return answer({ kind: "Ok", value: subscription.port })
     }
-    unlock(subscription)
+    this.#unlock(subscription)
     const reason = { plugin: "operator", reason: "no agent of the target could be reached" }
     answer({ kind: "Err", value: tellable(results) ?? forbiddenSubscription(subscription, reason, version()) })
   }
@@ -127,7 +144,7 @@ export class IncomingTraffic {
     const subscription = this.#active.get(keyOf(mode, port))
     if (!subscription) return
     this.#active.delete(keyOf(mode, port))
-    this.#options.unlock(subscription)
+    this.#unlock(subscription)
     for (const connection of await this.#options.connections()) this.#options.toAgent(connection, message)
   }
 

@@ -107,6 +107,11 @@ export class Relay {
     this.#options.client.close()
   }
 
+  /** Does this socket need the lock of that port? */
+  needs(subscription: Subscription): boolean {
+    return this.#incoming.needs(subscription)
+  }
+
   /** Ends the socket without a reason. */
   drop(): void {
     this.#options.client.abort()
