@@ -19,6 +19,7 @@ const longestBodyBytes = 64 << 20
 //	/slow     after ?ms= milliseconds, "slow"
 //	/status   with status ?code=
 //	/bytes    ?count= bytes of "x"
+//	/discard  how many bytes the body had
 //	/ws       WebSocket, every message again
 //	application/grpc  every length-prefixed message again, then trailers with status 0
 func serveHTTP(address string) error {
@@ -28,6 +29,7 @@ func serveHTTP(address string) error {
 	mux.HandleFunc("/slow", slow)
 	mux.HandleFunc("/status", status)
 	mux.HandleFunc("/bytes", manyBytes)
+	mux.HandleFunc("/discard", discard)
 	mux.HandleFunc("/ws", webSocket)
 	server := &http.Server{Addr: address, ReadHeaderTimeout: clientTimeout}
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -110,6 +112,15 @@ func manyBytes(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+func discard(w http.ResponseWriter, r *http.Request) {
+	count, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	io.WriteString(w, strconv.FormatInt(count, 10))
 }
 
 // grpcEcho speaks what a generic gRPC client sees: messages keep their prefix, so that their bytes can go back as they are.

@@ -1,0 +1,155 @@
+import { errorText } from "../../../core/errors.ts"
+import {
+  measureDirect,
+  measureForward,
+  measureReading,
+  measureSession,
+  podStart,
+  servedByPod,
+  servedHere,
+  sessionStart,
+  type Way,
+} from "./measure.ts"
+import { removeAgents, withOperator } from "./operator.ts"
+import { openStage, type Stage } from "./stage.ts"
+import { printTable, type Row } from "./table.ts"
+
+/*
+ * npm run bench: what a session costs on a real cluster, against a pod's own start, the direct way and `kubectl port-forward`
+ * in the same run. Ratios count; the absolute values are this machine's. `npm run bench -- direct` leaves the operator out.
+ */
+
+const say = (line: string) => void process.stderr.write(`${line}\n`)
+const ms = (value: number) => `${(value / 1000).toFixed(2)} s`
+const us = (value: number | undefined) => `${Math.round(value ?? Number.NaN)} µs`
+const whole = (value: number | undefined) => String(Math.round(value ?? Number.NaN))
+const isDirectOnly = process.argv[2] === "direct"
+
+function speedRows(way: Way, forwarded: Way, bulkAtLeast: number, latencyAtMost: number): Row[] {
+  const bulk = (name: "download" | "upload"): Row => ({
+    name: `${name}, one flow`,
+    ratio: way[name] / forwarded[name],
+    limit: { atLeast: bulkAtLeast },
+    of: "× port-forward",
+    seen: `${whole(way[name])} MB/s, port-forward ${whole(forwarded[name])}`,
+  })
+  const latency = (name: "p50" | "p99"): Row => ({
+    name: `round trip of 1 byte, ${name}`,
+    ratio: way.latency[name]! / forwarded.latency[name]!,
+    limit: { atMost: latencyAtMost },
+    of: "× port-forward",
+    seen: `${us(way.latency[name])}, port-forward ${us(forwarded.latency[name])}`,
+  })
+  return [latency("p50"), latency("p99"), bulk("download"), bulk("upload")]
+}
+
+interface Base {
+  pod: number
+  forwarded: Way
+  served: number
+}
+
+async function directRows(stage: Stage): Promise<{ rows: Row[]; base: Base }> {
+  const session = { operator: false }
+  say("starts of pods and sessions ...")
+  const pod = await podStart(stage)
+  const start = await sessionStart(stage, session)
+  say("the network, direct, forwarded and in a session ...")
+  const direct = await measureDirect(stage)
+  const forwarded = await measureForward(stage)
+  const way = await measureSession(stage, session)
+  say("names and files ...")
+  const reading = await measureReading(stage, session)
+  say("stolen requests ...")
+  const own = await servedByPod(stage)
+  const stolen = await servedHere(stage, false)
+  const trips = (name: "dns" | "open" | "stat", label: string, atMost: number): Row => ({
+    name: label,
+    ratio: reading[name]["p50"]! / way.latency["p50"]!,
+    limit: { atMost },
+    of: "round trips",
+    seen: `${whole(reading[name]["perSecond"])} /s, p50 ${us(reading[name]["p50"])}`,
+  })
+  const rows: Row[] = [
+    {
+      name: "session start",
+      ratio: start / pod,
+      limit: { atMost: 1.1 },
+      of: "× pod start",
+      seen: `${ms(start)}, pod ${ms(pod)}`,
+    },
+    ...speedRows(way, forwarded, 1.5, 0.85),
+    {
+      name: "connect + 1 byte, serial",
+      ratio: way.connect["perSecond"]! / forwarded.connect["perSecond"]!,
+      limit: { atLeast: 3 },
+      of: "× port-forward",
+      seen: `${whole(way.connect["perSecond"])} /s, port-forward ${whole(forwarded.connect["perSecond"])}`,
+    },
+    trips("dns", "DNS lookup", 1.3),
+    trips("open", "open, read, close of a small file", 1.5),
+    trips("stat", "stat", 1.2),
+    {
+      name: "stolen HTTP, 16 connections",
+      ratio: stolen["perSecond"]! / own["perSecond"]!,
+      limit: { atLeast: 0.15 },
+      of: "× direct",
+      seen: `${whole(stolen["perSecond"])} req/s, direct ${whole(own["perSecond"])}`,
+    },
+    {
+      name: "stolen HTTP, p50 in ms",
+      ratio: stolen["p50"]! / 1000,
+      limit: { atMost: 3 },
+      of: "ms",
+      seen: `p99 ${us(stolen["p99"])}, direct p50 ${us(own["p50"])}`,
+    },
+  ]
+  say(
+    `direct, for the record: ${us(direct.latency["p50"])} / ${us(direct.latency["p99"])}, ${whole(direct.connect["perSecond"])} connects/s, ` +
+      `${whole(direct.download)} / ${whole(direct.upload)} MB/s`,
+  )
+  return { rows, base: { pod, forwarded, served: stolen["perSecond"]! } }
+}
+
+async function operatorRows(stage: Stage, { pod, forwarded, served }: Base): Promise<Row[]> {
+  const session = { operator: true }
+  say("the operator is installed ...")
+  return withOperator(stage, async (namespace) => {
+    const cold = await sessionStart(stage, session, { times: 3, before: () => removeAgents(stage, namespace) })
+    const warm = await sessionStart(stage, session)
+    say("the network through the operator ...")
+    const way = await measureSession(stage, session)
+    const stolen = await servedHere(stage, true)
+    const start = (name: string, value: number, atMost: number): Row => ({
+      name: `session start, ${name} agent`,
+      ratio: value / pod,
+      limit: { atMost },
+      of: "× pod start",
+      seen: `${ms(value)}, pod ${ms(pod)}`,
+    })
+    return [
+      start("cold", cold, 1.2),
+      start("warm", warm, 0.4),
+      ...speedRows(way, forwarded, 1, 0.5).filter(({ name }) => !name.endsWith("p99")),
+      {
+        name: "stolen HTTP, 16 connections",
+        ratio: stolen["perSecond"]! / served,
+        limit: { atLeast: 1.2 },
+        of: "× without operator",
+        seen: `${whole(stolen["perSecond"])} req/s, p50 ${us(stolen["p50"])}`,
+      },
+    ]
+  })
+}
+
+const stage = await openStage(say)
+try {
+  const { rows, base } = await directRows(stage)
+  printTable("A session without an operator", rows)
+  if (!isDirectOnly) printTable("A session through the operator", await operatorRows(stage, base))
+} catch (thrown) {
+  say(errorText(thrown))
+  process.exitCode = 1
+} finally {
+  await stage.close()
+}

@@ -1,0 +1,139 @@
+import { join } from "node:path"
+import { AppError } from "../../../core/errors.ts"
+import { must } from "../../cluster/run.ts"
+import { sampleImage } from "../../cluster/samples/images.ts"
+import { localServer, type Measured, type SessionOptions, type Stage } from "./stage.ts"
+import { median } from "./table.ts"
+
+const starts = 5
+const bulkBytes = 200_000_000
+const loadSeconds = 5
+const pingCount = 3000
+const fileCount = 900
+const ports = { http: 8080, tcp: 7000 }
+const listenLimitMs = 30_000
+
+/** Milliseconds, the median of several. */
+async function timed(what: () => Promise<unknown>, times = starts): Promise<number> {
+  const all: number[] = []
+  for (let time = 0; time < times; time++) {
+    const began = performance.now()
+    await what()
+    all.push(performance.now() - began)
+  }
+  return median(all)
+}
+
+/** From `kubectl run` to a pod that runs. */
+export function podStart({ kubectl }: Stage): Promise<number> {
+  let count = 0
+  return timed(async () => {
+    const name = `start-${count++}`
+    await kubectl("run", name, `--image=${sampleImage.reference}`, "--image-pull-policy=Never", "--restart=Never")
+    await kubectl("wait", `pod/${name}`, "--for=condition=Ready", "--timeout=60s")
+  })
+}
+
+/** `podside exec -- true`; `before` runs ahead of each and is not counted. */
+export async function sessionStart(
+  stage: Stage,
+  session: SessionOptions,
+  options: { times?: number; before?: () => Promise<unknown> } = {},
+) {
+  const all: number[] = []
+  for (let time = 0; time < (options.times ?? starts); time++) {
+    await options.before?.()
+    all.push(await timed(() => must(stage.exec(session, ["true"]), { cwd: "/", timeoutSeconds: 60 }), 1))
+  }
+  return median(all)
+}
+
+export interface Way {
+  latency: Measured
+  connect: Measured
+  download: number
+  upload: number
+}
+
+/** The same measurements by one way to the backend: `at` gives its address for a port. */
+export async function measureWay(
+  run: (...words: string[]) => Promise<Measured>,
+  at: (port: number) => string,
+  connects: number,
+): Promise<Way> {
+  return {
+    latency: await run("latency", at(ports.tcp), String(pingCount)),
+    connect: await run("connect", at(ports.tcp), String(connects)),
+    download: (await run("download", at(ports.http), String(bulkBytes)))["mbPerSecond"]!,
+    upload: (await run("upload", at(ports.http), String(bulkBytes)))["mbPerSecond"]!,
+  }
+}
+
+export const measureDirect = (stage: Stage): Promise<Way> =>
+  measureWay(stage.load, (port) => `${stage.backendIp}:${port}`, 2000)
+
+export const measureSession = (stage: Stage, session: SessionOptions): Promise<Way> =>
+  measureWay(
+    (...words) => stage.loadIn(session, ...words),
+    (port) => `${stage.backendIp}:${port}`,
+    500,
+  )
+
+export async function measureForward(stage: Stage): Promise<Way> {
+  await using tcp = await stage.forward(ports.tcp)
+  await using http = await stage.forward(ports.http)
+  return measureWay(stage.load, (port) => `127.0.0.1:${port === ports.tcp ? tcp.port : http.port}`, 300)
+}
+
+export interface Reading {
+  dns: Measured
+  open: Measured
+  stat: Measured
+}
+
+export async function measureReading(stage: Stage, session: SessionOptions): Promise<Reading> {
+  const load = (...words: string[]) => stage.loadIn(session, ...words)
+  return {
+    dns: await load("dns", `backend.${stage.namespace}.svc.cluster.local.`, "300"),
+    open: await load("open", "/data/many", String(fileCount)),
+    stat: await load("stat", "/data/many", String(fileCount)),
+  }
+}
+
+/** Sixteen connections that ask the pod, without a session. */
+export const servedByPod = (stage: Stage): Promise<Measured> =>
+  stage.load("http", `http://${stage.webIp}:${ports.http}/`, "16", String(loadSeconds))
+
+/** The same while a session steals the port for the same server here. */
+export async function servedHere(stage: Stage, operator: boolean): Promise<Measured> {
+  const config = join(stage.folder, "steal.json")
+  const override = { SAMPLE_NAME: "here" }
+  await Bun.write(config, JSON.stringify({ feature: { env: { override }, network: { incoming: "steal" } } }))
+  const child = Bun.spawn(stage.exec({ operator, config }, [await localServer(), "serve"]), {
+    cwd: "/",
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "inherit",
+  })
+  try {
+    const deadline = performance.now() + listenLimitMs
+    const url = `http://${stage.webIp}:${ports.http}/`
+    while (!(await answeredBy(url, "here"))) {
+      if (performance.now() > deadline) throw new AppError("bench-failed", "No request was stolen")
+      await Bun.sleep(50)
+    }
+    return await stage.load("http", url, "16", String(loadSeconds))
+  } finally {
+    child.kill("SIGTERM")
+    await child.exited
+  }
+}
+
+async function answeredBy(url: string, name: string): Promise<boolean> {
+  try {
+    const answer = (await (await fetch(url, { keepalive: false })).json()) as { name?: string }
+    return answer.name === name
+  } catch {
+    return false
+  }
+}
