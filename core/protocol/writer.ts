@@ -1,7 +1,11 @@
 import { AppError } from "../errors.ts"
 
-/** Size of the buffers small parts are collected in, in bytes. A filled part is never written again, so it may be handed out. */
-const slabBytes = 16 * 1024
+/**
+ * Size of the buffers small parts are collected in, in bytes: each is twice as large as the one before, up to the limit, so
+ * that a writer that is seldom used stays small. A filled part is never written again, so it may be handed out.
+ */
+const firstSlabBytes = 256
+const largestSlabBytes = 16 * 1024
 /** From this size on a payload is not copied but becomes a chunk of its own, in bytes. */
 const referenceBytes = 8 * 1024
 /** No part written in one piece is longer than this, except texts and payloads, in bytes. */
@@ -136,7 +140,8 @@ export class Writer {
   #room(bytes: number): void {
     if (this.#position + bytes <= this.#slab.length) return
     this.#cut()
-    this.#slab = new Uint8Array(Math.max(slabBytes, bytes))
+    const next = Math.min(Math.max(firstSlabBytes, this.#slab.length * 2), largestSlabBytes)
+    this.#slab = new Uint8Array(Math.max(next, bytes))
     this.#from = this.#position = 0
   }
 

@@ -1,15 +1,16 @@
 import { connect, type Socket } from "node:net"
-import { type SecureContextOptions, TLSSocket } from "node:tls"
+import { createSecureContext, type SecureContext, TLSSocket } from "node:tls"
 import { AppError, errorText } from "../../errors.ts"
 import { askingSide, duplexLink } from "../../link/index.ts"
 import type { Link } from "../../link.ts"
 import type { ClientMessage, DaemonMessage } from "../../protocol/index.ts"
+import type { KeyPair } from "../credentials/operator-keys.ts"
 
 export interface DialOptions {
   hostname: string
   port: number
   /** The operator is the TLS server although it dials; undefined for plain TCP. */
-  identity: Pick<SecureContextOptions, "cert" | "key"> | undefined
+  identity: KeyPair | undefined
   /** How long a refused connection is tried again: an agent listens a moment after its container runs. */
   patienceMs: number
   signal: AbortSignal
@@ -49,9 +50,18 @@ function openSocket({ hostname, port, signal }: DialOptions): Promise<Socket> {
   })
 }
 
-function secure(socket: Socket, identity: NonNullable<DialOptions["identity"]>): Promise<TLSSocket> {
+/** A context of its own would cost every connection some tens of kilobytes. */
+const contexts = new WeakMap<KeyPair, SecureContext>()
+
+function contextOf(identity: KeyPair): SecureContext {
+  const context = contexts.get(identity) ?? createSecureContext({ ...identity, minVersion: "TLSv1.2" })
+  contexts.set(identity, context)
+  return context
+}
+
+function secure(socket: Socket, identity: KeyPair): Promise<TLSSocket> {
   return limited(undefined, (resolve, reject) => {
-    const tls = new TLSSocket(socket, { isServer: true, ...identity, minVersion: "TLSv1.2" })
+    const tls = new TLSSocket(socket, { isServer: true, secureContext: contextOf(identity) })
     tls.once("secure", () => resolve(tls))
     tls.once("error", reject)
     socket.once("close", () => reject(new Error("closed during the TLS handshake")))

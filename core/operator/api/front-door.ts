@@ -92,7 +92,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     },
   )
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on("error", () => socket.destroy())
+    socket.on("error", destroyed)
     const admitted = admit(request, options.frontProxy())
     if (admitted instanceof StatusError) return refuseUpgrade(socket, admitted)
     options.upgrade(request, socket, head, admitted).catch((thrown) => {
@@ -125,6 +125,11 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
       return closed
     },
   }
+}
+
+/** Stands outside, for a closure would keep the request for as long as its socket lives. */
+function destroyed(this: Duplex): void {
+  this.destroy()
 }
 
 /** The caller, or the refusal. Knows nothing of routes. */

@@ -72,7 +72,7 @@ export function readFrontProxy(data: unknown): FrontProxy {
 export function refusedPeer(socket: TLSSocket, proxy: FrontProxy, now = Date.now()): string | undefined {
   const peer = socket.getPeerCertificate(false)
   if (!peer?.raw) return "no client certificate was presented"
-  const certificate = parsedCertificate(socket, peer.raw)
+  const certificate = parsedCertificate(peer.raw)
   if (Date.parse(certificate.validTo) < now || Date.parse(certificate.validFrom) > now) {
     return "the client certificate is not valid now"
   }
@@ -102,10 +102,10 @@ function commonName(certificate: X509Certificate): string {
   return /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ""
 }
 
-const parsed = new WeakMap<TLSSocket, X509Certificate>()
+/** The API server has one certificate on all its connections; a parsed one for each of them would cost kilobytes. */
+let lastParsed: { raw: Buffer; certificate: X509Certificate } | undefined
 
-function parsedCertificate(socket: TLSSocket, raw: Buffer): X509Certificate {
-  const known = parsed.get(socket) ?? new X509Certificate(raw)
-  parsed.set(socket, known)
-  return known
+function parsedCertificate(raw: Buffer): X509Certificate {
+  if (!lastParsed?.raw.equals(raw)) lastParsed = { raw, certificate: new X509Certificate(raw) }
+  return lastParsed.certificate
 }
