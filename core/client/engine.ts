@@ -9,11 +9,19 @@ import type { Logger } from "../log.ts"
 
 /** A failure the program sees as a system call's errno. `errno` is the positive Linux number (2 = ENOENT). */
 export class ErrnoError extends Error {
-  override readonly name = "ErrnoError"
+  override readonly name: string = "ErrnoError"
   readonly errno: number
   constructor(errno: number, message: string) {
     super(message)
     this.errno = errno
+  }
+}
+
+/** Answer to an open: the cluster's owner wants this file to be the machine's own. Anywhere else the file is not there (ENOENT). */
+export class OpenLocally extends ErrnoError {
+  override readonly name = "OpenLocally"
+  constructor() {
+    super(2, "the file is to be opened on this machine")
   }
 }
 
@@ -114,8 +122,10 @@ export interface FileWorld {
   /**
    * Fetches what a program that opens for reading needs in as few round trips as possible.
    * A directory is told apart by `stat.mode`; a file no larger than the read-ahead comes with its whole `content`.
+   * @throws ErrnoError; OpenLocally
    */
   openForReading(path: string): Promise<{ file: RemoteFile; stat: RemoteStat; content?: Uint8Array }>
+  /** @throws ErrnoError; OpenLocally */
   open(path: string, mode: OpenMode): Promise<RemoteFile>
   stat(path: string, followLinks: boolean): Promise<RemoteStat>
   statFs(path: string): Promise<RemoteStatFs>

@@ -1,5 +1,5 @@
 import type { ErrorKind, ResponseError } from "../../protocol/index.ts"
-import { ErrnoError } from "../engine.ts"
+import { ErrnoError, OpenLocally } from "../engine.ts"
 
 export const errno = {
   ENOENT: 2,
@@ -52,8 +52,9 @@ export function toErrno(error: ResponseError): ErrnoError {
         kind.kind === "Unknown" ? kind.value : kind.kind,
       )
     }
-    case "NotFound":
     case "OpenLocal":
+      return new OpenLocally()
+    case "NotFound":
       return new ErrnoError(errno.ENOENT, error.kind)
     case "NotDirectory":
       return new ErrnoError(errno.ENOTDIR, error.kind)

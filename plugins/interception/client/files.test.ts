@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ErrnoError, type FilePlace } from "../../../core/client/engine.ts"
+import { ErrnoError, type FilePlace, OpenLocally } from "../../../core/client/engine.ts"
 import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
@@ -131,6 +131,29 @@ describe("places", () => {
       const { output } = await sh("cat /nowhere/file; stat -c %s /nowhere/file; echo new > /nowhere/file", files)
       expect(output).toBe("mapped\n7\n")
       expect(readFileSync(join(folder, "file"), "utf8")).toBe("new\n")
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test("a remote path can be answered with this machine's file, for reading, writing and folders", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "podside-own-"))
+    writeFileSync(join(folder, "file"), "my own\n")
+    writeFileSync(join(folder, "other"), "other\n")
+    const file = join(folder, "file")
+    const files = new MemoryFiles({
+      files: { [file]: "the pod's\n", [join(folder, "other")]: "the pod's other\n" },
+      place: (path) => ({ place: path.startsWith(folder) ? "remote" : "local", path }),
+      delay: async (what) => {
+        if (what.startsWith("open") && !what.endsWith("other")) throw new OpenLocally()
+      },
+    })
+    try {
+      const script = `cat ${file}; echo new >> ${file}; cat ${file}; cat ${folder}/other; ls ${folder}; cat ${folder}/none`
+      const { output } = await sh(script, files)
+      expect(output).toStartWith("my own\nmy own\nnew\nthe pod's other\nfile\nother\n")
+      expect(output).toContain("No such file")
+      expect(files.text(file)).toBe("the pod's\n")
     } finally {
       rmSync(folder, { recursive: true })
     }

@@ -1,5 +1,5 @@
 import { openSync } from "node:fs"
-import { ErrnoError, type FileWorld, type OpenMode } from "../../../core/client/engine.ts"
+import { ErrnoError, type FileWorld, OpenLocally, type OpenMode } from "../../../core/client/engine.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { type Answer, type Call, failure, type Handlers, proceed } from "./call.ts"
 import { LiveFile } from "./live-file.ts"
@@ -40,11 +40,16 @@ export function openCalls(supervision: Supervision): Handlers {
         injected.catchUp()
         await pendingWrites.settled(located.path)
         const files = world.files!
-        const opened =
-          openIntent(flags) === "read"
-            ? await openForReading(files, located.path, flags)
-            : await openForWriting(files, located.path, flags)
-        return { ...opened, closeOnExec }
+        try {
+          const opened =
+            openIntent(flags) === "read"
+              ? await openForReading(files, located.path, flags)
+              : await openForWriting(files, located.path, flags)
+          return { ...opened, closeOnExec }
+        } catch (thrown) {
+          if (!(thrown instanceof OpenLocally)) throw thrown
+          return { kind: "give", fd: openMapped(call, located.path, flags, mode), closeOnExec }
+        }
       }
     }
   }
@@ -54,7 +59,9 @@ export function openCalls(supervision: Supervision): Handlers {
   }
 
   async function openForReading(files: FileWorld, path: string, flags: number): Promise<Answer & { kind: "give" }> {
-    if (flags & O_NOFOLLOW && ((await files.stat(path, false)).mode & S_IFMT) === S_IFLNK) {
+    // Without an answer the open tells why; it may also be one that leads to this machine.
+    const named = flags & O_NOFOLLOW ? await files.stat(path, false).catch(() => undefined) : undefined
+    if (named && (named.mode & S_IFMT) === S_IFLNK) {
       throw new ErrnoError(errno.ELOOP, `${path} is a symbolic link`)
     }
     const { file, stat, content } = await files.openForReading(path)

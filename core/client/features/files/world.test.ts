@@ -3,6 +3,7 @@ import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
 import type { DaemonMessage, FileMetadata, FileRequest, FileResponse } from "../../../protocol/index.ts"
 import { Conversation } from "../../conversation.ts"
+import { OpenLocally } from "../../engine.ts"
 import { createFileWorld } from "./world.ts"
 
 const at = {
@@ -147,6 +148,17 @@ test("when the agent is gone, what waits fails with EIO", async () => {
   conversation.end()
   await expect(stat).rejects.toMatchObject({ errno: 5 })
   await expect(files.stat("/data/a", true)).rejects.toMatchObject({ errno: 5 })
+})
+
+test("a policy may answer an open with the machine's own file; asked otherwise the file is not there", async () => {
+  const local = { kind: "Err", value: { kind: "OpenLocal" } } as const
+  const { files, release } = world(({ kind }) =>
+    kind === "Open" ? { kind, value: local } : kind === "Xstat" ? { kind, value: local } : undefined,
+  )
+  release()
+  const mode = { read: false, write: true, append: false, truncate: false, create: false, exclusive: false }
+  await expect(files.open("/data/a", mode)).rejects.toBeInstanceOf(OpenLocally)
+  await expect(files.stat("/data/a", true)).rejects.toMatchObject({ errno: 2 })
 })
 
 test("a refusal by policy ends the session with the policy's words", async () => {
