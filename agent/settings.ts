@@ -1,4 +1,5 @@
 import { isIP } from "node:net"
+import type { DiversionBackend } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
 
 /** What the agent is told through its environment. Variables and defaults: mirrord's agent, plus podside's own. */
@@ -19,6 +20,8 @@ export interface AgentSettings {
   flushConntrack: boolean
   /** True: nft programs, false: legacy ones, undefined: found out. */
   nftables: boolean | undefined
+  /** Which kind of kernel rules takes incoming traffic; wins over `nftables`. */
+  rules: DiversionBackend | undefined
   cleanRulesOnStart: boolean
   podIps: readonly string[]
   externalIpFix: boolean
@@ -64,6 +67,7 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     flushConnections: flag("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS"),
     flushConntrack: flag("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS_CONNTRACK", true),
     nftables: read("MIRRORD_AGENT_NFTABLES", boolean),
+    rules: read("PODSIDE_AGENT_RULES", backend),
     cleanRulesOnStart: flag("MIRRORD_AGENT_CLEAN_IPTABLES_ON_START"),
     podIps: read("MIRRORD_AGENT_POD_IPS", addresses) ?? [],
     externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX"),
@@ -84,6 +88,10 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
 
 function boolean(text: string): boolean | undefined {
   return text === "true" ? true : text === "false" ? false : undefined
+}
+
+function backend(text: string): DiversionBackend | undefined {
+  return (["auto", "nf_tables", "iptables-nft", "iptables-legacy"] as const).find((known) => known === text)
 }
 
 function whole(text: string): number | undefined {

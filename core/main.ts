@@ -25,6 +25,12 @@ async function main(): Promise<number> {
     const { runLauncher } = await import("../plugins/interception/client/launcher.ts")
     return runLauncher()
   }
+  // The agent starts it once more as the process that removes iptables rules after it.
+  if (process.argv[2] === "__iptables-guard") {
+    const { runGuard } = await import("../plugins/interception/agent/iptables-guard.ts")
+    await runGuard(process.argv[3] ?? "")
+    return 0
+  }
   const leading = readLeading(process.argv0, process.argv.slice(2), process.env)
   if (leading.version) {
     process.stdout.write(`podside ${podsideVersion}\n`)

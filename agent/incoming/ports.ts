@@ -121,7 +121,7 @@ export class Ports {
       .open({
         inNamespace: (make) => (target ? target.inNamespace(make) : make()),
         flushConnections: settings.flushConnections,
-        backend: wantedBackend(settings.nftables),
+        backend: settings.rules ?? wantedBackend(settings.nftables),
         onConnection: (connection) => this.#accept(connection, opened),
       })
       .then((diversion) => {

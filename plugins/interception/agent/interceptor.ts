@@ -12,6 +12,7 @@ import type {
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import type { Logger } from "../../../core/log.ts"
 import { forgetConnections } from "./conntrack.ts"
+import { openIptablesRules } from "./iptables-rules.ts"
 import { openNfTablesRules } from "./nftables-rules.ts"
 import type { RuleSet, RuleSetOptions } from "./rule-set.ts"
 import { connectMarked, originalDestination, sourceOf, toEvents } from "./tcp-sockets.ts"
@@ -122,10 +123,24 @@ function listen({ onConnection }: DiversionOptions, log: Logger) {
 const deaf: TcpEvents = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
 
 function openRules(backend: DiversionBackend, options: RuleSetOptions): RuleSet {
-  if (backend === "nf_tables" || backend === "auto") return openNfTablesRules(options)
-  throw new AppError("interception-unavailable", `The backend ${backend} is not part of this build`, {
-    next: 'Choose "nf_tables" or "auto".',
-  })
+  if (backend === "iptables-nft") return openIptablesRules("nft", options)
+  if (backend === "iptables-legacy") return openIptablesRules("legacy", options)
+  try {
+    return openNfTablesRules(options)
+  } catch (thrown) {
+    // Where a permission is missing, the programs would fail as well.
+    if (backend === "nf_tables" || isLinuxError(thrown, errno.EPERM)) throw thrown
+    return openWithoutNfTables(options, thrown)
+  }
+}
+
+/** @throws what nf_tables said, when iptables cannot do better */
+function openWithoutNfTables(options: RuleSetOptions, refusal: unknown): RuleSet {
+  try {
+    return openIptablesRules("legacy", options)
+  } catch {
+    throw refusal
+  }
 }
 
 function holderName(): string {

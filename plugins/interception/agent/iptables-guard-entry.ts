@@ -1,0 +1,3 @@
+import { runGuard } from "./iptables-guard.ts"
+
+await runGuard(process.argv[2] ?? "")

@@ -1,0 +1,206 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { within } from "../../../agent/test-agent.ts"
+import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
+import {
+  answerWithPath,
+  call,
+  data,
+  exchange,
+  header,
+  startApplication,
+  steal,
+  stealMatching,
+  stolen,
+  subscribe,
+  type TestApplication,
+} from "./kit.ts"
+import { makePod, type Pod, whyNoPods } from "./pod.ts"
+
+const kinds = ["nft", "legacy"] as const
+type Kind = (typeof kinds)[number]
+const meshes = { istio: 15006, linkerd: 4143, kuma: 15006 } as const
+const appPort = 30080
+/** A port the rules of every mesh leave to the application. */
+const skippedPort = 30081
+const reason =
+  whyNoPods() ??
+  (kinds.every((kind) => Bun.which(`iptables-${kind}`)) ? undefined : "the iptables programs are missing")
+if (reason) console.warn(`SKIPPED: iptables rules end to end: ${reason}`)
+
+describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) => {
+  let pod: Pod
+  let apps: TestApplication[]
+  let agents: AgentProcess[]
+
+  beforeEach(async () => {
+    pod = await makePod()
+    agents = []
+    apps = []
+  }, 30_000)
+
+  afterEach(async () => {
+    for (const agent of agents) await agent.kill()
+    for (const app of apps) app.stop()
+    pod.close()
+  }, 20_000)
+
+  function application(port: number, name: string): void {
+    apps.push(startApplication(pod, (text) => (text === "" ? "" : `${name}: ${text}`), { port }))
+  }
+
+  async function agent(): Promise<AgentProcess> {
+    const started = await startAgentProcess(pod.pid, { PODSIDE_AGENT_RULES: `iptables-${kind}` })
+    agents.push(started)
+    return started
+  }
+
+  function run(program: string, args: string[], input = ""): string {
+    const { stdout, stderr, exitCode } = pod.inPod(() =>
+      Bun.spawnSync([program, ...args], { stdin: Buffer.from(input) }),
+    )
+    if (exitCode !== 0) throw new Error(`${program}: ${stderr}`)
+    return stdout.toString()
+  }
+
+  /** The nat rules of both families as the program prints them, without counters. */
+  const rules = () =>
+    ["iptables", "ip6tables"].map((name) => run(`${name}-${kind}`, ["-w", "-t", "nat", "-S"])).join("")
+
+  function restore(name: string): string {
+    const text = readFileSync(join(import.meta.dir, "../../cases/mesh", `${name}.rules`), "utf8")
+    run(`iptables-${kind}-restore`, [], text)
+    return rules()
+  }
+
+  async function rulesBecome(wanted: string): Promise<void> {
+    const poll = async () => {
+      while (rules() !== wanted) await Bun.sleep(50)
+    }
+    await within("the rules of before", poll(), 10_000).catch(() => expect(rules()).toBe(wanted))
+  }
+
+  test("every way to the application is taken, what nobody claims passes, and afterwards the rules are as before", async () => {
+    const before = rules()
+    apps.push(startApplication(pod, answerWithPath))
+    const { port } = apps[0]!
+    const client = await (await agent()).connect()
+    expect(await subscribe(client, steal({ kind: "All", value: port }))).toBe("Ok")
+    const ways = [
+      [pod.ip4, "inCaller"],
+      [pod.ip6, "inCaller"],
+      ["127.0.0.1", "inPod"],
+      ["::1", "inPod"],
+      [pod.ip4, "inPod"],
+      [pod.ip6, "inPod"],
+    ] as const
+    for (const [host, from] of ways) {
+      const caller = await call(pod, host, port, from)
+      const opened = await stolen(client)
+      if (opened.kind !== "NewConnectionV2") throw new Error(opened.kind)
+      const { connectionId, ...ends } = opened.value.connection
+      expect(ends).toMatchObject({ localAddress: host, destinationPort: port })
+      client.send(data(connectionId, "hello"))
+      await caller.until("hello")
+      caller.reset()
+      expect((await stolen(client)).kind).toBe("Close")
+    }
+    await agents.pop()!.stop()
+    expect(rules()).toBe(before)
+    const other = await (await agent()).connect()
+    expect(await subscribe(other, stealMatching(port, header("x-user: me")))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, port)
+    caller.send("GET /mine HTTP/1.1\r\nHost: a\r\n\r\n")
+    await caller.until("app /mine")
+    caller.reset()
+    await agents.pop()!.stop()
+    expect(rules()).toBe(before)
+  }, 30_000)
+
+  test("after kill -9 the rules are as before, and the application is reached", async () => {
+    const before = rules()
+    application(appPort, "app")
+    const killed = await agent()
+    const client = await killed.connect()
+    expect(await subscribe(client, steal({ kind: "All", value: appPort }))).toBe("Ok")
+    expect(rules()).not.toBe(before)
+    await killed.kill()
+    await rulesBecome(before)
+    expect(await exchange(pod, pod.ip4, appPort, "direct")).toBe("app: direct")
+  }, 30_000)
+
+  test("two agents hold different ports; the same is refused by name; another's chains stay, leftovers of the dead go", async () => {
+    const foreign = ["-N MRDIN_0123456789abcdef0123", "-A PREROUTING -j MRDIN_0123456789abcdef0123"]
+    run(`iptables-${kind}-restore`, ["--noflush"], ["*nat", ...foreign, "COMMIT", ""].join("\n"))
+    const before = rules()
+    const dead = pod.inPod(() => Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } }))
+    const chain = `MRDIN_podside_${dead.port}`
+    dead.stop(true)
+    const left = ["*nat", `-N ${chain}`, `-A PREROUTING -p tcp -j ${chain}`, "COMMIT", ""].join("\n")
+    run(`iptables-${kind}-restore`, ["--noflush"], left)
+    application(appPort, "app")
+    application(skippedPort, "other")
+    const [first, second] = [await (await agent()).connect(), await (await agent()).connect()]
+    expect(await subscribe(first, steal({ kind: "All", value: appPort }))).toBe("Ok")
+    expect(rules()).not.toContain(chain)
+    second.send(steal({ kind: "All", value: appPort }))
+    expect(await second.next()).toMatchObject({
+      kind: "LogMessage",
+      value: {
+        message: expect.stringMatching(/already taken by the agent that made the iptables chain "MRDIN_podside_/),
+      },
+    })
+    expect(await stolen(second)).toMatchObject({ value: { kind: "Err", value: { kind: "PortAlreadyStolen" } } })
+    expect(await subscribe(second, steal({ kind: "All", value: skippedPort }))).toBe("Ok")
+    await agents.pop()!.stop()
+    expect(await exchange(pod, pod.ip4, skippedPort, "x")).toBe("other: x")
+    const still = await call(pod, pod.ip4, appPort)
+    expect((await stolen(first)).kind).toBe("NewConnectionV2")
+    still.reset()
+    await agents.pop()!.stop()
+    expect(rules()).toBe(before)
+  }, 30_000)
+
+  test.each(Object.keys(meshes) as (keyof typeof meshes)[])(
+    "%s keeps its traffic, and its proxy's is taken",
+    async (mesh) => {
+      const before = restore(mesh)
+      application(meshes[mesh], "proxy")
+      application(appPort, "app")
+      application(skippedPort, "app")
+      const client = await (await agent()).connect()
+      expect(await subscribe(client, steal({ kind: "All", value: appPort }))).toBe("Ok")
+      expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("proxy: x")
+      const fromProxy = await call(pod, "127.0.0.1", appPort, "inPod")
+      expect((await stolen(client)).kind).toBe("NewConnectionV2")
+      fromProxy.reset()
+      expect((await stolen(client)).kind).toBe("Close")
+      expect(await exchange(pod, pod.ip4, skippedPort, "x")).toBe("app: x")
+      expect(await subscribe(client, stealMatching(skippedPort, header("x-user: me")))).toBe("Ok")
+      const skipped = await call(pod, pod.ip4, skippedPort)
+      skipped.send("GET / HTTP/1.1\r\nHost: a\r\nX-User: me\r\n\r\n")
+      let next = await stolen(client)
+      while (next.kind !== "HttpRequestChunked") next = await stolen(client)
+      skipped.reset()
+      await agents.pop()!.stop()
+      expect(rules()).toBe(before)
+    },
+    30_000,
+  )
+
+  test("what kube-proxy would send elsewhere is taken before, and only while it is asked for", async () => {
+    const before = restore("kube-proxy")
+    application(appPort, "app")
+    application(30090, "elsewhere")
+    expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("elsewhere: x")
+    const client = await (await agent()).connect()
+    expect(await subscribe(client, steal({ kind: "All", value: appPort }))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, appPort)
+    expect((await stolen(client)).kind).toBe("NewConnectionV2")
+    caller.reset()
+    await agents.pop()!.stop()
+    expect(rules()).toBe(before)
+    expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("elsewhere: x")
+  }, 30_000)
+})
