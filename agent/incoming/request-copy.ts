@@ -2,6 +2,7 @@ import type { DivertedConnection } from "../../core/interceptor.ts"
 import type { HttpHeaders } from "../../core/protocol/index.ts"
 import { ClaimedRequest, type OutgoingRequest } from "./claimed-request.ts"
 import type { ClientChannel } from "./client-channel.ts"
+import { isForClients } from "./client-uri.ts"
 import type { CompiledFilter, FilterRequest } from "./filter/filter.ts"
 
 /** A copy of one request for a mirroring client, if its filter matches. Whatever delays it ends it: the target never waits. */
@@ -32,7 +33,8 @@ export class RequestCopy {
     this.#filter = filter
     this.#facts = facts
     this.#maxBodyBytes = maxBodyBytes
-    if (filter.needsBody) this.#collected = []
+    if (!isForClients(request.uri)) this.#over = true
+    else if (filter.needsBody) this.#collected = []
     else if (filter.matches(facts)) this.#open()
     else this.#over = true
   }

@@ -1,5 +1,6 @@
 import type { HttpHeaders } from "../../../core/protocol/index.ts"
 import { headerMap, type OutgoingRequest } from "../claimed-request.ts"
+import { isForClients } from "../client-uri.ts"
 import type { ResponseMarks } from "../http1/response-head.ts"
 import type { HeaderField } from "./hpack.ts"
 
@@ -14,9 +15,6 @@ export interface RequestFields {
 const name = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the bytes a header value may not hold
 const forbidden = /[\x00-\x08\x0a-\x1f\x7f]/
-const schemeText = /^[A-Za-z][A-Za-z0-9+.-]*$/
-/** Host and port, also in brackets, and user names nobody should send. */
-const authorityText = /^[A-Za-z0-9\-._~%!$&'()*+,;=:@[\]]+$/
 const methodText = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const hopByHop = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"])
 
@@ -39,13 +37,17 @@ export function readRequestFields(fields: readonly HeaderField[]): RequestFields
   const authority = pseudo.get(":authority") ?? headers.find(([key]) => key === "host")?.[1]
   const known = pseudo.size === (pseudo.has(":authority") ? 4 : 3)
   if (!method || !path || !scheme || !authority || !known || method === "CONNECT") return undefined
-  if (!methodText.test(method) || !schemeText.test(scheme) || !authorityText.test(authority)) return undefined
+  if (!methodText.test(method) || !isForClients(wholeUri(scheme, authority, path))) return undefined
   return { method, path, scheme, authority, headers }
 }
 
 export function outgoingRequest({ method, path, scheme, authority, headers }: RequestFields): OutgoingRequest {
-  const uri = path.startsWith("/") ? `${scheme}://${authority}${path}` : path
-  return { method, uri, version: "HTTP/2.0", headers: headerMap(headers) }
+  return { method, uri: wholeUri(scheme, authority, path), version: "HTTP/2.0", headers: headerMap(headers) }
+}
+
+/** `*`, which OPTIONS has, stands alone. */
+function wholeUri(scheme: string, authority: string, path: string): string {
+  return path.startsWith("/") ? `${scheme}://${authority}${path}` : path
 }
 
 export function responseFields(status: number, headers: HttpHeaders, marks: ResponseMarks): HeaderField[] {

@@ -421,6 +421,22 @@ describe.skipIf(reason !== undefined)("incoming traffic, to mirrord's client,", 
     await closed(client, request.connectionId, "Tcp")
   })
 
+  test.each([
+    ["a character", "/a<b>"],
+    ["two ports", "http://app:1:2/a"],
+  ])("a request whose URI has %s no client can read is left to the application", async (_, uri) => {
+    const port = serve(applied)
+    const [thief, watcher] = [await open(), await open()]
+    await thief.subscribe(steal({ kind: "FilteredHttpEx", value: [port, ownHeader] }))
+    const value = { kind: "PortSubscribeFilteredHttp", value: [port, ownHeader] } satisfies DaemonTcpRequest
+    await watcher.subscribe({ kind: "Tcp", value })
+    const caller = await call(pod, pod.ip4, port)
+    caller.send(get(uri, mine))
+    await caller.until("app ")
+    caller.end()
+    await Promise.all([thief.ping(), watcher.ping()])
+  })
+
   test("one client steals what another mirrors", async () => {
     const port = serve()
     const [thief, watcher] = [await open(), await open()]
