@@ -82,7 +82,8 @@ export const measureSession = (stage: Stage, session: SessionOptions): Promise<W
 export async function measureForward(stage: Stage): Promise<Way> {
   await using tcp = await stage.forward(ports.tcp)
   await using http = await stage.forward(ports.http)
-  return measureWay(stage.load, (port) => `127.0.0.1:${port === ports.tcp ? tcp.port : http.port}`, 300)
+  // Awaited here: the forwardings end with this function.
+  return await measureWay(stage.load, (port) => `127.0.0.1:${port === ports.tcp ? tcp.port : http.port}`, 300)
 }
 
 export interface Reading {

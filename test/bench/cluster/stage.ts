@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs"
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { AppError } from "../../../core/errors.ts"
@@ -43,12 +43,14 @@ export interface SessionOptions {
 export async function openStage(say: (line: string) => void): Promise<Stage> {
   const reason = noClusterReason()
   if (reason !== null) throw new AppError("no-cluster", `There can be no cluster here: ${reason}`)
-  const binary = await podsideBinary()
   const connection = await connect(say)
   for (const image of [sampleImage, filesImage]) await connection.importImage(await writeSampleImage(image))
   await connection.importImage((await podsideImage()).path)
   const folder = mkdtempSync(join(tmpdir(), "podside-bench-"))
   const load = join(folder, "load")
+  // A copy, so that a build meanwhile does not change what is measured.
+  const binary = join(folder, "podside")
+  copyFileSync(await podsideBinary(), binary)
   await must(["go", "build", "-o", load, join(import.meta.dir, "load/main.go")], { env: { CGO_ENABLED: "0" } })
   const namespace = `bench-${crypto.randomUUID().slice(0, 8)}`
   const env = { KUBECONFIG: connection.kubeconfig }
