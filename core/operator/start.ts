@@ -32,6 +32,9 @@ export interface StartOperatorOptions {
   log: Logger
 }
 
+/** After this a client takes a silent socket for dead: it pings every 30 s and forgives one missing answer. */
+const clientSilenceMs = 60_000
+
 export interface RunningOperator {
   port: number
   metricsPort: number | undefined
@@ -74,6 +77,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       records,
       replicas,
       unusedMs: settings.sessionUnusedSeconds * 1000,
+      lostMs: settings.sessionUnusedSeconds * 1000 + clientSilenceMs,
       maxLifeMs: settings.maxSessionSeconds * 1000,
       log,
       onClosed: (session, why, killed) => {

@@ -181,7 +181,7 @@ describe.skipIf(!cluster.available)("two replicas of the operator", () => {
     180_000,
   )
 
-  test("a replica dies and its client stays away: the port is free within 15 s, the session gone after its time", async () => {
+  test("a replica dies and its client stays away: the port is free within 15 s", async () => {
     if (skipElsewhere()) return
     const [lost, other] = await oneOnEach()
     expect(await steal(lost!, 7000)).toEqual({ kind: "Ok", value: 7000 })
@@ -193,15 +193,6 @@ describe.skipIf(!cluster.available)("two replicas of the operator", () => {
       timeoutSeconds: 20,
     })
     expect(Date.now() - lostAt).toBeLessThan(15_000)
-    await cluster.eventually(
-      "the session is gone",
-      async () => {
-        const { items } = await cluster.get("sessions")
-        return !items.some((item: { metadata: { name: string } }) => item.metadata.name === nameOf(lost!.sessionId))
-      },
-      { timeoutSeconds: 60 },
-    )
-    expect(await refusal({ sessionId: lost!.sessionId })).toBe(410)
     other!.link.close()
     await twoReady()
   }, 180_000)

@@ -4,13 +4,13 @@ import { type Lease, microTime } from "./lease.ts"
 import type { Records } from "./records.ts"
 
 /** Between two signs of life, in milliseconds. */
-const beatMs = 2_000
+const usualBeatMs = 2_000
 /** A replica is dead after so many beats of this one without any of its own: 10 to 12 s. */
 const deadAfterBeats = 6
 /** Its Lease is removed after so many: nothing that names it is left by then. */
 const forgottenAfterBeats = 60
 
-export const replicaLeaseSeconds = (deadAfterBeats * beatMs) / 1000
+export const replicaLeaseSeconds = (deadAfterBeats * usualBeatMs) / 1000
 
 /**
  * Which replicas live. Each renews a Lease. Time is counted in own signs of life that came back through the watch: a
@@ -21,15 +21,18 @@ export class Replicas {
   readonly id: string
   readonly #records: Records
   readonly #log: Logger
+  readonly #beatMs: number
   readonly #last = new Map<string, { renewTime: string | undefined; beat: number }>()
   readonly #acquired = microTime()
   #beats = 0
   #timer: ReturnType<typeof setInterval> | undefined
   #beating = false
 
-  constructor(records: Records, podName: string | undefined, log: Logger) {
+  /** @param beatMs between two signs of life */
+  constructor(records: Records, podName: string | undefined, log: Logger, beatMs = usualBeatMs) {
     this.#records = records
     this.#log = log
+    this.#beatMs = beatMs
     this.id = `${(podName ?? "operator").slice(0, 50)}-${randomBytes(4).toString("hex")}`
   }
 
@@ -40,7 +43,7 @@ export class Replicas {
     this.#look()
     this.#timer = setInterval(
       () => void this.#beat().catch((error) => this.#log.warn("no sign of life", { error })),
-      beatMs,
+      this.#beatMs,
     )
   }
 

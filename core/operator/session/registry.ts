@@ -14,6 +14,8 @@ export interface RegistryOptions {
   replicas: Replicas
   /** A session without sockets is closed after this long. */
   unusedMs: number
+  /** A session whose replica died without closing its sockets: the client may notice that by silence only. */
+  lostMs: number
   /** Longest life of a session; 0 = no limit. */
   maxLifeMs: number
   /** Called once for each session, on the replica that closed it. */
@@ -26,6 +28,8 @@ export interface ListedSession extends SessionFacts {
   /** Some living replica has a socket of it. */
   connected: boolean
 }
+
+type RestState = "closed" | "unused" | "lost"
 
 /** Who comes, and for what. */
 export interface Comer {
@@ -56,8 +60,8 @@ export class SessionRegistry {
   readonly #marked = new Set<bigint>()
   readonly #told = new WeakSet<Relay>()
   readonly #parsed = new WeakMap<Lease, SessionRecord | undefined>()
-  /** Since when a record has been as it is: closed, or unused. In milliseconds of this process. */
-  readonly #since = new Map<bigint, { state: "closed" | "unused"; at: number }>()
+  /** Since when a record has been as it is, in milliseconds of this process. */
+  readonly #since = new Map<bigint, { state: RestState; at: number }>()
   readonly #sweep: ReturnType<typeof setInterval>
   readonly #stopListening: () => void
 
@@ -280,7 +284,7 @@ export class SessionRegistry {
 
   /** Closes what nobody uses or what is too old, and forgets what has been closed for long. Any replica may. */
   #look(): void {
-    const { records, unusedMs, maxLifeMs } = this.#options
+    const { records, unusedMs, lostMs, maxLifeMs } = this.#options
     const now = performance.now()
     const present = new Set<bigint>()
     for (const lease of records.list("session")) {
@@ -288,10 +292,12 @@ export class SessionRegistry {
       if (!record) continue
       const { number, info, closed } = record
       present.add(number)
-      const unused = this.#inState(number, closed ? "closed" : this.#connected(record) ? undefined : "unused", now)
-      if (closed && unused >= rememberedMs) this.#quietly(() => this.#forget(number))
+      const state = this.#restState(record)
+      const restMs = this.#inState(number, state, now)
+      if (closed && restMs >= rememberedMs) this.#quietly(() => this.#forget(number))
       if (closed) continue
-      if (unused >= unusedMs) this.#quietly(() => this.close(record, "it was not used"))
+      if (state && restMs >= (state === "lost" ? lostMs : unusedMs))
+        this.#quietly(() => this.close(record, "it was not used"))
       else if (maxLifeMs > 0 && Date.now() - info.openedAt.getTime() >= maxLifeMs) {
         this.#quietly(() => this.close(record, "it reached the longest life the operator allows"))
       }
@@ -299,11 +305,18 @@ export class SessionRegistry {
     for (const number of this.#since.keys()) if (!present.has(number)) this.#since.delete(number)
   }
 
-  /** For how long a session has been so, in milliseconds; -1 for one that is used. */
-  #inState(number: bigint, state: "closed" | "unused" | undefined, now: number): number {
+  /** Undefined for a session that is used. */
+  #restState(record: SessionRecord): RestState | undefined {
+    if (record.closed) return "closed"
+    if (this.#connected(record)) return undefined
+    return record.replicas.length > 0 ? "lost" : "unused"
+  }
+
+  /** For how long a session has been so, in milliseconds; 0 for one that is used. */
+  #inState(number: bigint, state: RestState | undefined, now: number): number {
     if (!state) this.#since.delete(number)
     else if (this.#since.get(number)?.state !== state) this.#since.set(number, { state, at: now })
-    return state ? now - this.#since.get(number)!.at : -1
+    return state ? now - this.#since.get(number)!.at : 0
   }
 
   async #forget(number: bigint): Promise<void> {

@@ -1,0 +1,191 @@
+import { afterEach, describe, expect, test } from "bun:test"
+import { useCluster } from "../../../test/cluster/use.ts"
+import { openKube } from "../../kube/kube.ts"
+import { silentLogger } from "../../log.ts"
+import { Records } from "../replicas/records.ts"
+import { Replicas } from "../replicas/replicas.ts"
+import type { LiveSession } from "./live-session.ts"
+import { type Comer, SessionRegistry } from "./registry.ts"
+import type { Relay } from "./relay.ts"
+
+const cluster = useCluster("registry")
+const beatMs = 50
+
+describe.skipIf(!cluster.available)("sessions of two replicas", () => {
+  const undo: (() => void)[] = []
+  afterEach(() => {
+    for (const step of undo.splice(0)) step()
+  })
+  let next = 1n
+
+  async function replica({ unusedMs = 60_000, lostMs = 60_000, maxLifeMs = 0 } = {}) {
+    const ending = new AbortController()
+    const records = new Records({
+      kube: openKube({ kubeconfig: cluster.kubeconfig }),
+      namespace: cluster.namespace,
+      ownerMarker: "test",
+      owner: undefined,
+      log: silentLogger,
+      signal: ending.signal,
+    })
+    await records.start()
+    const replicas = new Replicas(records, "operator", silentLogger, beatMs)
+    await replicas.start()
+    const closed: string[] = []
+    const registry = new SessionRegistry({
+      records,
+      replicas,
+      unusedMs,
+      lostMs,
+      maxLifeMs,
+      onClosed: ({ info }, why) => void closed.push(`${info.id}: ${why}`),
+      log: silentLogger,
+    })
+    const kill = () => {
+      registry.stop()
+      replicas.stop()
+      ending.abort()
+    }
+    undo.push(kill)
+    return { registry, closed, kill }
+  }
+
+  const comer: Comer = { user: "jim", userId: "key", namespace: "shop", target: { kind: "deployment", name: "web" } }
+  function session(number: bigint, by: Comer = comer): LiveSession {
+    const { user, userId, namespace, target } = by
+    const identity = { user, groups: ["dev"], extra: { "example.com/token": ["secret"] } }
+    const id = number.toString(16).toUpperCase()
+    return {
+      info: { id, identity, target, namespace, client: {}, openedAt: new Date() },
+      number,
+      userId,
+      key: "k",
+      headerFilter: undefined,
+      ci: false,
+      agents: {
+        primary: () => undefined,
+        all: () => [],
+        pods: () => [],
+        follow: async () => {},
+        onChange: () => () => {},
+        close: () => {},
+      },
+      relays: new Set(),
+    }
+  }
+  /** A socket that ends when it is told to. */
+  function socket() {
+    const { promise: ended, resolve } = Promise.withResolvers<void>()
+    const told: string[] = []
+    const closeWith = (why: string) => {
+      told.push(why)
+      resolve()
+    }
+    return { relay: { ended, closeWith, drop: resolve } as unknown as Relay, told, end: resolve }
+  }
+  const open = async ({ registry }: { registry: SessionRegistry }, number = next++) => {
+    const { session: joined, fresh } = await registry.join(session(number), comer)
+    const one = socket()
+    registry.attach(joined, one.relay)
+    return { number, fresh, ...one }
+  }
+
+  test("a session of one replica is joined on the other by who opened it, for what it is about, and by nobody else", async () => {
+    const [one, other] = await Promise.all([replica(), replica()])
+    const { number, fresh } = await open(one)
+    expect(fresh).toBe(true)
+    const strangers: Comer[] = [
+      { ...comer, user: "jane" },
+      { ...comer, userId: "another key" },
+      { ...comer, target: { kind: "deployment", name: "api" } },
+      { ...comer, namespace: "bank" },
+    ]
+    for (const stranger of strangers) {
+      await expect(other.registry.join(session(number, stranger), stranger)).rejects.toMatchObject({ code: 403 })
+      expect(() => one.registry.find(number, stranger)).toThrow()
+    }
+    const joined = await open(other, number)
+    expect(joined.fresh).toBe(false)
+    const container: Comer = { ...comer, target: { kind: "deployment", name: "web", container: "side" } }
+    expect((await other.registry.join(session(number, container), container)).fresh).toBe(false)
+    expect(other.registry.list().map(({ info }) => info.identity)).toContainEqual({
+      user: "jim",
+      uid: undefined,
+      groups: ["dev"],
+      extra: {},
+    })
+  })
+
+  test("whoever comes first at both replicas at once has made the session", async () => {
+    const [one, other] = await Promise.all([replica(), replica()])
+    const number = next++
+    const opened = await Promise.all([open(one, number), open(other, number), open(one, number), open(other, number)])
+    expect(opened.filter(({ fresh }) => fresh)).toHaveLength(1)
+    expect(one.registry.list().filter((each) => each.number === number)).toHaveLength(1)
+  })
+
+  test("a session closed on one replica is told once to each socket, reported once, and never joined again", async () => {
+    const [one, other] = await Promise.all([replica(), replica()])
+    const here = await open(one)
+    const there = await open(other, here.number)
+    const spared = await open(other)
+    await Promise.all(
+      [one, other].map(({ registry }) => registry.close(registry.byText(String(here.number))!, "it was enough", true)),
+    )
+    await cluster.eventually("both sockets know", () => here.told.length > 0 && there.told.length > 0)
+    expect([here.told, there.told]).toEqual([["it was enough"], ["it was enough"]])
+    expect([...one.closed, ...other.closed]).toHaveLength(1)
+    for (const { registry } of [one, other]) {
+      expect(() => registry.find(here.number, comer)).toThrow(expect.objectContaining({ code: 410 }))
+      await expect(registry.join(session(here.number), comer)).rejects.toMatchObject({ code: 410 })
+    }
+    expect(spared.told).toEqual([])
+  })
+
+  test("who takes a port over waits until the other replica's sockets are gone", async () => {
+    const [one, other] = await Promise.all([replica(), replica()])
+    const { number, told } = await open(one)
+    await cluster.eventually("the other replica knows it", () => other.registry.byText(String(number)))
+    await other.registry.evict(number.toString(16).toUpperCase(), "taken over")
+    expect(told).toEqual(["taken over"])
+    expect(one.registry.hereCount).toBe(0)
+  })
+
+  test("a session is closed when nobody has used it for its time, one in use is not", async () => {
+    const one = await replica({ unusedMs: 300 })
+    const left = await open(one)
+    const used = await open(one)
+    left.end()
+    await cluster.eventually("its end", () => one.closed.length > 0)
+    expect(one.closed).toEqual([`${left.number.toString(16).toUpperCase()}: it was not used`])
+    expect(one.registry.byText(String(used.number))).toMatchObject({ connected: true })
+  })
+
+  test("a dead replica's session waits longer, for its client may not know yet", async () => {
+    const [one, other] = await Promise.all([replica(), replica({ unusedMs: 300, lostMs: 2_500 })])
+    const lost = await open(one)
+    const unused = await open(other)
+    one.kill()
+    await cluster.eventually("its death is known", () => {
+      return other.registry.byText(String(lost.number))?.connected === false
+    })
+    unused.end()
+    const names = [unused, lost].map(({ number }) => number.toString(16).toUpperCase())
+    // Sessions of earlier tests are there too.
+    const ended = () => other.closed.map((each) => each.split(":")[0]!).filter((name) => names.includes(name))
+    await cluster.eventually("both ends", () => ended().length === 2)
+    expect(ended()).toEqual(names)
+  }, 30_000)
+
+  test("a session that could not be begun is as if it had never been", async () => {
+    const one = await replica()
+    const number = next++
+    const { session: joined, fresh } = await one.registry.join(session(number), comer)
+    await one.registry.abandon(joined, fresh)
+    expect(one.registry.byText(String(number))).toBeUndefined()
+    expect((await open(one, number)).fresh).toBe(true)
+    const second = await one.registry.join(session(number), comer)
+    await one.registry.abandon(second.session, second.fresh)
+    expect(one.registry.byText(String(number))).toMatchObject({ connected: true })
+  })
+})
