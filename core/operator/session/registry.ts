@@ -1,4 +1,3 @@
-import { KubeError } from "../../kube/errors.ts"
 import type { Logger } from "../../log.ts"
 import { forbidden, gone } from "../api/status.ts"
 import type { Lease } from "../replicas/lease.ts"
@@ -6,18 +5,13 @@ import type { Records } from "../replicas/records.ts"
 import type { Replicas } from "../replicas/replicas.ts"
 import { formatSessionId, type LiveSession, type SessionFacts } from "./live-session.ts"
 import type { Relay } from "./relay.ts"
+import { SessionExpiry, type SessionTimes } from "./session-expiry.ts"
 import { readSessionRecord, type SessionRecord, sessionRecordContent, sessionRecordName } from "./session-record.ts"
 import { targetKey } from "./target-key.ts"
 
-export interface RegistryOptions {
+export interface RegistryOptions extends SessionTimes {
   records: Records
   replicas: Replicas
-  /** A session without sockets is closed after this long. */
-  unusedMs: number
-  /** A session whose replica died without closing its sockets: the client may notice that by silence only. */
-  lostMs: number
-  /** Longest life of a session; 0 = no limit. */
-  maxLifeMs: number
   /** Called once for each session, on the replica that closed it. */
   onClosed(session: SessionFacts, why: string, killed: boolean): void
   log: Logger
@@ -29,8 +23,6 @@ export interface ListedSession extends SessionFacts {
   connected: boolean
 }
 
-type RestState = "closed" | "unused" | "lost"
-
 /** Who comes, and for what. */
 export interface Comer {
   user: string
@@ -39,10 +31,6 @@ export interface Comer {
   target: SessionFacts["info"]["target"]
 }
 
-/** How often sessions are looked at, in milliseconds. */
-const sweepMs = 1_000
-/** How long a closed session is remembered, so that a client that comes back is told to stop trying: it does so for 70 s. */
-const rememberedMs = 300_000
 /** How long the sockets of a session on another replica may take to go, in milliseconds. */
 const evictionMs = 5_000
 
@@ -60,14 +48,19 @@ export class SessionRegistry {
   readonly #marked = new Set<bigint>()
   readonly #told = new WeakSet<Relay>()
   readonly #parsed = new WeakMap<Lease, SessionRecord | undefined>()
-  /** Since when a record has been as it is, in milliseconds of this process. */
-  readonly #since = new Map<bigint, { state: RestState; at: number }>()
-  readonly #sweep: ReturnType<typeof setInterval>
+  readonly #expiry: SessionExpiry
   readonly #stopListening: () => void
 
   constructor(options: RegistryOptions) {
     this.#options = options
-    this.#sweep = setInterval(() => this.#look(), sweepMs)
+    this.#expiry = new SessionExpiry({
+      ...options,
+      records: () => options.records.list("session").flatMap((lease) => this.#read(lease) ?? []),
+      connected: (record) => this.#connected(record),
+      close: (record, why) => this.close(record, why),
+      forget: ({ number }) =>
+        this.#change(number, (record) => ({ write: record?.closed && "remove", answer: undefined })),
+    })
     this.#stopListening = options.records.onChange(() => this.#followClosed())
   }
 
@@ -175,7 +168,7 @@ export class SessionRegistry {
 
   /** Ends the sockets that are here. The sessions stand: their clients come back to another replica, or to the next operator. */
   stop(): void {
-    clearInterval(this.#sweep)
+    this.#expiry.stop()
     this.#stopListening()
     for (const { relays, agents } of this.#here.values()) {
       for (const relay of relays) relay.drop()
@@ -280,54 +273,6 @@ export class SessionRegistry {
       this.#told.add(relay)
       relay.closeWith(closed.why)
     }
-  }
-
-  /** Closes what nobody uses or what is too old, and forgets what has been closed for long. Any replica may. */
-  #look(): void {
-    const { records, unusedMs, lostMs, maxLifeMs } = this.#options
-    const now = performance.now()
-    const present = new Set<bigint>()
-    for (const lease of records.list("session")) {
-      const record = this.#read(lease)
-      if (!record) continue
-      const { number, info, closed } = record
-      present.add(number)
-      const state = this.#restState(record)
-      const restMs = this.#inState(number, state, now)
-      if (closed && restMs >= rememberedMs) this.#quietly(() => this.#forget(number))
-      if (closed) continue
-      if (state && restMs >= (state === "lost" ? lostMs : unusedMs))
-        this.#quietly(() => this.close(record, "it was not used"))
-      else if (maxLifeMs > 0 && Date.now() - info.openedAt.getTime() >= maxLifeMs) {
-        this.#quietly(() => this.close(record, "it reached the longest life the operator allows"))
-      }
-    }
-    for (const number of this.#since.keys()) if (!present.has(number)) this.#since.delete(number)
-  }
-
-  /** Undefined for a session that is used. */
-  #restState(record: SessionRecord): RestState | undefined {
-    if (record.closed) return "closed"
-    if (this.#connected(record)) return undefined
-    return record.replicas.length > 0 ? "lost" : "unused"
-  }
-
-  /** For how long a session has been so, in milliseconds; 0 for one that is used. */
-  #inState(number: bigint, state: RestState | undefined, now: number): number {
-    if (!state) this.#since.delete(number)
-    else if (this.#since.get(number)?.state !== state) this.#since.set(number, { state, at: now })
-    return state ? now - this.#since.get(number)!.at : 0
-  }
-
-  async #forget(number: bigint): Promise<void> {
-    await this.#change(number, (record) => ({ write: record?.closed && "remove", answer: undefined }))
-  }
-
-  #quietly(act: () => Promise<unknown>): void {
-    act().catch((error) => {
-      const unreachable = error instanceof KubeError ? error.status : error
-      this.#options.log.warn("a session's record could not be changed", { error: unreachable })
-    })
   }
 }
 

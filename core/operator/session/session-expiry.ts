@@ -1,0 +1,82 @@
+import type { Logger } from "../../log.ts"
+import type { SessionRecord } from "./session-record.ts"
+
+export interface SessionTimes {
+  /** A session without sockets is closed after this long. */
+  unusedMs: number
+  /** A session whose replica died without closing its sockets: the client may notice that by silence only. */
+  lostMs: number
+  /** Longest life of a session; 0 = no limit. */
+  maxLifeMs: number
+}
+
+export interface SessionExpiryOptions extends SessionTimes {
+  records(): readonly SessionRecord[]
+  /** Some living replica has a socket of it. */
+  connected(record: SessionRecord): boolean
+  close(record: SessionRecord, why: string): Promise<void>
+  /** Removes the record of a closed session. */
+  forget(record: SessionRecord): Promise<void>
+  log: Logger
+}
+
+type RestState = "closed" | "unused" | "lost"
+
+/** How often sessions are looked at, in milliseconds. */
+const sweepMs = 1_000
+/** How long a closed session is remembered, so that a client that comes back is told to stop trying: it does so for 70 s. */
+const rememberedMs = 300_000
+
+/** Closes what nobody uses or what is too old, and forgets what has been closed for long. Any replica may. */
+export class SessionExpiry {
+  readonly #options: SessionExpiryOptions
+  /** Since when a record has been as it is, in milliseconds of this process: clocks of replicas need not agree. */
+  readonly #since = new Map<bigint, { state: RestState; at: number }>()
+  readonly #sweep: ReturnType<typeof setInterval>
+
+  constructor(options: SessionExpiryOptions) {
+    this.#options = options
+    this.#sweep = setInterval(() => this.#look(), sweepMs)
+  }
+
+  stop(): void {
+    clearInterval(this.#sweep)
+  }
+
+  #look(): void {
+    const { records, log } = this.#options
+    const now = performance.now()
+    const present = new Set<bigint>()
+    for (const record of records()) {
+      present.add(record.number)
+      this.#judge(record, now)?.catch((error) => {
+        log.warn("a session's record could not be changed", { session: record.info.id, error })
+      })
+    }
+    for (const number of this.#since.keys()) if (!present.has(number)) this.#since.delete(number)
+  }
+
+  #judge(record: SessionRecord, now: number): Promise<void> | undefined {
+    const { unusedMs, lostMs, maxLifeMs, close, forget } = this.#options
+    const state = this.#state(record)
+    const restMs = this.#restMs(record.number, state, now)
+    if (state === "closed") return restMs >= rememberedMs ? forget(record) : undefined
+    if (state && restMs >= (state === "lost" ? lostMs : unusedMs)) return close(record, "it was not used")
+    if (maxLifeMs <= 0 || Date.now() - record.info.openedAt.getTime() < maxLifeMs) return undefined
+    return close(record, "it reached the longest life the operator allows")
+  }
+
+  /** Undefined for a session that is used. */
+  #state(record: SessionRecord): RestState | undefined {
+    if (record.closed) return "closed"
+    if (this.#options.connected(record)) return undefined
+    return record.replicas.length > 0 ? "lost" : "unused"
+  }
+
+  /** For how long a session has been so, in milliseconds; 0 for one that is used. */
+  #restMs(number: bigint, state: RestState | undefined, now: number): number {
+    if (!state) this.#since.delete(number)
+    else if (this.#since.get(number)?.state !== state) this.#since.set(number, { state, at: now })
+    return state ? now - this.#since.get(number)!.at : 0
+  }
+}
