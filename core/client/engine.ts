@@ -200,6 +200,11 @@ export interface IncomingWorld {
   /** Answers at once: does a `listen` of the program on this port concern the session? */
   wants(port: number): boolean
   /**
+   * Answers at once: the port of this machine a `bind` to `port` is to take instead, and no other; undefined: the program's
+   * own, or another when that is not free.
+   */
+  listenPort?(port: number): number | undefined
+  /**
    * The program began to listen. `requested` is the port it asked `bind` for, `local` where it can really be reached.
    * Resolves when the port is subscribed. @throws ErrnoError EADDRINUSE when it is refused.
    */

@@ -59,6 +59,7 @@ function interrupted(options: { reconnects?: boolean; pingEveryMs?: number; dead
   const incoming = createIncomingWorld(conversation, {
     mode: "steal",
     portMapping: new Map(),
+    listenPorts: new Map(),
     ignoreLocalhost: false,
     ignorePorts: [],
     tlsDelivery: { protocol: "tls" },

@@ -73,6 +73,7 @@ export function incomingOptions(config: Config): IncomingOptions {
     filter: toHttpFilter(incoming.http_filter),
     filterPorts: incoming.http_filter.ports,
     portMapping: new Map(incoming.port_mapping),
+    listenPorts: new Map(incoming.listen_ports),
     ignoreLocalhost: incoming.ignore_localhost,
     ignorePorts: incoming.ignore_ports,
     ports: incoming.ports,

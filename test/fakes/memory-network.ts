@@ -153,6 +153,8 @@ export class MemoryDns implements DnsWorld {
 export class MemoryIncoming implements IncomingWorld {
   readonly listeners: { requested: Endpoint; local: Endpoint }[] = []
   readonly closedPorts: number[] = []
+  /** Port asked for, to the one of this machine to take. */
+  readonly listenPorts = new Map<number, number>()
   /** True caller by local port. */
   readonly callers = new Map<number, { source: Endpoint; destination: Endpoint }>()
   /** Settles when the next caller is known: a program may accept before the features have learnt their port. */
@@ -166,6 +168,10 @@ export class MemoryIncoming implements IncomingWorld {
 
   wants(): boolean {
     return true
+  }
+
+  listenPort(port: number): number | undefined {
+    return this.listenPorts.get(port)
   }
 
   async listening(listener: { requested: Endpoint; local: Endpoint }): Promise<void> {

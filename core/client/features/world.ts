@@ -50,7 +50,7 @@ export function createFeatures(
       ...(options.files.mode !== "local" ? { files } : {}),
       ...(options.dns ? { dns: createDnsWorld(options.dns, { names, known, forward }) } : {}),
       outgoing,
-      ...(options.incoming.mode !== "off" ? { incoming: incoming.world } : {}),
+      ...(options.incoming.mode !== "off" || options.incoming.listenPorts.size > 0 ? { incoming: incoming.world } : {}),
       ...(options.hostname ? { hostname: createHostname(files) } : {}),
     },
     fetchEnv: () => fetchEnv(options.env, options.envLimitMs),

@@ -76,6 +76,38 @@ describe.if(installed("python3"))("a listener of the program", () => {
     other.stop(true)
   })
 
+  test("for which a port of this machine is chosen gets that one, and believes to have its own", async () => {
+    const free = takenPort()
+    free.stop(true)
+    const incoming = new MemoryIncoming()
+    incoming.listenPorts.set(80, free.port)
+    const running = runIn({ incoming }, python(server(80)))
+    const { requested, local } = await incoming.until(() => incoming.listeners[0])
+    expect([requested.port, local.port]).toEqual([80, free.port])
+    expect(await call(incoming, local, caller)).toBe("served")
+    expect((await running).output).toStartWith("80\n('10.99.8.8', 5555)")
+  })
+
+  test("gets no other port when the chosen one is taken", async () => {
+    const other = takenPort()
+    const incoming = new MemoryIncoming()
+    incoming.listenPorts.set(80, other.port)
+    const script = `s = socket.socket()\ntry: s.bind(("", 80))\nexcept OSError as e: print(e)`
+    expect((await runIn({ incoming }, python(script))).output).toBe("[Errno 98] Address already in use\n")
+    expect(incoming.listeners).toEqual([])
+    other.stop(true)
+  })
+
+  test("whose pod's port is another sees the pod's address with the port it asked for", async () => {
+    const other = takenPort()
+    const incoming = new MemoryIncoming()
+    const running = runIn({ incoming }, python(server(other.port)))
+    const { local } = await incoming.until(() => incoming.listeners[0])
+    expect(await call(incoming, local, caller)).toBe("served")
+    expect((await running).output).toContain(`('10.99.0.7', ${other.port})`)
+    other.stop(true)
+  })
+
   test("is found by the program itself under the port it asked for", async () => {
     const other = takenPort()
     const incoming = new MemoryIncoming()

@@ -45,9 +45,21 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
         listeners.remember(fd, requested)
         return proceed
       }
+      const given = world.incoming?.listenPort?.(requested.port)
+      if (given !== undefined) return bindExactly(fd, family, { ip: requested.ip, port: given }, requested)
       if (!world.incoming?.wants(requested.port)) return proceed
       return bindSomewhere(fd, family, address, requested)
     })
+  }
+
+  /** To the port the user chose for it, or not at all. */
+  function bindExactly(fd: number, family: number, place: Endpoint, requested: Endpoint): Answer {
+    let result = syscall("bind", fd, ...sized(addressFor(family, place)))
+    const ip = fallbackFor(place.ip)
+    if (result === -errno.EADDRNOTAVAIL && ip !== undefined) {
+      result = syscall("bind", fd, ...sized(addressFor(family, { ip, port: place.port })))
+    }
+    return done(result, fd, requested)
   }
 
   function bindSomewhere(fd: number, family: number, address: Buffer, requested: Endpoint): Answer {
@@ -63,8 +75,8 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
       return done(attempt(addressFor(family, { ip: requested.ip, port: moved })), fd, requested)
     }
     const places: Endpoint[] = [{ ip: requested.ip, port: 0 }]
-    if (!isLoopback(requested.ip) && !isUnspecified(requested.ip)) {
-      const fallback = requested.ip.includes(":") ? "::" : "127.0.0.1"
+    const fallback = fallbackFor(requested.ip)
+    if (fallback !== undefined) {
       places.push({ ip: fallback, port: requested.port }, { ip: fallback, port: 0 })
     }
     let result = first
@@ -159,4 +171,12 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
   }
 
   return { bind, listen, accept, accept4: accept }
+}
+
+const sized = (address: Uint8Array) => [address, address.length] as const
+
+/** Where to listen instead of an address this machine does not have; undefined for those every machine has. */
+function fallbackFor(ip: string): string | undefined {
+  if (isLoopback(ip) || isUnspecified(ip)) return undefined
+  return ip.includes(":") ? "::" : "127.0.0.1"
 }

@@ -8,6 +8,8 @@ export interface IncomingOptions {
   filterPorts?: readonly number[]
   /** Port the program listens on, to the pod's port. */
   portMapping: ReadonlyMap<number, number>
+  /** Port the program asks for, to the port of this machine it really gets. */
+  listenPorts: ReadonlyMap<number, number>
   ignoreLocalhost: boolean
   /** Ports of the program that stay local. */
   ignorePorts: readonly number[]

@@ -21,6 +21,7 @@ afterEach(() => {
 const defaults: IncomingOptions = {
   mode: "steal",
   portMapping: new Map(),
+  listenPorts: new Map(),
   ignoreLocalhost: false,
   ignorePorts: [],
   tlsDelivery: { protocol: "tls" },

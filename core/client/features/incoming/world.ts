@@ -38,6 +38,7 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
       if (options.mode === "off" || options.ignorePorts.includes(port)) return false
       return options.ports?.includes(remotePort(port)) ?? true
     },
+    listenPort: (port) => options.listenPorts.get(port),
     async listening(listener) {
       requested.set(listener.requested.port, (requested.get(listener.requested.port) ?? 0) + 1)
       if (!isIgnored(listener.requested)) {
