@@ -77,6 +77,12 @@ export const commands: readonly CommandDescription[] = [
     load: () => import("../client/commands/operator-session.ts"),
   },
   {
+    name: "operator session retain-active",
+    summary: "End every session of the operator nobody is connected to",
+    options: configOptions,
+    load: () => import("../client/commands/operator-session-retain-active.ts"),
+  },
+  {
     name: "verify-config",
     summary: "Say what is wrong with a configuration file, as JSON",
     args: "<file>",

@@ -14,18 +14,29 @@ export const run: RunCommand = async ({ options }) => {
   if ((id === undefined) === !all) {
     throw new AppError("usage", "Name a session or all of them", { next: "Give --id ID or --all.", exitCode: 2 })
   }
+  await endSessions(options, id === undefined ? "" : `/${decimalId(id)}`, {
+    what: id === undefined ? "stop all sessions" : `stop session ${id}`,
+    done: id === undefined ? "Stopped all sessions." : `Stopped session ${id}.`,
+  })
+  return 0
+}
+
+/** Asks the operator to end what `chosen` names below its sessions, and prints what it answers. @throws AppError "operator-failed" */
+export async function endSessions(
+  options: OptionValues,
+  chosen: string,
+  { what, done }: { what: string; done: string },
+): Promise<void> {
   const { kube, operator } = await operatorOf(options)
   const headers = { ...operator.headers, "x-client-der": await clientCertificate(kube, operator) }
-  const path = id === undefined ? `${operatorApi}/sessions` : `${operatorApi}/sessions/${decimalId(id)}`
-  const answer = await kube.request<KubeStatus & { status?: unknown }>("DELETE", path, {
-    ...(id === undefined ? {} : { body: {} }),
+  const answer = await kube.request<KubeStatus & { status?: unknown }>("DELETE", `${operatorApi}/sessions${chosen}`, {
+    ...(chosen === "" ? {} : { body: {} }),
     headers,
-    what: id === undefined ? "stop all sessions" : `stop session ${id}`,
+    what,
   })
   if (answer.status === "Failure")
     throw new AppError("operator-failed", `The operator could not do it: ${answer.message ?? "no reason given"}`)
-  process.stdout.write(`${answer.message ?? (id === undefined ? "Stopped all sessions." : `Stopped session ${id}.`)}\n`)
-  return 0
+  process.stdout.write(`${answer.message ?? done}\n`)
 }
 
 async function operatorOf(options: OptionValues): Promise<{ kube: Kube; operator: Operator }> {
