@@ -1,14 +1,17 @@
 import type { FileIntent } from "../../../core/client/engine.ts"
+import { SharedNames, sharedNamesBytes } from "./shared-names.ts"
 
 /** Slots of the memory both threads see; a slot holds 0 or 1 but where said otherwise. */
-const slots = { remoteDirectory: 0, namedSockets: 1 } as const
+const slots = { remoteDirectory: 0, namedSockets: 1, failedConnects: 2 } as const
 
 /** Remembered paths. Newer ones push out older ones that fall on the same slot. 8 bytes each. */
 const placeSlots = 1 << 15
 
+const namesAt = 16 + placeSlots * 8
+
 /** Memory for `SharedState`, to be handed to the Worker. */
 export function sharedMemory(): SharedArrayBuffer {
-  return new SharedArrayBuffer(16 + placeSlots * 8)
+  return new SharedArrayBuffer(namesAt + sharedNamesBytes)
 }
 
 /**
@@ -18,9 +21,11 @@ export function sharedMemory(): SharedArrayBuffer {
 export class SharedState {
   readonly #flags: Int32Array
   readonly #places: BigUint64Array
+  readonly names: SharedNames
   constructor(memory: SharedArrayBuffer) {
     this.#flags = new Int32Array(memory, 0, 4)
     this.#places = new BigUint64Array(memory, 16, placeSlots)
+    this.names = new SharedNames(memory, namesAt)
   }
 
   /** Some process works in a remote directory, so relative paths need a look. */
@@ -37,6 +42,14 @@ export class SharedState {
   }
   set namedSockets(value: boolean) {
     Atomics.store(this.#flags, slots.namedSockets, value ? 1 : 0)
+  }
+
+  /** Some socket has a failed connect the kernel knows nothing of. */
+  get failedConnects(): boolean {
+    return Atomics.load(this.#flags, slots.failedConnects) !== 0
+  }
+  set failedConnects(value: boolean) {
+    Atomics.store(this.#flags, slots.failedConnects, value ? 1 : 0)
   }
 
   /** Whether this path was found to be none of our business. A 64-bit hash stands for the path: a clash is not to be expected. */

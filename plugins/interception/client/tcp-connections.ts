@@ -63,7 +63,8 @@ export class TcpConnections {
       const result = connectLoopback(fd, address)
       if (result < 0 && result !== inProgress) throw new LinuxError(result, "connect to the relay")
       const port = endpointName("getsockname", fd)!.port
-      const named = this.#name(port, { peer, connection })
+      const named = this.#name(port, { peer })
+      this.#established(port, this.#loopback(ip).listener.port, named, connection)
       this.#arriving.set(port, { connection, named })
       if (result === inProgress)
         await this.#connected(fd).catch((thrown) => {
@@ -94,7 +95,7 @@ export class TcpConnections {
     const named = this.#name(port, { peer })
     const join = async () => {
       const connection = await connect()
-      named.connection = connection
+      this.#established(port, held.port, named, connection)
       try {
         await this.#relay(held.complete(own), connection, port, named)
       } catch (thrown) {
@@ -122,7 +123,7 @@ export class TcpConnections {
     if (this.#failures.size === 0) return 0
     const cookie = socketCookie(fd)
     const number = this.#failures.get(cookie) ?? 0
-    this.#failures.delete(cookie)
+    if (this.#failures.delete(cookie)) this.#shared.failedConnects = this.hasFailures
     // Clears what the kernel made of it, so that it is told only once.
     if (number !== 0) pendingError(fd)
     return number
@@ -155,16 +156,26 @@ export class TcpConnections {
 
   #name(port: number, named: Named): Named {
     this.#shared.namedSockets = true
+    this.#shared.names.remove(port)
     this.#named.set(port, named)
     return named
   }
 
+  /** `joint` is the port of our end. */
+  #established(port: number, joint: number, named: Named, connection: RemoteConnection): void {
+    named.connection = connection
+    if (connection.local) this.#shared.names.set(port, joint, { peer: named.peer, own: connection.local })
+  }
+
   #unname(port: number, named: Named): void {
-    if (this.#named.get(port) === named) this.#named.delete(port)
+    if (this.#named.get(port) !== named) return
+    this.#named.delete(port)
+    this.#shared.names.remove(port)
   }
 
   #remember(cookie: bigint, number: number): void {
     this.#failures.set(cookie, number)
+    this.#shared.failedConnects = true
     for (const old of this.#failures.keys()) {
       if (this.#failures.size <= maxFailures) break
       this.#failures.delete(old)

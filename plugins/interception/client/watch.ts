@@ -3,6 +3,7 @@ import { addressOf, syscall } from "../../../core/linux/syscall.ts"
 import { architectureOf, type CallName, callNames } from "./abi.ts"
 import { Notification, notificationBytes, RECV, Replier, wakeSynchronously } from "./notification.ts"
 import { directoryOf, intentOf, pathCalls } from "./path-calls.ts"
+import { answersName } from "./quick-names.ts"
 import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
 import { peek, peekString } from "./tracee.ts"
@@ -46,7 +47,9 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
   const notification = new Uint8Array(new ArrayBuffer(notificationBytes))
   const notificationAt = addressOf(notification)
   const replier = new Replier(listener)
-  const passes = passingCalls(options)
+  const shared = new SharedState(options.memory)
+  const passes = passingCalls(options, shared)
+  const answered = answeredCalls(shared)
   wakeSynchronously(listener)
   say({ kind: "started" })
   for (;;) {
@@ -69,6 +72,7 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
       if (syscall("ioctl", listener, RECV, notificationAt) < 0) continue
       const call = new Notification(notification)
       if (passes(call)) replier.proceed(call.id)
+      else if (answered(call)) replier.value(call.id, 0n)
       else say({ kind: "call", bytes: notification.slice() })
     }
     if (count < 0 && count !== -errno.EINTR) {
@@ -78,10 +82,18 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
   }
 }
 
+/** Answers calls that need nothing but what both threads know: true when the caller has its answer in memory. */
+function answeredCalls(shared: SharedState): (call: Notification) => boolean {
+  const names = callNames(architectureOf(process.arch)!)
+  return (call) => {
+    const name = names.get(call.nr)
+    return (name === "getsockname" || name === "getpeername") && answersName(call, name, shared.names)
+  }
+}
+
 /** Tells the calls that can go on at once: true when the main thread would say so, too. */
-function passingCalls({ memory, ranges }: WatchOptions): (call: Notification) => boolean {
+function passingCalls({ ranges }: WatchOptions, shared: SharedState): (call: Notification) => boolean {
   const architecture = architectureOf(process.arch)!
-  const shared = new SharedState(memory)
   const names = callNames(architecture)
   const family = new Uint8Array(new ArrayBuffer(2))
   const header = Buffer.from(new ArrayBuffer(8))
@@ -129,8 +141,9 @@ function passingCalls({ memory, ranges }: WatchOptions): (call: Notification) =>
       case "recvfrom":
       case "getpeername":
       case "getsockname":
-      case "getsockopt":
         return !shared.namedSockets
+      case "getsockopt":
+        return !shared.failedConnects
       case "getcwd":
         return !shared.remoteDirectory
       case "fchdir":
