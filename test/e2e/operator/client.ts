@@ -1,4 +1,4 @@
-import { randomBytes, sign } from "node:crypto"
+import { type KeyObject, randomBytes, sign } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import { WebSocket } from "ws"
 import { openKube } from "../../../core/kube/kube.ts"
@@ -45,17 +45,6 @@ export function operatorClient(kubeconfig: string) {
   const key = newPrivateKey("ed25519")
   let certificate: string | undefined
 
-  const signingRequest = () => {
-    const info = sequence(
-      integer(Uint8Array.of(0)),
-      sequence(set(sequence(oid("2.5.4.3"), utf8("test-desk")))),
-      sequence(sequence(oid("1.3.101.110"), nothing()), bits(spkiOf(key).subarray(-32))),
-      context(0),
-    )
-    const signature = new Uint8Array(sign(null, info, key))
-    return toPem(sequence(info, sequence(oid("1.3.101.112"), nothing()), bits(signature)), "CERTIFICATE REQUEST")
-  }
-
   /** Base64 of the DER certificate, requested once. */
   const credential = async () => {
     const answer = await kube.request<{ status: { certificate: string } }>(
@@ -66,7 +55,7 @@ export function operatorClient(kubeconfig: string) {
           apiVersion: "operator.metalbear.co/v1",
           kind: "MirrordClusterOperatorUserCredential",
           metadata: { generateName: "mirrord-operator-regular-cred-" },
-          spec: { csr: signingRequest(), kind: "regular" },
+          spec: { csr: signingRequest(key), kind: "regular" },
         },
       },
     )
@@ -82,8 +71,12 @@ export function operatorClient(kubeconfig: string) {
       key: access.tls?.key,
       perMessageDeflate: false,
     })
-    return new Promise<Link<DaemonMessage, ClientMessage>>((resolve, reject) => {
-      socket.once("open", () => resolve(webSocketLink(socket as WebSocket & { onmessage: null }, askingSide)))
+    return new Promise<WebSocket>((resolve, reject) => {
+      socket.once("open", () => {
+        // Whoever takes it over reads from the first message on.
+        socket.pause()
+        resolve(socket)
+      })
       socket.once("error", reject)
       socket.once("unexpected-response", (_request, response) => {
         let text = ""
@@ -93,36 +86,55 @@ export function operatorClient(kubeconfig: string) {
     })
   }
 
+  const connectSocket = async (options: ConnectOptions) => {
+    certificate ??= options.certificate === undefined ? await credential() : undefined
+    const der = options.certificate ?? certificate!
+    const query = new URLSearchParams({ connect: "true", on_concurrent_steal: "abort", ...options.params }).toString()
+    const proxy = options.plainRoute ? "" : "/proxy"
+    const path = `${group}${proxy}/namespaces/${options.namespace}/targets/${options.target}`
+    const sent: Record<string, string> = options.paramsInHeader
+      ? { "x-mirrord-connect-params": Buffer.from(query).toString("base64") }
+      : {}
+    return openSocket(
+      `${path}?${options.paramsInHeader ? "connect=true" : query}`,
+      {
+        "x-mirrord-cli-version": "3.250.0",
+        "x-client-name": "Tess Ter",
+        "x-client-hostname": "test-desk",
+        "x-session-id": String(options.sessionId ?? newSessionId()),
+        ...(der === "" ? {} : { "x-client-der": der }),
+        ...sent,
+        ...options.headers,
+      },
+      options.subprotocol,
+    )
+  }
+
   return {
     kube,
-    signingRequest,
+    signingRequest: () => signingRequest(key),
     credential,
-    ping: () => openSocket(`${group}/mirrordoperators/operator/ping`, {}),
-    async connect(options: ConnectOptions) {
-      certificate ??= options.certificate === undefined ? await credential() : undefined
-      const der = options.certificate ?? certificate!
-      const query = new URLSearchParams({ connect: "true", on_concurrent_steal: "abort", ...options.params }).toString()
-      const proxy = options.plainRoute ? "" : "/proxy"
-      const path = `${group}${proxy}/namespaces/${options.namespace}/targets/${options.target}`
-      const sent: Record<string, string> = options.paramsInHeader
-        ? { "x-mirrord-connect-params": Buffer.from(query).toString("base64") }
-        : {}
-      return openSocket(
-        `${path}?${options.paramsInHeader ? "connect=true" : query}`,
-        {
-          "x-mirrord-cli-version": "3.250.0",
-          "x-client-name": "Tess Ter",
-          "x-client-hostname": "test-desk",
-          "x-session-id": String(options.sessionId ?? newSessionId()),
-          ...(der === "" ? {} : { "x-client-der": der }),
-          ...sent,
-          ...options.headers,
-        },
-        options.subprotocol,
-      )
-    },
+    ping: async () => linkOf(await openSocket(`${group}/mirrordoperators/operator/ping`, {})),
+    connect: async (options: ConnectOptions) => linkOf(await connectSocket(options)),
+    /** For those who send what no link would. */
+    connectSocket,
   }
 }
+
+/** As mirrord writes it: with an attribute list that has no elements, and the key bare. */
+export function signingRequest(key: KeyObject): string {
+  const info = sequence(
+    integer(Uint8Array.of(0)),
+    sequence(set(sequence(oid("2.5.4.3"), utf8("test-desk")))),
+    sequence(sequence(oid("1.3.101.110"), nothing()), bits(spkiOf(key).subarray(-32))),
+    context(0),
+  )
+  const signature = new Uint8Array(sign(null, info, key))
+  return toPem(sequence(info, sequence(oid("1.3.101.112"), nothing()), bits(signature)), "CERTIFICATE REQUEST")
+}
+
+const linkOf = (socket: WebSocket): Link<DaemonMessage, ClientMessage> =>
+  webSocketLink(socket as WebSocket & { onmessage: null }, askingSide)
 
 export const newSessionId = (): bigint => randomBytes(8).readBigUInt64BE()
 
