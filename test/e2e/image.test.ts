@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { existsSync } from "node:fs"
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -91,7 +92,7 @@ describe.skipIf(!canEnter)("entered", () => {
   const inside = (command: string[], user = "0") =>
     run([
       "unshare",
-      ...["--mount", "--pid", "--fork", `--mount-proc=${join(files, "proc")}`, "--kill-child"],
+      ...["--mount", "--net", "--pid", "--fork", `--mount-proc=${join(files, "proc")}`, "--kill-child"],
       ...["chroot", `--userspec=${user}:${user}`, files],
       ...command,
     ])
@@ -106,6 +107,26 @@ describe.skipIf(!canEnter)("entered", () => {
     const { stderr, exitCode } = inside(["./mirrord-agent", "--no-such-flag"])
     expect(stderr).toContain("mirrord-agent")
     expect(exitCode).toBe(2)
+  })
+  test.skipIf(!existsSync("/usr/sbin/xtables-nft-multi"))("iptables of both kinds works, with its matches", () => {
+    for (const kind of ["nft", "legacy"]) {
+      const rule = [
+        "-A",
+        "OUTPUT",
+        "-p",
+        "tcp",
+        "-m",
+        "addrtype",
+        "--dst-type",
+        "LOCAL",
+        "-j",
+        "REDIRECT",
+        "--to-ports",
+        "9",
+      ]
+      const made = inside([`/usr/sbin/iptables-${kind}`, "-t", "nat", ...rule])
+      expect(made).toEqual({ stdout: "", stderr: "", exitCode: 0 })
+    }
   })
   test("there is no shell", () => {
     expect(inside(["/bin/sh", "-c", "true"]).exitCode).not.toBe(0)
