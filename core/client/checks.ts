@@ -17,8 +17,11 @@ import { agentOptions, kubeOptions } from "./settings.ts"
 const clockToleranceSeconds = 60
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
+/** Content of a file of this machine; undefined when it cannot be read. */
+type ReadText = (path: string) => string | undefined
+
 /** What this machine has to offer. */
-export function machineChecks(engine: Engine): Check[] {
+export function machineChecks(engine: Pick<Engine, "unavailable">, textOf: ReadText = readText): Check[] {
   return [
     {
       name: "process engine",
@@ -216,7 +219,7 @@ async function checkImage(kube: Kube, config: Config, namespace: string): Outcom
   }
 }
 
-function textOf(path: string): string | undefined {
+function readText(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").trim()
   } catch {

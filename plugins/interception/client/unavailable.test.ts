@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import { kernelTooOld, whyUnavailable } from "./unavailable.ts"
+import { kernelTooOld, type Machine, whyUnavailable } from "./unavailable.ts"
 
 test.each([
   ["5.13.0-generic", "engine-kernel-too-old"],
@@ -15,4 +15,43 @@ test.each([
 test("a lack says what to do, and here nothing lacks", () => {
   expect(kernelTooOld("5.4.0")?.next).toContain("Update the kernel")
   expect(whyUnavailable()).toBeUndefined()
+})
+
+const files: Record<string, string> = {
+  "/proc/sys/kernel/seccomp/actions_avail": "kill_process kill_thread trap errno user_notif trace log allow",
+  "/proc/sys/kernel/yama/ptrace_scope": "1",
+  "/proc/self/status": "Name:\tpodside\nCapEff:\t0000000000000000\n",
+}
+const machine = (differs: Partial<Machine> = {}, other: Record<string, string> = {}): Machine => ({
+  platform: "linux",
+  arch: "x64",
+  release: "6.1.0",
+  textOf: (path) => ({ ...files, ...other })[path],
+  ...differs,
+})
+const scope = "/proc/sys/kernel/yama/ptrace_scope"
+
+test.each<[facts: string, machine: Machine, code: string | undefined, next: string]>([
+  ["an ordinary machine", machine(), undefined, ""],
+  ["another system", machine({ platform: "darwin" }), "engine-platform", "port-forward"],
+  ["another processor", machine({ arch: "riscv64" }), "engine-platform", "port-forward"],
+  ["an old kernel", machine({ release: "5.4.0" }), "engine-kernel-too-old", "Update the kernel"],
+  [
+    "a kernel without notification",
+    machine({}, { "/proc/sys/kernel/seccomp/actions_avail": "kill allow" }),
+    "engine-no-seccomp",
+    "CONFIG_SECCOMP_FILTER",
+  ],
+  ["ptrace_scope 2", machine({}, { [scope]: "2" }), "engine-ptrace-scope", "ptrace_scope=1"],
+  ["ptrace_scope 3", machine({}, { [scope]: "3" }), "engine-ptrace-scope", "restart of the machine"],
+  [
+    "ptrace_scope 2 for somebody who may trace all the same",
+    machine({}, { [scope]: "2", "/proc/self/status": "CapEff:\t0000000000080000" }),
+    undefined,
+    "",
+  ],
+])("%s", (_, facts, code, next) => {
+  const lack = whyUnavailable(facts)
+  expect(lack?.code).toBe(code as string)
+  expect(lack?.next ?? "").toContain(next)
 })

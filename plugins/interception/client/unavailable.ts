@@ -17,16 +17,29 @@ const yamaTooStrict = 2
 const CAP_SYS_PTRACE = 19n
 const alternatives = "Use `podside port-forward`, or a Linux machine or virtual machine that allows it."
 
+/** What is asked about a machine before a program is started on it. */
+export interface Machine {
+  platform: string
+  arch: string
+  /** As `uname -r` prints it. */
+  release: string
+  /** Content of a file; undefined when it cannot be read. */
+  textOf(path: string): string | undefined
+}
+
+const thisMachine = (): Machine => ({ platform: process.platform, arch: process.arch, release: release(), textOf })
+
 /** What this machine lacks for the engine, with the next step; undefined when nothing is missing. */
-export function whyUnavailable(): Lack | undefined {
-  if (process.platform !== "linux" || !architectureOf(process.arch)) {
+export function whyUnavailable(machine: Machine = thisMachine()): Lack | undefined {
+  const { platform, arch } = machine
+  if (platform !== "linux" || !architectureOf(arch)) {
     return {
       code: "engine-platform",
-      reason: `Programs can be run in a pod on Linux (x86-64, arm64), this is ${process.platform} on ${process.arch}`,
+      reason: `Programs can be run in a pod on Linux (x86-64, arm64), this is ${platform} on ${arch}`,
       next: alternatives,
     }
   }
-  return kernelTooOld(release()) ?? noNotification() ?? yama() ?? noDescriptorFetch()
+  return kernelTooOld(machine.release) ?? noNotification(machine) ?? yama(machine) ?? noDescriptorFetch()
 }
 
 /** @param version as `uname -r` prints it */
@@ -41,7 +54,7 @@ export function kernelTooOld(version: string): Lack | undefined {
   }
 }
 
-function noNotification(): Lack | undefined {
+function noNotification({ textOf }: Machine): Lack | undefined {
   const actions = textOf("/proc/sys/kernel/seccomp/actions_avail")
   if (actions?.split(/\s+/).includes("user_notif")) return undefined
   return {
@@ -51,9 +64,9 @@ function noNotification(): Lack | undefined {
   }
 }
 
-function yama(): Lack | undefined {
-  const scope = Number(textOf("/proc/sys/kernel/yama/ptrace_scope") ?? 0)
-  if (scope < yamaTooStrict || mayTrace()) return undefined
+function yama(machine: Machine): Lack | undefined {
+  const scope = Number(machine.textOf("/proc/sys/kernel/yama/ptrace_scope") ?? 0)
+  if (scope < yamaTooStrict || mayTrace(machine)) return undefined
   return {
     code: "engine-ptrace-scope",
     reason: `kernel.yama.ptrace_scope is ${scope}: no process may look into its own children`,
@@ -61,7 +74,7 @@ function yama(): Lack | undefined {
   }
 }
 
-function mayTrace(): boolean {
+function mayTrace({ textOf }: Machine): boolean {
   const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(textOf("/proc/self/status") ?? "")?.[1] ?? "0"
   return (BigInt(`0x${effective}`) & (1n << CAP_SYS_PTRACE)) !== 0n
 }

@@ -1,0 +1,78 @@
+import { afterEach, expect, test } from "bun:test"
+import { loadConfig } from "../../config/load.ts"
+import { type FakeKube, type Route, startFakeKube } from "../../test/fakes/kube-server.ts"
+import { clusterChecks, machineChecks } from "./checks.ts"
+import { examine, formatFindings } from "./doctor.ts"
+
+const fakes: FakeKube[] = []
+afterEach(async () => {
+  for (const fake of fakes.splice(0)) await fake.stop()
+})
+
+const able = { unavailable: async () => undefined }
+const scope = "/proc/sys/kernel/yama/ptrace_scope"
+
+/** State of one finding of the machine, by its name. */
+async function machine(
+  name: string,
+  files: Record<string, string>,
+  engine: Parameters<typeof machineChecks>[0] = able,
+) {
+  const findings = await examine(machineChecks(engine, (path) => files[path]))
+  return findings.find((finding) => finding.name === name)!
+}
+
+test.each<[scope: string | undefined, state: string]>([
+  [undefined, "ok"],
+  ["0", "ok"],
+  ["1", "ok"],
+  ["2", "warning"],
+  ["3", "warning"],
+])("ptrace_scope %s is %s", async (value, state) => {
+  const finding = await machine("ptrace scope", value === undefined ? {} : { [scope]: value })
+  expect(finding.state).toBe(state as typeof finding.state)
+  if (state === "warning") expect(finding.next).toContain("kernel.yama.ptrace_scope=1")
+})
+
+test("what the engine lacks is a problem with its next step", async () => {
+  const lack = { code: "engine-kernel-too-old", reason: "The kernel is 4.19", next: "Update the kernel." }
+  const finding = await machine("process engine", {}, { unavailable: async () => lack })
+  expect(finding).toEqual({ name: "process engine", state: "problem", detail: lack.reason, next: lack.next })
+  expect(formatFindings([finding])).toBe("x process engine: The kernel is 4.19\n    Update the kernel.\n")
+  expect((await machine("process engine", {})).state).toBe("ok")
+})
+
+interface Asked {
+  spec: { resourceAttributes: { verb: string; resource: string; subresource?: string; namespace?: string } }
+}
+
+/** The finding about permissions, in a cluster that allows what `allows` says. */
+async function permissions(allows: (verb: string, resource: string) => boolean) {
+  const review: Route = ({ body }) => {
+    const { verb, resource, subresource } = (body as Asked).spec.resourceAttributes
+    return { status: { allowed: allows(verb, subresource ? `${resource}/${subresource}` : resource) } }
+  }
+  const fake = startFakeKube({
+    routes: { "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews": review },
+  })
+  fakes.push(fake)
+  const { config } = await loadConfig({
+    environment: { KUBECONFIG: fake.kubeconfig, MIRRORD_IMPERSONATED_TARGET: "deployment/web" },
+  })
+  const checks = clusterChecks({ ...config, kubeconfig: fake.kubeconfig })
+  const [finding] = await examine(checks.filter(({ name }) => name === "permissions"))
+  return finding!
+}
+
+test("every right that is missing is named: which verb on what, and where", async () => {
+  const finding = await permissions((verb, resource) => !(verb === "create" || resource === "pods/portforward"))
+  expect(finding).toMatchObject({
+    state: "problem",
+    detail: "not allowed: create jobs in shop; get pods/portforward in shop",
+    next: expect.stringContaining("Ask the cluster's owner"),
+  })
+})
+
+test("with all of them nothing is wrong", async () => {
+  expect(await permissions(() => true)).toMatchObject({ state: "ok" })
+})
