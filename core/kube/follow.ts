@@ -4,7 +4,7 @@ import type { Kube, Query } from "./kube.ts"
 import type { Metadata } from "./objects.ts"
 
 interface Named {
-  metadata: Metadata & { resourceVersion?: string; uid?: string }
+  metadata: Metadata & { resourceVersion?: string; uid?: string; managedFields?: unknown }
 }
 
 export interface FollowOptions<T> {
@@ -34,6 +34,12 @@ export async function follow<T extends Named>(options: FollowOptions<T>): Promis
 
 const keyOf = ({ metadata }: Named) => (metadata.namespace ? `${metadata.namespace}/${metadata.name}` : metadata.name)
 
+/** Who set which field is often most of an object, and nobody here asks for it. */
+function withoutFieldOwners<T extends Named>(object: T): T {
+  delete object.metadata.managedFields
+  return object
+}
+
 async function relist<T extends Named>(
   options: FollowOptions<T>,
   objects: Map<string, T>,
@@ -45,7 +51,7 @@ async function relist<T extends Named>(
     what: `list ${path}`,
   })
   objects.clear()
-  for (const object of list.items ?? []) objects.set(keyOf(object), object)
+  for (const object of list.items ?? []) objects.set(keyOf(object), withoutFieldOwners(object))
   onChange(objects)
   return list.metadata?.resourceVersion
 }
@@ -90,7 +96,7 @@ async function watchOnce<T extends Named>(
     version = object.metadata.resourceVersion ?? version
     if (type === "BOOKMARK") continue
     if (type === "DELETED") objects.delete(keyOf(object))
-    else objects.set(keyOf(object), object)
+    else objects.set(keyOf(object), withoutFieldOwners(object))
     onChange(objects)
   }
   return version
