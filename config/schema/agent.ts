@@ -30,6 +30,8 @@ export const agent = v.strictObject({
   startup_timeout: noted(v.optional(u64, 60), { env: "MIRRORD_AGENT_STARTUP_TIMEOUT" }),
   flush_connections: flagOr(true, { env: "MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS", unstable: true }),
   disabled_capabilities: v.optional(v.array(v.picklist(["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"]))),
+  /** podside's own: nothing but the capabilities the agent names. Then files only their owner may read stay closed. */
+  least_capabilities: flagOr(false),
   tolerations: v.optional(v.array(kubernetesObject)),
   resources: v.optional(kubernetesObject),
   check_out_of_pods: flagOr(true),

@@ -142,6 +142,7 @@ export function agentOptions({ agent }: Config): AgentOptions {
     resources: agent.resources,
     privileged: agent.privileged,
     disabledCapabilities: agent.disabled_capabilities ?? [],
+    leastCapabilities: agent.least_capabilities,
     ...(agent.security_context && {
       securityContext: { appArmorProfile: profile(app_armor_profile), seccompProfile: profile(seccomp_profile) },
     }),

@@ -20,6 +20,11 @@ export interface AgentOptions {
   resources?: unknown
   privileged: boolean
   disabledCapabilities: readonly string[]
+  /**
+   * Drop what container runtimes give by default. The default set holds DAC_OVERRIDE, without which the agent cannot read
+   * files that only their owner may (mode 0600); but with it and the host's process ids it could read any on the node.
+   */
+  leastCapabilities: boolean
   securityContext?: { appArmorProfile?: SecurityProfile; seccompProfile?: SecurityProfile }
   excludeFromMesh: boolean
   flushConnections: boolean
@@ -60,6 +65,8 @@ export const defaultAgentOptions: Omit<AgentOptions, "image"> = {
   disableMeshSidecarInjection: true,
   privileged: false,
   disabledCapabilities: [],
+  // As the original: programs expect to read the files their pod reads.
+  leastCapabilities: false,
   excludeFromMesh: false,
   flushConnections: true,
   maxBodyBufferBytes: 65_535,

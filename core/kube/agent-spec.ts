@@ -105,13 +105,19 @@ function agentContainer(identity: AgentIdentity, options: AgentOptions, target?:
     securityContext: {
       runAsGroup: identity.gid,
       privileged: options.privileged,
-      capabilities: { add: capabilities.filter((name) => !options.disabledCapabilities.includes(name)) },
+      capabilities: agentCapabilities(options),
     },
     volumeMounts: [
       { name: "hostrun", mountPath: "/host/run" },
       { name: "hostvar", mountPath: "/host/var" },
     ],
   }
+}
+
+function agentCapabilities(options: AgentOptions): { drop?: string[]; add: string[] } {
+  const { disabledCapabilities, leastCapabilities } = options
+  const add = capabilities.filter((name) => !disabledCapabilities.includes(name))
+  return leastCapabilities ? { drop: ["ALL"], add } : { add }
 }
 
 /** An agent as ephemeral container of the target's own pod; the caller appends it to the pod's list. */
@@ -127,7 +133,7 @@ export function ephemeralAgent(identity: AgentIdentity, options: AgentOptions, {
     args: ["-l", String(identity.port), "-t", String(options.communicationTimeoutSeconds), "ephemeral"],
     securityContext: {
       runAsGroup: identity.gid,
-      capabilities: { add: capabilities.filter((name) => !options.disabledCapabilities.includes(name)) },
+      capabilities: agentCapabilities(options),
       privileged: options.privileged,
       ...(options.privileged && { runAsNonRoot: false, runAsUser: 0 }),
     },

@@ -97,6 +97,16 @@ test("the Job without a target has no privileges", () => {
   expect(written(containers[0].env)).toEqual(variables())
 })
 
+test("with least capabilities only the named ones are left, and only then", () => {
+  const target = { pod, container: "web" }
+  const least = { ...options, leastCapabilities: true, disabledCapabilities: ["SYS_ADMIN"] }
+  const expected = { drop: ["ALL"], add: ["SYS_PTRACE", "NET_ADMIN"] }
+  const [container] = agentJob(identity, least, target).spec.template.spec.containers
+  expect((container as { securityContext?: object }).securityContext).toMatchObject({ capabilities: expected })
+  expect(ephemeralAgent(identity, least, target).securityContext.capabilities).toEqual(expected)
+  expect(ephemeralAgent(identity, options, target).securityContext.capabilities).toEqual({ add: added })
+})
+
 test("the ephemeral container ends with the target's own variables", () => {
   const { env, ...container } = ephemeralAgent(identity, options, { pod, container: "web" })
   expect(written(env as Parameters<typeof written>[0])).toEqual([...variables("10.1.2.3,fd00::3"), "A=1"])
