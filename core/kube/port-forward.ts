@@ -26,8 +26,8 @@ export interface PortForwardHandlers {
 export interface PortForward {
   /** Nothing is read before this. */
   attach(handlers: PortForwardHandlers): void
-  /** False: wait for `drain`. */
-  write(bytes: Uint8Array): boolean
+  /** One message of all the parts. False: wait for `drain`. */
+  write(...parts: Uint8Array[]): boolean
   readonly writable: boolean
   pause(): void
   resume(): void
@@ -71,8 +71,8 @@ class ChannelForward implements PortForward {
     })
   }
 
-  write(bytes: Uint8Array): boolean {
-    return this.#socket.send([dataChannel, bytes])
+  write(...parts: Uint8Array[]): boolean {
+    return this.#socket.send([dataChannel, ...parts])
   }
 
   get writable(): boolean {
