@@ -127,7 +127,9 @@ export class MirrordClient {
 
   // ---- the session
 
+  /** Leaves after everything said so far, so that its pong says that the server has heard that. */
   ping(): Promise<void> {
+    this.#out.flush()
     this.#pongsOwed++
     const answer = this.#owe(this.#pongs, "Pong")
     this.#out.push("ping", { kind: "Ping" })

@@ -19,10 +19,11 @@ export class Outbound {
     this.#queues.set(queue, [...(this.#queues.get(queue) ?? []), ...messages])
     if (this.#scheduled) return
     this.#scheduled = true
-    queueMicrotask(() => this.#flush())
+    queueMicrotask(() => this.flush())
   }
 
-  #flush(): void {
+  /** Everything that waits is written before this returns. */
+  flush(): void {
     this.#scheduled = false
     while (this.#queues.size > 0) {
       const names = [...this.#queues.keys()]
