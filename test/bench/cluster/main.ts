@@ -143,6 +143,9 @@ async function operatorRows(stage: Stage, { pod, forwarded, served }: Base): Pro
 }
 
 const stage = await openStage(say)
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => void stage.close().finally(() => process.exit(130)))
+}
 try {
   const { rows, base } = await directRows(stage)
   printTable("A session without an operator", rows)

@@ -20,6 +20,11 @@ export function withOperator<T>(stage: Stage, work: (namespace: string) => Promi
     const items = manifests(readValues({ namespace, operator }))
     const admin = { env: { KUBECONFIG: stage.kubeconfig }, timeoutSeconds: 120 }
     const input = JSON.stringify({ apiVersion: "v1", kind: "List", items })
+    const remove = async () => {
+      await run(["kubectl", "delete", "apiservice", service, "--ignore-not-found"], admin)
+      await run(["kubectl", "delete", "--ignore-not-found", "--wait=false", "-f", "-"], { ...admin, input })
+    }
+    stage.leftovers.add(remove)
     try {
       await must(["kubectl", "apply", "-f", "-"], { ...admin, input })
       await stage.kubectl("rollout", "status", "deployment/podside-operator", "-n", namespace, "--timeout=90s")
@@ -31,8 +36,8 @@ export function withOperator<T>(stage: Stage, work: (namespace: string) => Promi
       )
       return await work(namespace)
     } finally {
-      await run(["kubectl", "delete", "apiservice", service, "--ignore-not-found"], admin)
-      await run(["kubectl", "delete", "--ignore-not-found", "--wait=false", "-f", "-"], { ...admin, input })
+      stage.leftovers.delete(remove)
+      await remove()
     }
   })
 }

@@ -30,6 +30,8 @@ export interface Stage {
   loadIn(session: SessionOptions, ...words: string[]): Promise<Measured>
   exec(session: SessionOptions, words: string[], env?: Record<string, string>): string[]
   forward(port: number): Promise<Forwarding>
+  /** What has to be removed before the stage, however it ends. */
+  leftovers: Set<() => Promise<void>>
   close(): Promise<void>
 }
 
@@ -55,7 +57,9 @@ export async function openStage(say: (line: string) => void): Promise<Stage> {
   const namespace = `bench-${crypto.randomUUID().slice(0, 8)}`
   const env = { KUBECONFIG: connection.kubeconfig }
   const kubectl = (...words: string[]) => must(["kubectl", "-n", namespace, ...words], { env, timeoutSeconds: 120 })
+  const leftovers = new Set<() => Promise<void>>()
   const close = async () => {
+    for (const remove of leftovers) await remove()
     await run(["kubectl", "delete", "namespace", namespace, "--wait=false"], { env })
     rmSync(folder, { recursive: true, force: true })
   }
@@ -90,6 +94,7 @@ export async function openStage(say: (line: string) => void): Promise<Stage> {
       folder,
       kubectl,
       exec,
+      leftovers,
       close,
       load: async (...words) => JSON.parse(await must([load, ...words], { timeoutSeconds: runSeconds })),
       loadIn: async (session, ...words) =>
