@@ -88,6 +88,40 @@ describe.skipIf(!cluster.available)("a session without an operator", () => {
     limitMs,
   )
 
+  test(
+    "port-forward reaches the pod's network, and gives the pod's port to a server of this machine",
+    async () => {
+      const [{ status }] = (await cluster.get("pods", "-l", "app=web")).items
+      const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("of this machine") })
+      const free = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+      free.stop(true)
+      const place = ["-t", "deployment/web", "-n", cluster.namespace, "-a", cluster.namespace, "--progress", "lines"]
+      const ports = ["-L", `${free.port}:web:8080`, "-R", `8080:${server.port}`]
+      const child = Bun.spawn([binary, "port-forward", ...place, ...ports], {
+        env: { ...process.env, ...own(), MIRRORD_AGENT_TCP_STEAL_TRAFFIC: "true" },
+        stdin: "ignore",
+        stdout: "pipe",
+        stderr: "pipe",
+      })
+      const visit = async (url: string) => (await fetch(url, { keepalive: false })).text()
+      try {
+        await said(child, "Ready!")
+        expect(await visit(`http://${status.podIP}:8080/`)).toBe("of this machine")
+        // By the service the pod reaches itself, so the name and the connection are the target's, and the answer ours.
+        expect(await visit(`http://127.0.0.1:${free.port}/`)).toBe("of this machine")
+      } finally {
+        child.kill("SIGINT")
+        expect(await child.exited).toBe(0)
+        await server.stop(true)
+      }
+      await cluster.eventually("the pod's own answers", async () =>
+        (await visit(`http://${status.podIP}:8080/`)).includes('"name":"web"'),
+      )
+      await noAgents()
+    },
+    limitMs,
+  )
+
   test.each<[fault: string, options: string[], code: string, words: string]>([
     ["a target that is not there", ["-t", "deployment/none"], "target-not-found", 'no Deployment "none"'],
     ["a container that is not there", ["-t", "deployment/web/container/none"], "container-not-found", "one of: web"],
