@@ -57,7 +57,7 @@ Options:
   -t, --communication-timeout <seconds>  how long to wait for the first client (default 30)
       --metrics <ip:port>                serve Prometheus metrics there
       --operator-tls-cert-pem <pem>      certificate of the only operator that may connect
-      --clean-iptables-on-start          remove firewall rules an earlier agent left
+      --clean-iptables-on-start          accepted; what a dead podside agent left is always removed
 
 Modes:
   targeted -c, --container-id <id> [-r, --container-runtime docker|containerd|cri-o]
