@@ -1,8 +1,8 @@
 import { tmpdir } from "node:os"
 import { parseOutgoingFilter } from "./address-filter.ts"
 import type { Environment } from "./env-overrides.ts"
-import type { Config } from "./load.ts"
 import { escapePattern } from "./pattern.ts"
+import type { Config } from "./schema/index.ts"
 
 /** Changes a configuration brings along by itself; returns warnings. */
 export function adjust(config: Config, environment: Environment): string[] {

@@ -5,14 +5,13 @@ import { usageNotes } from "./notes.ts"
 import { parseConfig } from "./parse/index.ts"
 import { ConfigProblems, problemsOf } from "./problems.ts"
 import { readConfigText } from "./read-file.ts"
-import { configSchema, type FileConfig } from "./schema/index.ts"
+import { type Config, configSchema } from "./schema/index.ts"
 import { chooseSessionKey, currentBranch } from "./session-key.ts"
 import { unsupportedKeys } from "./supported.ts"
 import { render } from "./template/render.ts"
 import { verify } from "./verify.ts"
 
-/** A whole configuration: every default filled in, short forms written out, the session key chosen. */
-export type Config = FileConfig & { key: string }
+export type { Config }
 
 export interface LoadedConfig {
   config: Config

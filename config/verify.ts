@@ -1,5 +1,5 @@
-import type { Config } from "./load.ts"
 import { patternProblem } from "./pattern.ts"
+import type { Config } from "./schema/index.ts"
 
 /** Read-ahead above this many bytes is worth a warning: 1 MiB. */
 const largeReadAheadBytes = 1024 * 1024

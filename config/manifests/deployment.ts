@@ -1,4 +1,4 @@
-import type { KubeObject } from "./objects.ts"
+import type { KubeObject } from "./kube-object.ts"
 import { settingsDigest } from "./plugin-settings.ts"
 import type { Values } from "./values.ts"
 

@@ -1,5 +1,6 @@
 import { customResources } from "./crds.ts"
 import { deployment } from "./deployment.ts"
+import type { KubeObject } from "./kube-object.ts"
 import { pluginSettings } from "./plugin-settings.ts"
 import {
   authenticationRules,
@@ -12,13 +13,6 @@ import {
   targetRules,
 } from "./rules.ts"
 import type { Values } from "./values.ts"
-
-export type KubeObject = {
-  apiVersion: string
-  kind: string
-  metadata: Record<string, unknown>
-  [more: string]: unknown
-}
 
 const rbac = "rbac.authorization.k8s.io"
 export const operatorName = "podside-operator"

@@ -50,3 +50,6 @@ export const configSchema = v.strictObject({
 })
 
 export type FileConfig = v.InferOutput<typeof configSchema>
+
+/** A whole configuration: every default filled in, short forms written out, the session key chosen. */
+export type Config = FileConfig & { key: string }

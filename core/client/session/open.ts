@@ -4,22 +4,12 @@ import type { Kube } from "../../kube/kube.ts"
 import { openKube } from "../../kube/kube.ts"
 import { formatTarget, type Target } from "../../target.ts"
 import type { AgentSession } from "../agent-session.ts"
-import type { Step } from "../progress.ts"
 import { agentOptions, kubeOptions } from "../settings.ts"
 import { connectToAddress } from "./address.ts"
 import { openDirectSession } from "./direct/session.ts"
 import { findOperator } from "./operator/find.ts"
 import { openOperatorSession } from "./operator/session.ts"
-
-export interface SessionOptions {
-  config: Config
-  step: Step
-  signal: AbortSignal
-  /** An agent that runs already: nothing is asked of Kubernetes. */
-  agentAddress?: string
-  /** The session key was given by the user. */
-  keyProvided?: boolean
-}
+import type { SessionOptions } from "./options.ts"
 
 /** Kinds only an operator can serve. */
 const operatorKinds: ReadonlySet<Target["kind"]> = new Set([

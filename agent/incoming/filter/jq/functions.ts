@@ -1,6 +1,6 @@
 import { compileRegex, type Regex } from "../regex/regex.ts"
-import type { Scope } from "./jq.ts"
 import type { Expression } from "./parse.ts"
+import type { Scope } from "./scope.ts"
 import { add, compare, JqError, type Json, kindOf, truth } from "./values.ts"
 
 /** Functions of the input and one value of each argument. */

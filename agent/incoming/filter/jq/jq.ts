@@ -1,18 +1,11 @@
 import { AppError } from "../../../../core/errors.ts"
 import { functions, knownFunction } from "./functions.ts"
 import { type Expression, parseJq } from "./parse.ts"
+import type { Scope } from "./scope.ts"
 import { add, compare, JqError, type Json, kindOf, multiply, truth } from "./values.ts"
 
 /** Steps one run may take, about 50 ms. */
 const maxSteps = 200_000
-
-/** What an expression may see besides its input. */
-export interface Scope {
-  variables: ReadonlyMap<string, Json>
-  /** Counts work; throws when it is too much. */
-  step(): void
-  run(expression: Expression, input: Json, scope: Scope): Generator<Json>
-}
 
 /**
  * A jq program as a function: the values it gives for a text, those before an error or the end of its time.

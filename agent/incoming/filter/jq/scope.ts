@@ -1,0 +1,10 @@
+import type { Expression } from "./parse.ts"
+import type { Json } from "./values.ts"
+
+/** What an expression may see besides its input. */
+export interface Scope {
+  variables: ReadonlyMap<string, Json>
+  /** Counts work; throws when it is too much. */
+  step(): void
+  run(expression: Expression, input: Json, scope: Scope): Generator<Json>
+}
