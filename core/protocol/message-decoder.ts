@@ -1,10 +1,15 @@
 import { defaultLimits, type Limits } from "./limits.ts"
 import type { MessageCodec } from "./message-codec.ts"
-import { incomplete, Reader } from "./reader.ts"
+import { incomplete, Reader, tooLarge } from "./reader.ts"
 import { MessageScanner } from "./scanner.ts"
 
-/** Bytes taken beyond those a held message needs at least: enough for most small messages to end at the first look. */
-const slackBytes = 256
+/**
+ * Bytes taken beyond those a held message needs at least, besides as many as it already has: enough for most messages,
+ * small or of many parts, to end at the first look. They are copied in vain where the message ends before.
+ */
+const slackBytes = 4096
+/** A held message is decoded from its beginning again until that cost so many times its bytes; then its end is searched first. */
+const maxLooks = 3
 
 /**
  * Finds the messages in a stream that is cut anywhere. A message that lies in one chunk is decoded in place, its
@@ -19,6 +24,8 @@ export class MessageDecoder<T> {
   #heldBytes = 0
   /** Fewest bytes the held message has; until then nothing needs to look at it. */
   #needed = 0
+  /** Bytes decoded in vain for the held message, counted each time. */
+  #lookedAtBytes = 0
   /** Finds the end of a held message that is longer than it had to be. */
   #scanner: MessageScanner | undefined
 
@@ -62,35 +69,62 @@ export class MessageDecoder<T> {
 
   /** Adds to the held message; what of the chunk comes after it, or undefined when it goes on. */
   #complete(chunk: Uint8Array, deliver: (message: T) => void): Uint8Array | undefined {
-    if (this.#scanner !== undefined) return this.#scanOn(chunk, deliver)
-    const missing = this.#needed - this.#heldBytes
-    if (chunk.length < missing) {
-      this.#hold(chunk)
-      return undefined
+    let rest = chunk
+    while (this.#scanner === undefined) {
+      const before = this.#heldBytes
+      const missing = this.#needed - before
+      if (rest.length < missing) {
+        this.#hold(rest)
+        return undefined
+      }
+      const taken = missing + Math.max(before, slackBytes)
+      this.#hold(rest.subarray(0, taken))
+      const reader = new Reader(this.#collect(), this.#limits)
+      const message = this.#read(reader)
+      if (message !== undefined) {
+        this.#release()
+        deliver(message)
+        return rest.subarray(reader.position - before)
+      }
+      this.#needed = reader.needed
+      rest = rest.subarray(taken)
+      this.#lookedAtBytes += this.#heldBytes
+      if (this.#lookedAtBytes > maxLooks * this.#heldBytes) {
+        this.#scanner = new MessageScanner(this.#codec.codec, this.#limits)
+        this.#scanner.scan(reader.bytes)
+      }
     }
-    const before = this.#heldBytes
-    this.#hold(chunk.subarray(0, missing + slackBytes))
-    const whole = Buffer.concat(this.#held, this.#heldBytes)
-    const first = this.#codec.decodeFirst(whole, this.#limits)
-    if (first !== undefined) {
-      this.#release()
-      deliver(first.message)
-      return chunk.subarray(first.length - before)
+    return this.#scanOn(rest, deliver)
+  }
+
+  /** Undefined when the message goes on. */
+  #read(reader: Reader): T | undefined {
+    try {
+      const message = this.#codec.codec.read(reader)
+      const { maxMessageBytes } = this.#limits
+      if (reader.position > maxMessageBytes) throw tooLarge(reader.position, maxMessageBytes)
+      return message
+    } catch (thrown) {
+      if (thrown === incomplete) return undefined
+      throw thrown
     }
-    this.#held = [whole]
-    this.#scanner = new MessageScanner(this.#codec.codec, this.#limits)
-    this.#scanner.scan(whole)
-    return this.#scanOn(chunk.subarray(missing + slackBytes), deliver)
   }
 
   #scanOn(chunk: Uint8Array, deliver: (message: T) => void): Uint8Array | undefined {
     const end = this.#scanner!.scan(chunk)
     this.#hold(chunk.subarray(0, end))
     if (end === undefined) return undefined
-    const message = this.#codec.decode(Buffer.concat(this.#held, this.#heldBytes), this.#limits)
+    const message = this.#codec.decode(this.#collect(), this.#limits)
     this.#release()
     deliver(message)
     return chunk.subarray(end)
+  }
+
+  /** Makes one piece of what is held. */
+  #collect(): Uint8Array {
+    const whole = Buffer.concat(this.#held, this.#heldBytes)
+    this.#held = [whole]
+    return whole
   }
 
   #hold(bytes: Uint8Array): void {
@@ -102,6 +136,7 @@ export class MessageDecoder<T> {
   #release(): void {
     this.#held = []
     this.#heldBytes = 0
+    this.#lookedAtBytes = 0
     this.#scanner = undefined
   }
 }
