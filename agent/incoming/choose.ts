@@ -10,7 +10,7 @@ export type Choice = FilteredSubscription | undefined
 export function chooseSubscription(
   subscriptions: readonly FilteredSubscription[],
   request: FilterRequest,
-  isUpgrade: boolean,
+  needs: { upgrade: boolean; tls: boolean },
 ): Choice {
   const matching = subscriptions.filter(({ filter }) => filter.matches(request))
   const [winner, ...losers] = matching
@@ -21,8 +21,13 @@ export function chooseSubscription(
       `another user's filter took a request that matches yours: ${request.method} ${request.target}`,
     )
   }
-  if (isUpgrade && !winner.channel.client.supports("httpUpgrade")) {
-    winner.channel.client.tell("Error", "a request with an upgrade was not stolen: the client is too old for it")
+  const { client } = winner.channel
+  if (needs.upgrade && !client.supports("httpUpgrade")) {
+    client.tell("Error", "a request with an upgrade was not stolen: the client is too old for it")
+    return undefined
+  }
+  if (needs.tls && !client.supports("httpChunkedRequestV2")) {
+    client.tell("Error", "a request that came over TLS was not stolen: the client is too old for it")
     return undefined
   }
   return winner

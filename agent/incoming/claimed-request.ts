@@ -1,6 +1,6 @@
-import type { DivertedConnection } from "../../core/interceptor.ts"
 import type { HttpBodyFrame, HttpHeaders, HttpVersion } from "../../core/protocol/index.ts"
 import type { ChannelStream, ClientChannel, ClientResponse } from "./client-channel.ts"
+import type { IncomingConnection } from "./connection.ts"
 
 /** A request on its way to a client, independent of the HTTP version it came by. */
 export interface OutgoingRequest {
@@ -30,7 +30,7 @@ export const maxWholeBodyBytes = 16 << 20
 export class ClaimedRequest implements ChannelStream {
   readonly channel: ClientChannel
   readonly #host: ClaimHost
-  readonly #connection: DivertedConnection
+  readonly #connection: IncomingConnection
   readonly #request: OutgoingRequest
   readonly #id: bigint
   readonly #form: "v2" | "v1" | "framed" | "whole"
@@ -40,7 +40,7 @@ export class ClaimedRequest implements ChannelStream {
   #full = false
   #over = false
 
-  constructor(channel: ClientChannel, connection: DivertedConnection, request: OutgoingRequest, host: ClaimHost) {
+  constructor(channel: ClientChannel, connection: IncomingConnection, request: OutgoingRequest, host: ClaimHost) {
     this.channel = channel
     this.#connection = connection
     this.#request = request
@@ -51,12 +51,12 @@ export class ClaimedRequest implements ChannelStream {
 
   /** Sends the head with what is there of the body. */
   start(frames: HttpBodyFrame[], isLast: boolean): void {
-    const { source, destination } = this.#connection
+    const { source, destination, transport } = this.#connection
     const ids = { connectionId: this.#id, requestId: 0 }
     if (this.#form === "v2") {
       const request = { ...this.#request, body: { frames, isLast } }
       const metadata = { kind: "V1" as const, value: { source, destination } }
-      const value = { ...ids, request, metadata, transport: { kind: "Tcp" as const } }
+      const value = { ...ids, request, metadata, transport }
       this.#sent(this.channel.send({ kind: "HttpRequestChunked", value: { kind: "StartV2", value } }))
     } else if (this.#form === "v1") {
       const internalRequest = { ...this.#request, body: frames }

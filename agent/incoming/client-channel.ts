@@ -1,6 +1,6 @@
-import type { DivertedConnection } from "../../core/interceptor.ts"
-import type { DaemonTcp, LayerTcpSteal, NewTcpConnection, TrafficTransport } from "../../core/protocol/index.ts"
+import type { DaemonTcp, LayerTcpSteal, NewTcpConnection } from "../../core/protocol/index.ts"
 import type { AgentClient } from "../feature.ts"
+import type { IncomingConnection } from "./connection.ts"
 import { InputBudget } from "./input-budget.ts"
 
 /** What a client may say about one connection or request it was given. */
@@ -54,7 +54,7 @@ export class ClientChannel {
     return false
   }
 
-  sendNewConnection(connectionId: bigint, from: DivertedConnection, transport: TrafficTransport): boolean {
+  sendNewConnection(connectionId: bigint, from: IncomingConnection): boolean {
     const connection: NewTcpConnection = {
       connectionId,
       remoteAddress: from.source.ip,
@@ -63,7 +63,7 @@ export class ClientChannel {
       destinationPort: from.destination.port,
     }
     return this.client.supports("modeAgnosticHttp")
-      ? this.send({ kind: "NewConnectionV2", value: { connection, transport } })
+      ? this.send({ kind: "NewConnectionV2", value: { connection, transport: from.transport } })
       : this.send({ kind: "NewConnectionV1", value: connection })
   }
 

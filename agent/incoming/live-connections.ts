@@ -28,7 +28,7 @@ interface Live {
 
 /** The diverted connections there are. They outlive the rules, and must not be torn when the agent ends. */
 export class LiveConnections {
-  readonly #live = new Set<Live>()
+  readonly #live = new Map<TcpSocket, Live>()
   readonly #onCount: (by: 1 | -1) => void
 
   readonly #halfOpenMilliseconds: number
@@ -42,7 +42,7 @@ export class LiveConnections {
 
   track(socket: TcpSocket, events: TcpEvents): TcpEvents {
     const live: Live = { socket, heardAt: performance.now(), sentAtLastWord: -1, sent: -1, quietSince: 0 }
-    this.#live.add(live)
+    this.#live.set(socket, live)
     this.#onCount(1)
     this.#sweep ??= setInterval(() => this.#giveUpHalfOpen(), this.#halfOpenMilliseconds / 2)
     return {
@@ -55,21 +55,31 @@ export class LiveConnections {
       onDrain: () => events.onDrain(),
       onEnd: () => events.onEnd(),
       onClose: (error) => {
-        this.#live.delete(live)
-        this.#onCount(-1)
-        if (this.#live.size === 0) this.#stopSweeping()
+        this.#delete(socket)
         events.onClose(error)
       },
     }
+  }
+
+  /** A tracked connection is served through another socket from now on; as `track`. */
+  move(from: TcpSocket, to: TcpSocket, events: TcpEvents): TcpEvents {
+    this.#delete(from)
+    return this.track(to, events)
   }
 
   /** Ends idle connections in good order and lets the others come to their end, for a while. */
   async drain(): Promise<void> {
     const deadline = performance.now() + drainMilliseconds
     while (this.#live.size > 0 && performance.now() < deadline) {
-      for (const live of this.#live) this.#look(live)
+      for (const live of this.#live.values()) this.#look(live)
       await Bun.sleep(lookMilliseconds)
     }
+  }
+
+  #delete(socket: TcpSocket): void {
+    if (!this.#live.delete(socket)) return
+    this.#onCount(-1)
+    if (this.#live.size === 0) this.#stopSweeping()
   }
 
   #stopSweeping(): void {
@@ -80,7 +90,7 @@ export class LiveConnections {
   /** Many callers notice the end of an idle connection only when they want to use it again: until then it would hold two sockets here. */
   #giveUpHalfOpen(): void {
     const limit = performance.now() - this.#halfOpenMilliseconds
-    for (const { socket, heardAt } of this.#live) {
+    for (const { socket, heardAt } of this.#live.values()) {
       if (heardAt < limit && stateOf(socket) === FIN_WAIT2) socket.terminate()
     }
   }

@@ -1,5 +1,5 @@
-import type { DivertedConnection } from "../../core/interceptor.ts"
 import type { ChannelStream, ClientChannel } from "./client-channel.ts"
+import type { IncomingConnection } from "./connection.ts"
 import type { Tap } from "./tap.ts"
 
 /** What may wait for a mirroring client that reads slowly, per connection. Then it loses the copy: the target never waits. */
@@ -14,10 +14,10 @@ export class MirroredConnection implements Tap, ChannelStream {
   #over = false
   #ended = false
 
-  constructor(channel: ClientChannel, connection: DivertedConnection) {
+  constructor(channel: ClientChannel, connection: IncomingConnection) {
     this.#channel = channel
     this.#id = channel.open(this)
-    channel.sendNewConnection(this.#id, connection, { kind: "Tcp" })
+    channel.sendNewConnection(this.#id, connection)
   }
 
   onData(bytes: Uint8Array): void {

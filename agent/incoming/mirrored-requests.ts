@@ -1,6 +1,6 @@
-import type { DivertedConnection } from "../../core/interceptor.ts"
 import { headerMap } from "./claimed-request.ts"
 import type { ClientChannel } from "./client-channel.ts"
+import type { IncomingConnection } from "./connection.ts"
 import type { CompiledFilter } from "./filter/filter.ts"
 import { BodyReader } from "./http1/body-reader.ts"
 import { parseRequestHead } from "./http1/request-head.ts"
@@ -17,7 +17,7 @@ const empty = Buffer.alloc(0)
 /** Copies of the HTTP requests on one connection that match a client's filter. Looks on only; stops where it does not understand. */
 export class MirroredRequests implements Tap {
   readonly #channel: ClientChannel
-  readonly #connection: DivertedConnection
+  readonly #connection: IncomingConnection
   readonly #filter: CompiledFilter
   readonly #settings: IncomingSettings
   #input: Buffer = empty
@@ -29,7 +29,7 @@ export class MirroredRequests implements Tap {
 
   constructor(
     channel: ClientChannel,
-    connection: DivertedConnection,
+    connection: IncomingConnection,
     filter: CompiledFilter,
     settings: IncomingSettings,
   ) {

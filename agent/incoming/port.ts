@@ -33,6 +33,12 @@ export class Port {
     return !this.owner && this.filtered.length === 0 && this.mirrors.length === 0
   }
 
+  /** Everybody who gets something of this port. */
+  get channels(): ClientChannel[] {
+    const all = [...this.filtered, ...this.mirrors].map(({ channel }) => channel)
+    return this.owner ? [this.owner, ...all] : all
+  }
+
   stealAll(channel: ClientChannel): void {
     this.filtered = []
     this.owner = channel

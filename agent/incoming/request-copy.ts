@@ -1,14 +1,14 @@
-import type { DivertedConnection } from "../../core/interceptor.ts"
 import type { HttpHeaders } from "../../core/protocol/index.ts"
 import { ClaimedRequest, type OutgoingRequest } from "./claimed-request.ts"
 import type { ClientChannel } from "./client-channel.ts"
 import { isForClients } from "./client-uri.ts"
+import type { IncomingConnection } from "./connection.ts"
 import type { CompiledFilter, FilterRequest } from "./filter/filter.ts"
 
 /** A copy of one request for a mirroring client, if its filter matches. Whatever delays it ends it: the target never waits. */
 export class RequestCopy {
   readonly #channel: ClientChannel
-  readonly #connection: DivertedConnection
+  readonly #connection: IncomingConnection
   readonly #request: OutgoingRequest
   readonly #filter: CompiledFilter
   readonly #facts: FilterRequest
@@ -21,7 +21,7 @@ export class RequestCopy {
 
   constructor(
     channel: ClientChannel,
-    connection: DivertedConnection,
+    connection: IncomingConnection,
     request: OutgoingRequest,
     filter: CompiledFilter,
     facts: FilterRequest,

@@ -1,28 +1,71 @@
+import type { Diversion, TcpEvents } from "../../core/interceptor.ts"
 import type { AgentContext } from "../feature.ts"
+import type { ClientChannel } from "./client-channel.ts"
+import { type IncomingConnection, plainTransport } from "./connection.ts"
 import { Http1Connection } from "./http1/http1-connection.ts"
-import { incomingSettings } from "./incoming-settings.ts"
+import { type IncomingSettings, incomingSettings } from "./incoming-settings.ts"
 import type { LiveConnections } from "./live-connections.ts"
 import { MirroredConnection } from "./mirrored-connection.ts"
 import { MirroredRequests } from "./mirrored-requests.ts"
 import { passThrough } from "./pass-through.ts"
+import type { Port } from "./port.ts"
 import type { ServeConnection } from "./ports.ts"
 import { StolenConnection } from "./stolen-connection.ts"
 import { tapped } from "./tap.ts"
+import { TlsArrival } from "./tls/tls-arrival.ts"
+import { TlsPorts } from "./tls/tls-ports.ts"
+
+type Way = Pick<Diversion, "connectToApplication">
 
 /** What becomes of a new connection, by the subscriptions its port has at that moment. */
 export function connectionRouter(context: AgentContext, live: LiveConnections): ServeConnection {
   const settings = incomingSettings(context)
+  const tlsPorts = new TlsPorts(context)
   return (connection, port, diversion) => {
-    const copies = port.mirrors.map(({ channel, filter }) =>
-      filter
-        ? new MirroredRequests(channel, connection, filter, settings)
-        : new MirroredConnection(channel, connection),
-    )
-    const events = port.owner
-      ? new StolenConnection(port.owner, connection)
-      : port.filtered.length > 0
-        ? new Http1Connection(connection, diversion, port, settings)
-        : passThrough(diversion, connection)
-    return live.track(connection.socket, tapped(events, copies))
+    const { socket } = connection
+    const tls = tlsPorts.at(port.number)
+    if (!tls || port.unused) {
+      return live.track(socket, route({ ...connection, transport: plainTransport }, port, diversion, settings))
+    }
+    const arrival = new TlsArrival(connection, {
+      port,
+      tls,
+      diversion,
+      detectionMilliseconds: settings.detectionMilliseconds,
+      log: context.log,
+      route: (readable, way) => route(readable, port, way, settings),
+      moveTo: (secured, events) => live.move(socket, secured, events),
+    })
+    return live.track(socket, arrival)
   }
+}
+
+function route(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): TcpEvents {
+  const mirrors = port.mirrors.filter(({ channel }) => understands(channel, connection))
+  const copies = mirrors.map(({ channel, filter }) =>
+    filter ? new MirroredRequests(channel, connection, filter, settings) : new MirroredConnection(channel, connection),
+  )
+  return tapped(serve(connection, port, way, settings), copies)
+}
+
+function serve(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): TcpEvents {
+  if (port.owner) {
+    if (understands(port.owner, connection)) return new StolenConnection(port.owner, connection)
+  } else if (port.filtered.length > 0 && mayBeHttp(connection)) {
+    return new Http1Connection(connection, way, port, settings)
+  }
+  return passThrough(way, connection)
+}
+
+/** A client that cannot be told about TLS would take what is inside for the whole. */
+function understands({ client }: ClientChannel, { transport, destination }: IncomingConnection): boolean {
+  if (transport.kind === "Tcp" || client.supports("modeAgnosticHttp")) return true
+  client.tell("Error", `a TLS connection to port ${destination.port} was passed on: the client is too old for it`)
+  return false
+}
+
+/** With ALPN a caller says what it speaks. */
+function mayBeHttp({ transport }: IncomingConnection): boolean {
+  if (transport.kind === "Tcp" || !transport.value.alpnProtocol) return true
+  return ["h2", "http/1.1", "http/1.0"].includes(new TextDecoder().decode(transport.value.alpnProtocol))
 }

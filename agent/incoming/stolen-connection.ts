@@ -1,23 +1,24 @@
-import type { DivertedConnection, TcpEvents } from "../../core/interceptor.ts"
+import type { TcpEvents } from "../../core/interceptor.ts"
 import type { ChannelStream, ClientChannel } from "./client-channel.ts"
+import type { IncomingConnection } from "./connection.ts"
 import { Outlet } from "./outlet.ts"
 
 /** A whole connection that one client answers: bytes both ways. */
 export class StolenConnection implements TcpEvents, ChannelStream {
   readonly #channel: ClientChannel
-  readonly #connection: DivertedConnection
+  readonly #connection: IncomingConnection
   readonly #outlet: Outlet
   readonly #id: bigint
   #paused = false
   #callerEnded = false
   #over = false
 
-  constructor(channel: ClientChannel, connection: DivertedConnection) {
+  constructor(channel: ClientChannel, connection: IncomingConnection) {
     this.#channel = channel
     this.#connection = connection
     this.#outlet = new Outlet(connection.socket, channel.budget)
     this.#id = channel.open(this)
-    channel.sendNewConnection(this.#id, connection, { kind: "Tcp" })
+    channel.sendNewConnection(this.#id, connection)
   }
 
   onData(bytes: Buffer): void {

@@ -1,7 +1,7 @@
-import type { DivertedConnection } from "../../../core/interceptor.ts"
 import type { HttpBodyFrame } from "../../../core/protocol/index.ts"
 import { ClaimedRequest, headerMap } from "../claimed-request.ts"
 import type { ClientChannel, ClientResponse } from "../client-channel.ts"
+import type { IncomingConnection } from "../connection.ts"
 import type { Outlet } from "../outlet.ts"
 import { BodyReader } from "./body-reader.ts"
 import type { RequestHead } from "./request-head.ts"
@@ -38,7 +38,7 @@ export class Claim {
 
   constructor(
     channel: ClientChannel,
-    connection: DivertedConnection,
+    connection: IncomingConnection,
     head: RequestHead,
     outlet: Outlet,
     marks: ResponseMarks,

@@ -1,5 +1,6 @@
-import type { Diversion, DivertedConnection, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import type { Diversion, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { type Choice, chooseSubscription } from "../choose.ts"
+import type { IncomingConnection } from "../connection.ts"
 import { preface } from "../http2/frames.ts"
 import { Http2Connection } from "../http2/http2-connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
@@ -28,8 +29,8 @@ type Phase = "head" | "passing" | "collecting" | "claimed" | "tunnel" | "raw" | 
  * belongs to the application from there on (`raw`).
  */
 export class Http1Connection implements TcpEvents {
-  readonly #connection: DivertedConnection
-  readonly #diversion: Diversion
+  readonly #connection: IncomingConnection
+  readonly #diversion: Pick<Diversion, "connectToApplication">
   readonly #port: Port
   readonly #settings: IncomingSettings
   readonly #outlet: Outlet
@@ -52,7 +53,12 @@ export class Http1Connection implements TcpEvents {
   /** Bytes are running between the two without a look at them. */
   #collected: { body: BodyReader; at: number; pieces: Buffer[]; bytes: number; head: RequestHead } | undefined
 
-  constructor(connection: DivertedConnection, diversion: Diversion, port: Port, settings: IncomingSettings) {
+  constructor(
+    connection: IncomingConnection,
+    diversion: Pick<Diversion, "connectToApplication">,
+    port: Port,
+    settings: IncomingSettings,
+  ) {
     this.#connection = connection
     this.#diversion = diversion
     this.#port = port
@@ -192,7 +198,14 @@ export class Http1Connection implements TcpEvents {
       body = collected
     } else if (subscriptions.some(({ filter }) => filter.needsBody)) body = empty
     const { method, target, headers } = head
-    const choice: Choice = chooseSubscription(subscriptions, { method, target, headers, body }, head.upgrade)
+    const choice: Choice = chooseSubscription(
+      subscriptions,
+      { method, target, headers, body },
+      {
+        upgrade: head.upgrade,
+        tls: this.#connection.transport.kind === "Tls",
+      },
+    )
     return choice ?? "pass"
   }
 

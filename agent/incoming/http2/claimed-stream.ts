@@ -1,7 +1,7 @@
-import type { DivertedConnection } from "../../../core/interceptor.ts"
 import type { HttpBodyFrame, HttpHeaders } from "../../../core/protocol/index.ts"
 import { ClaimedRequest, type ClaimHost, headerMap } from "../claimed-request.ts"
 import type { ClientChannel, ClientResponse } from "../client-channel.ts"
+import type { IncomingConnection } from "../connection.ts"
 import type { ResponseMarks } from "../http1/response-head.ts"
 import type { Waiting } from "../outlet.ts"
 import { outgoingRequest, type RequestFields, responseFields, trailerFields } from "./fields.ts"
@@ -45,7 +45,7 @@ export class ClaimedStream implements ClaimHost, Waiting {
   constructor(
     id: number,
     channel: ClientChannel,
-    connection: DivertedConnection,
+    connection: IncomingConnection,
     fields: RequestFields,
     window: number,
     host: StreamHost,

@@ -1,5 +1,6 @@
-import type { Diversion, DivertedConnection, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import type { Diversion, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { chooseSubscription } from "../choose.ts"
+import type { IncomingConnection } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import { Outlet } from "../outlet.ts"
 import type { FilteredSubscription, Port } from "../port.ts"
@@ -45,8 +46,8 @@ const frameSize = 16_384
  */
 export class Http2Connection implements TcpEvents, StreamHost {
   readonly marks
-  readonly #connection: DivertedConnection
-  readonly #diversion: Diversion
+  readonly #connection: IncomingConnection
+  readonly #diversion: Pick<Diversion, "connectToApplication">
   readonly #port: Port
   readonly #settings: IncomingSettings
   readonly #outlet: Outlet
@@ -81,8 +82,8 @@ export class Http2Connection implements TcpEvents, StreamHost {
   #takenBack: number[] = []
 
   constructor(
-    connection: DivertedConnection,
-    diversion: Diversion,
+    connection: IncomingConnection,
+    diversion: Pick<Diversion, "connectToApplication">,
     port: Port,
     incoming: IncomingSettings,
     outlet: Outlet,
@@ -223,7 +224,14 @@ export class Http2Connection implements TcpEvents, StreamHost {
   }
 
   #choose({ method, path, headers }: RequestFields, body: Uint8Array | undefined): FilteredSubscription | undefined {
-    return chooseSubscription(this.#port.filtered, { method, target: path, headers, body }, false)
+    return chooseSubscription(
+      this.#port.filtered,
+      { method, target: path, headers, body },
+      {
+        upgrade: false,
+        tls: this.#connection.transport.kind === "Tls",
+      },
+    )
   }
 
   #claim({ channel }: FilteredSubscription, stream: number, request: RequestFields, isLast: boolean): void {

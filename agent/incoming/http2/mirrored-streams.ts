@@ -1,6 +1,6 @@
-import type { DivertedConnection } from "../../../core/interceptor.ts"
 import { headerMap } from "../claimed-request.ts"
 import type { ClientChannel } from "../client-channel.ts"
+import type { IncomingConnection } from "../connection.ts"
 import type { CompiledFilter } from "../filter/filter.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import { RequestCopy } from "../request-copy.ts"
@@ -17,7 +17,7 @@ const maxStreams = 1000
 /** Copies of the HTTP/2 requests on one connection that match a client's filter. */
 export class MirroredStreams {
   readonly #channel: ClientChannel
-  readonly #connection: DivertedConnection
+  readonly #connection: IncomingConnection
   readonly #filter: CompiledFilter
   readonly #settings: IncomingSettings
   readonly #reader = new FrameReader()
@@ -28,7 +28,7 @@ export class MirroredStreams {
 
   constructor(
     channel: ClientChannel,
-    connection: DivertedConnection,
+    connection: IncomingConnection,
     filter: CompiledFilter,
     settings: IncomingSettings,
   ) {
