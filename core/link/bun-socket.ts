@@ -1,4 +1,4 @@
-import type { Socket, SocketHandler, TCPSocketListener, TLSOptions, UnixSocketListener } from "bun"
+import type { Socket, SocketHandler, TCPSocketListener, TLSOptions, TLSUpgradeOptions, UnixSocketListener } from "bun"
 import { AppError, errorText } from "../errors.ts"
 import type { Link } from "../link.ts"
 import type { LinkLimits, Side } from "./side.ts"
@@ -50,33 +50,77 @@ function carrierOf(socket: Socket<unknown>): Carrier {
   }
 }
 
+/** Who is the TLS server on a stream that is opened here: the peer, as usual, or this end. */
+export type ConnectTls = TLSOptions | { asServer: { cert: string; key: string } }
+
 /**
  * Opens a stream and makes a link of it. Certificates are checked as `tls` says (default: they must be valid).
+ * @param options.signal gives the attempt up; a link that stands is not touched
  * @throws AppError "link-unreachable"
  */
 export async function connectLink<In, Out>(
   side: Side<In, Out>,
   address: StreamAddress,
-  options: { tls?: TLSOptions; limits?: Partial<LinkLimits> } = {},
+  options: { tls?: ConnectTls; limits?: Partial<LinkLimits>; signal?: AbortSignal } = {},
 ): Promise<Link<In, Out>> {
   const { promise, resolve, reject } = Promise.withResolvers<Link<In, Out>>()
+  const { tls, signal } = options
   const handlers = bunSocketHandlers(side, resolve, { limits: options.limits })
   const failed = (error: unknown) => reject(unreachable(address, error))
+  const watched: SocketHandler<Attached<In, Out>> = {
+    ...handlers,
+    connectError: (_socket, error) => failed(error),
+    close: (socket, error) => {
+      failed(error ?? "closed at once")
+      return handlers.close?.(socket, error)
+    },
+  }
+  let opened: Socket<Attached<In, Out>> | undefined
+  const giveUp = () => {
+    failed(signal?.reason)
+    opened?.terminate()
+  }
   Bun.connect({
     ...address,
-    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(tls === undefined || "asServer" in tls ? {} : { tls }),
     allowHalfOpen: true,
     data: {},
     socket: {
-      ...handlers,
-      connectError: (_socket, error) => failed(error),
-      close: (socket, error) => {
-        failed(error ?? "closed at once")
-        return handlers.close?.(socket, error)
+      ...watched,
+      open: (socket) => {
+        opened = socket
+        if (signal?.aborted) giveUp()
+        else if (tls && "asServer" in tls) secureAsServer(socket, tls.asServer, watched)
+        else return watched.open?.(socket)
       },
     },
   } as Parameters<typeof Bun.connect<Attached<In, Out>>>[0]).catch(failed)
-  return promise
+  signal?.addEventListener("abort", giveUp)
+  try {
+    return await promise
+  } finally {
+    signal?.removeEventListener("abort", giveUp)
+  }
+}
+
+/** From now on `handlers` hear the secured stream. `isServer` is what `node:tls` itself uses and the types leave out. */
+function secureAsServer<Data>(
+  socket: Socket<Data>,
+  { cert, key }: { cert: string; key: string },
+  handlers: SocketHandler<Data>,
+): void {
+  const secured: SocketHandler<Data> = {
+    ...handlers,
+    // `open` would come for a handshake that failed, too.
+    open: () => {},
+    handshake: (socket, success, error) => {
+      if (success) return handlers.open?.(socket)
+      handlers.close?.(socket, error ?? undefined)
+      socket.terminate()
+    },
+  }
+  const upgrade = { isServer: true, tls: { cert, key }, data: socket.data, socket: secured }
+  socket.upgradeTLS(upgrade as TLSUpgradeOptions<Data>)
 }
 
 /** A listener whose every accepted stream becomes a link. `Bun.listen` runs before this returns. @throws what `Bun.listen` throws */

@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, test } from "bun:test"
 import { createServer } from "node:http"
-import { type AddressInfo, connect, createServer as createTcpServer } from "node:net"
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { connect as secure } from "node:tls"
 import { WebSocketServer } from "ws"
 import { certificate } from "../../test/fakes/localhost-certificate.ts"
 import type { Link } from "../link.ts"
@@ -30,6 +31,20 @@ async function overBunSocket(address: "tcp" | "unix" | "tls"): Promise<Ends> {
   const target = "unix" in where ? where : { hostname: "127.0.0.1", port: (listener as { port: number }).port }
   const clientTls = address === "tls" ? { tls: { ca: certificate.cert, serverName: "localhost" } } : {}
   const client = await connectLink(askingSide, target, clientTls)
+  return { client, agent: await accepted.promise }
+}
+
+/** The end that dials is the TLS server, as between operator and agent. */
+async function overTurnedTls(): Promise<Ends> {
+  const accepted = Promise.withResolvers<Ends["agent"]>()
+  const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
+    const secured = secure({ socket, ca: certificate.cert, servername: "localhost" })
+    secured.once("secureConnect", () => accepted.resolve(duplexLink(secured, servingSide)))
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  undo.push(() => server.close())
+  const address = { hostname: "127.0.0.1", port: (server.address() as AddressInfo).port }
+  const client = await connectLink(askingSide, address, { tls: { asServer: certificate } })
   return { client, agent: await accepted.promise }
 }
 
@@ -83,6 +98,7 @@ const carriers: [string, () => Promise<Ends>][] = [
   ["Bun TCP sockets", () => overBunSocket("tcp")],
   ["Bun unix sockets", () => overBunSocket("unix")],
   ["Bun TLS sockets", () => overBunSocket("tls")],
+  ["Bun sockets that are dialled by the TLS server", overTurnedTls],
   ["adopted descriptors", overDescriptors],
   ["node streams", overNodeStreams],
   ["WebSockets", overWebSockets],
@@ -239,5 +255,42 @@ describe("a stream that breaks the protocol", () => {
     const { port } = listener
     listener.stop(true)
     await expect(connectLink(askingSide, { hostname: "127.0.0.1", port })).rejects.toThrow(`127.0.0.1:${port}`)
+  })
+})
+
+describe("dialling as the TLS server", () => {
+  /** A peer that does `act` with every stream; `gone` settles when the first one has ended. */
+  async function peer(act: (socket: Socket) => void) {
+    const gone = Promise.withResolvers<void>()
+    const server = createTcpServer((socket) => {
+      socket.on("error", () => {})
+      socket.once("close", () => gone.resolve())
+      socket.resume()
+      act(socket)
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    undo.push(() => server.close())
+    const address = { hostname: "127.0.0.1", port: (server.address() as AddressInfo).port }
+    const dial = (signal?: AbortSignal) =>
+      connectLink(askingSide, address, { tls: { asServer: certificate }, ...(signal && { signal }) })
+    return { dial, gone: gone.promise }
+  }
+
+  test.each<[string, (socket: Socket) => void]>([
+    ["speaks no TLS", (socket) => socket.write("hello there, who are you?\n")],
+    ["does not trust the certificate", (socket) => secure({ socket, servername: "localhost" }).on("error", () => {})],
+    ["leaves at once", (socket) => socket.destroy()],
+    ["only ends its half", (socket) => socket.end()],
+  ])("a peer that %s is an error, and nothing stays open", async (_what, act) => {
+    const { dial, gone } = await peer(act)
+    await expect(dial()).rejects.toThrow("127.0.0.1")
+    await gone
+  })
+
+  test("a silent peer is left when the attempt is given up", async () => {
+    const attempt = new AbortController()
+    const { dial, gone } = await peer(() => attempt.abort(new Error("no answer in time")))
+    await expect(dial(attempt.signal)).rejects.toThrow("no answer in time")
+    await gone
   })
 })

@@ -5,26 +5,44 @@ import { type AgentIdentity, agentJob } from "../../kube/agent-spec.ts"
 import { runtimeId } from "../../kube/containers.ts"
 import type { OwnerReference, Pod } from "../../kube/objects.ts"
 
-/** What an agent is beside: one container of one pod, or nothing in one namespace. */
-export type AgentPlace = { pod: Pod; container: string } | { namespace: string }
+/**
+ * What an agent is beside: one container of one pod, or nothing in one namespace. Sessions keep this for as long as they last
+ * and not the pod, which is a hundred times larger and read again when an agent has to be made.
+ */
+export interface AgentPlace {
+  /** Fits into a label, and equal for every replica: two that want the same agent make up the same name. */
+  key: string
+  /** Of the target. */
+  namespace: string
+  beside?: { pod: string; container: string }
+}
 
 export const ownerLabel = "operator.metalbear.co/owner"
-/** On agents: which place they are for, as `placeKey` writes it. */
+/** On agents: which place they are for, by its key. */
 export const placeLabel = "podside.dev/place"
 const portAnnotation = "podside.dev/port"
 
-/** Label-safe and equal for every replica: two replicas that want the same agent make up the same name. */
-export function placeKey(place: AgentPlace): string {
-  const text =
-    "pod" in place
-      ? `${place.pod.metadata.uid} ${runtimeId(place.pod, place.container).id}`
-      : `targetless ${place.namespace}`
-  return createHash("sha256").update(text).digest("hex").slice(0, 32)
+export function podPlace(pod: Pod, container: string, namespace: string): AgentPlace {
+  const key = keyOf(`${pod.metadata.uid} ${runtimeId(pod, container).id}`)
+  return { key, namespace, beside: { pod: pod.metadata.name, container } }
+}
+
+export const targetlessPlace = (namespace: string): AgentPlace => ({ key: keyOf(`targetless ${namespace}`), namespace })
+
+const keyOf = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 32)
+
+/** @param attempt counts up when an earlier agent for this place has ended but its object is still there */
+export function agentName(place: AgentPlace, attempt: number, settings: OperatorSettings) {
+  return {
+    name: agentIdentity(place.key, attempt, settings.agent.port).name,
+    namespace: place.beside ? settings.namespace : place.namespace,
+  }
 }
 
 export interface AgentObjectOptions {
   place: AgentPlace
-  /** Counts up when an earlier agent for this place has ended but its object is still there. */
+  /** The pod of the place; undefined for a targetless one. */
+  pod: Pod | undefined
   attempt: number
   settings: OperatorSettings
   /** PEM the agent checks the operator with; undefined for plain TCP. */
@@ -35,21 +53,20 @@ export interface AgentObjectOptions {
 export type AgentObject = Pod & { apiVersion: string; kind: string }
 
 /** The agent's Pod. It runs where the operator runs, except a targetless one, whose network is its namespace's. */
-export function agentObject({ place, attempt, settings, operatorCertificate, owner }: AgentObjectOptions): AgentObject {
-  const key = placeKey(place)
-  const identity = agentIdentity(key, attempt, settings.agent.port)
-  const target = "pod" in place ? { pod: place.pod, container: place.container } : undefined
+export function agentObject(options: AgentObjectOptions): AgentObject {
+  const { place, pod, attempt, settings, operatorCertificate, owner } = options
+  const identity = agentIdentity(place.key, attempt, settings.agent.port)
+  const target = pod && place.beside ? { pod, container: place.beside.container } : undefined
   const job = agentJob(identity, agentOptions(settings, operatorCertificate), target)
   const { metadata, spec } = job.spec.template
   return {
     apiVersion: "v1",
     kind: "Pod",
     metadata: {
-      name: identity.name,
-      namespace: "pod" in place ? settings.namespace : place.namespace,
-      labels: { ...metadata.labels, [ownerLabel]: settings.ownerMarker, [placeLabel]: key },
+      ...agentName(place, attempt, settings),
+      labels: { ...metadata.labels, [ownerLabel]: settings.ownerMarker, [placeLabel]: place.key },
       annotations: { ...metadata.annotations, [portAnnotation]: String(identity.port) },
-      ...(owner && "pod" in place ? { ownerReferences: [owner] } : {}),
+      ...(owner && target ? { ownerReferences: [owner] } : {}),
     },
     spec: settings.agent.hostPaths ? spec : withoutHostPaths(spec),
   } as AgentObject
@@ -59,7 +76,7 @@ export function agentPort(agent: Pod): number {
   return Number(agent.metadata.annotations?.[portAnnotation])
 }
 
-/** Derived, not random: see `placeKey`. */
+/** Derived, not random: see `AgentPlace`. */
 function agentIdentity(key: string, attempt: number, fixedPort: number | undefined): AgentIdentity {
   const digest = createHash("sha256").update(`${key} ${attempt}`).digest()
   const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"

@@ -6,7 +6,7 @@ import type { Kube } from "../../kube/kube.ts"
 import type { OwnerReference, Pod } from "../../kube/objects.ts"
 import { podPath } from "../../kube/resources.ts"
 import type { Logger } from "../../log.ts"
-import { type AgentObject, type AgentPlace, agentObject, agentPort, ownerLabel } from "./agent-object.ts"
+import { type AgentPlace, agentName, agentObject, agentPort, ownerLabel, podPlace } from "./agent-object.ts"
 import { agentState, waitingFor } from "./agent-state.ts"
 
 export interface AgentPoolOptions {
@@ -64,21 +64,18 @@ export class AgentPool {
 
   /** The running agent of a place. @throws AppError "agent-not-started" with what Kubernetes says */
   async obtain(place: AgentPlace, signal: AbortSignal): Promise<RunningAgent> {
-    const { settings } = this.#options
-    const name = await this.#ensure(place)
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(settings.agent.startupSeconds * 1000)])
-    const key = `${"pod" in place ? settings.namespace : place.namespace}/${name}`
-    return this.#running(key, name, deadline, signal)
+    const { namespace, name } = await this.#ensure(place)
+    return this.#running(`${namespace}/${name}`, name, signal)
   }
 
-  /** Makes the agent unless it is there. @returns its name */
-  async #ensure(place: AgentPlace): Promise<string> {
+  /** Makes the agent unless it is there. */
+  async #ensure(place: AgentPlace): Promise<{ namespace: string; name: string }> {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
-      const object = agentObject({ ...this.#options, place, attempt })
-      const known = this.#agents.get(`${object.metadata.namespace}/${object.metadata.name}`)
+      const wanted = agentName(place, attempt, this.#options.settings)
+      const known = this.#agents.get(`${wanted.namespace}/${wanted.name}`)
       const state = known && agentState(known)
       if (state?.kind === "ended" || state?.kind === "failed") continue
-      if (state || (await this.#create(object))) return object.metadata.name
+      if (state || (await this.#create(place, attempt))) return wanted
     }
     throw new AppError(
       "agent-not-started",
@@ -90,23 +87,33 @@ export class AgentPool {
   }
 
   /** False when there is one of this name that has ended. */
-  async #create(object: AgentObject): Promise<boolean> {
+  async #create(place: AgentPlace, attempt: number): Promise<boolean> {
     const { kube, log } = this.#options
-    const { namespace, name } = object.metadata
+    const { namespace, name } = agentName(place, attempt, this.#options.settings)
     try {
-      await kube.request("POST", podPath(namespace!), { body: object, what: `create agent ${name} in ${namespace}` })
+      const body = agentObject({ ...this.#options, place, pod: await this.#podOf(place), attempt })
+      await kube.request("POST", podPath(namespace), { body, what: `create agent ${name} in ${namespace}` })
       log.info("agent created", { agent: name, namespace })
       return true
     } catch (thrown) {
       if (!(thrown instanceof KubeError)) throw thrown
       if (thrown.status !== 409) throw notStarted(thrown.message, thrown)
       // Another request or replica was quicker; what it made may have ended already.
-      const there = await kube.request<Pod>("GET", podPath(namespace!, name)).catch(() => undefined)
+      const there = await kube.request<Pod>("GET", podPath(namespace, name)).catch(() => undefined)
       return there !== undefined && agentState(there).kind !== "ended"
     }
   }
 
-  #running(key: string, name: string, deadline: AbortSignal, cancelled: AbortSignal): Promise<RunningAgent> {
+  /** The pod an agent is to be beside, as long as it is still the one that was meant. */
+  async #podOf({ key, namespace, beside }: AgentPlace): Promise<Pod | undefined> {
+    if (!beside) return undefined
+    const what = `get pod ${beside.pod} in ${namespace}`
+    const pod = await this.#options.kube.request<Pod>("GET", podPath(namespace, beside.pod), { what })
+    if (podPlace(pod, beside.container, namespace).key === key) return pod
+    throw notStarted(`pod "${beside.pod}" has been replaced or restarted meanwhile`)
+  }
+
+  #running(key: string, name: string, cancelled: AbortSignal): Promise<RunningAgent> {
     const { promise, resolve, reject } = Promise.withResolvers<RunningAgent>()
     let seen = false
     const check = () => {
@@ -119,17 +126,21 @@ export class AgentPool {
       this.#remove(agent)
       return reject(notStarted(state.why))
     }
+    const leave = () => reject(cancelled.reason)
     const expired = () => {
       const agent = this.#agents.get(key)
-      if (agent && !cancelled.aborted) this.#remove(agent)
-      reject(cancelled.aborted ? cancelled.reason : notStarted(agent ? waitingFor(agent) : "it never appeared"))
+      if (agent) this.#remove(agent)
+      reject(notStarted(agent ? waitingFor(agent) : "it never appeared"))
     }
+    const timer = setTimeout(expired, this.#options.settings.agent.startupSeconds * 1000)
+    cancelled.addEventListener("abort", leave)
     this.#waiting.add(check)
-    deadline.addEventListener("abort", expired)
-    check()
+    if (cancelled.aborted) leave()
+    else check()
     return promise.finally(() => {
       this.#waiting.delete(check)
-      deadline.removeEventListener("abort", expired)
+      clearTimeout(timer)
+      cancelled.removeEventListener("abort", leave)
     })
   }
 

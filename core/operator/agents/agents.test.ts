@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { readOperatorSettings } from "../../../config/operator.ts"
 import type { Pod } from "../../kube/objects.ts"
-import { agentObject, placeKey } from "./agent-object.ts"
+import { agentName, agentObject, podPlace, targetlessPlace } from "./agent-object.ts"
 import { agentState } from "./agent-state.ts"
 import { matches } from "./target-selector.ts"
 
@@ -16,8 +16,9 @@ const target = (uid: string, containerId = "c1"): Pod => ({
 })
 
 const settings = readOperatorSettings({ MIRRORD_OPERATOR_NAMESPACE: "tools", OPERATOR_AGENT_IMAGE: "podside:1" })
+const placeOf = (pod: Pod) => podPlace(pod, "app", "shop")
 const objectOf = (pod: Pod, attempt = 0) =>
-  agentObject({ place: { pod, container: "app" }, attempt, settings, operatorCertificate: "PEM", owner: undefined })
+  agentObject({ place: placeOf(pod), pod, attempt, settings, operatorCertificate: "PEM", owner: undefined })
 
 describe("the agent's Pod", () => {
   test("every replica makes up the same one for the same container, and another one for another", () => {
@@ -29,7 +30,13 @@ describe("the agent's Pod", () => {
       objectOf(target("u1"), 1),
     ]
     expect(new Set(names.map(({ metadata }) => metadata.name)).size).toBe(4)
-    expect(placeKey({ namespace: "shop" })).not.toBe(placeKey({ namespace: "team" }))
+    expect(targetlessPlace("shop").key).not.toBe(targetlessPlace("team").key)
+  })
+
+  test("has the name it is looked for by, and one without target lives where its network is", () => {
+    const { name, namespace } = objectOf(target("u1"), 2).metadata
+    expect(agentName(placeOf(target("u1")), 2, settings)).toEqual({ name, namespace: namespace! })
+    expect(agentName(targetlessPlace("shop"), 0, settings).namespace).toBe("shop")
   })
 
   test("has the host's processes and three capabilities, no host path, and lives with the operator", () => {

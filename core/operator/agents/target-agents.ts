@@ -7,7 +7,7 @@ import type { ResolvedPod } from "../../session.ts"
 import type { Target } from "../../target.ts"
 import type { PodAgent } from "../session/agent-connection.ts"
 import type { SessionAgents } from "../session/session-agents.ts"
-import { type AgentPlace, placeKey } from "./agent-object.ts"
+import { type AgentPlace, podPlace, targetlessPlace } from "./agent-object.ts"
 import type { AgentPool } from "./agent-pool.ts"
 import { type DialOptions, dialAgent } from "./dial.ts"
 import type { PodWatch } from "./pod-watch.ts"
@@ -47,7 +47,7 @@ export class TargetAgents implements SessionAgents {
   async resolve(asCaller: Kube): Promise<void> {
     const { target, namespace } = this.#options
     if (target.kind === "targetless") {
-      this.#agents.set("targetless", this.#podAgent({ namespace }, undefined))
+      this.#agents.set("targetless", this.#podAgent(targetlessPlace(namespace), undefined))
       return
     }
     const pods = await podsOf(asCaller, target, namespace, { selectorIsEnough: true })
@@ -105,11 +105,10 @@ export class TargetAgents implements SessionAgents {
   #set(usable: readonly (UsablePod & { resolved: ResolvedPod })[]): void {
     const agents = new Map<string, PodAgent>()
     const ranked = usable
-      .map((one) => ({ ...one, known: this.#agents.has(placeKey(one)) }))
-      .sort((a, b) => Number(b.known) - Number(a.known))
-    for (const { pod, container, resolved } of ranked) {
-      const key = placeKey({ pod, container })
-      agents.set(key, this.#agents.get(key) ?? this.#podAgent({ pod, container }, resolved))
+      .map((one) => ({ ...one, place: podPlace(one.pod, one.container, this.#options.namespace) }))
+      .sort((a, b) => Number(this.#agents.has(b.place.key)) - Number(this.#agents.has(a.place.key)))
+    for (const { place, resolved } of ranked) {
+      agents.set(place.key, this.#agents.get(place.key) ?? this.#podAgent(place, resolved))
     }
     const changed = agents.size !== this.#agents.size || [...agents.keys()].some((key) => !this.#agents.has(key))
     this.#agents = agents
