@@ -9,7 +9,7 @@ afterEach(async () => {
   for (const fake of fakes.splice(0)) await fake.stop()
 })
 
-const able = { unavailable: async () => undefined }
+const able = { unavailable: async () => undefined, restriction: async () => undefined }
 const scope = "/proc/sys/kernel/yama/ptrace_scope"
 
 /** State of one finding of the machine, by its name. */
@@ -36,10 +36,12 @@ test.each<[scope: string | undefined, state: string]>([
 
 test("what the engine lacks is a problem with its next step", async () => {
   const lack = { code: "engine-kernel-too-old", reason: "The kernel is 4.19", next: "Update the kernel." }
-  const finding = await machine("process engine", {}, { unavailable: async () => lack })
+  const finding = await machine("process engine", {}, { ...able, unavailable: async () => lack })
   expect(finding).toEqual({ name: "process engine", state: "problem", detail: lack.reason, next: lack.next })
   expect(formatFindings([finding])).toBe("x process engine: The kernel is 4.19\n    Update the kernel.\n")
   expect((await machine("process engine", {})).state).toBe("ok")
+  const limited = await machine("process engine", {}, { ...able, restriction: async () => "sockets are made here" })
+  expect(limited).toMatchObject({ state: "warning", detail: "works, with limits: sockets are made here" })
 })
 
 interface Asked {

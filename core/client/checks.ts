@@ -21,13 +21,18 @@ const enforceLabel = "pod-security.kubernetes.io/enforce"
 type ReadText = (path: string) => string | undefined
 
 /** What this machine has to offer. */
-export function machineChecks(engine: Pick<Engine, "unavailable">, textOf: ReadText = readText): Check[] {
+export function machineChecks(
+  engine: Pick<Engine, "unavailable" | "restriction">,
+  textOf: ReadText = readText,
+): Check[] {
   return [
     {
       name: "process engine",
       async run() {
         const lack = await engine.unavailable()
         if (lack) return { state: "problem", detail: lack.reason, next: lack.next }
+        const restriction = await engine.restriction()
+        if (restriction !== undefined) return { state: "warning", detail: `works, with limits: ${restriction}` }
         return {
           state: "ok",
           detail: `seccomp notification works on ${process.platform} ${release()}, ${process.arch}`,

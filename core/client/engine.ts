@@ -29,6 +29,8 @@ export class OpenLocally extends ErrnoError {
 export interface Engine {
   /** Undefined when this machine can run the engine; else what is missing and the next step. */
   unavailable(): Promise<{ code: string; reason: string; next: string } | undefined>
+  /** What works less well here than on other machines, as a sentence for people; undefined: nothing. */
+  restriction(): Promise<string | undefined>
   launch(options: LaunchOptions): Promise<RunningProgram>
 }
 

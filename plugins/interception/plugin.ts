@@ -19,6 +19,10 @@ export default definePlugin({
         const { createEngine } = await import("./client/engine.ts")
         return createEngine().unavailable()
       },
+      async restriction() {
+        const { createEngine } = await import("./client/engine.ts")
+        return createEngine().restriction()
+      },
       async launch(options) {
         const { createEngine } = await import("./client/engine.ts")
         return createEngine().launch(options)

@@ -1,16 +1,20 @@
 import { AppError } from "../../core/errors.ts"
 import { silentLogger } from "../../core/log.ts"
 import { createEngine } from "../../plugins/interception/client/engine.ts"
+import { rungHere } from "../../plugins/interception/client/unavailable.ts"
 import { MemoryFiles } from "./memory-files.ts"
 
-/* Runs a program (default: `true`) in a small world, as a process of its own: bun true-in-world.ts [PROGRAM [ARGUMENT…]]. */
+/* Runs a program (default: `true`) in a small world, as a process of its own: bun true-in-world.ts [--user-namespace] [PROGRAM [ARGUMENT…]]. */
 
-const [command = "true", ...args] = process.argv.slice(2)
+const words = process.argv.slice(2)
+const userNamespace = words[0] === "--user-namespace"
+const [command = "true", ...args] = userNamespace ? words.slice(1) : words
 const files = new MemoryFiles({ files: { "/remote/a.txt": "hello from the pod\n" } })
 const world = { files, hostname: async () => "the-pod" }
 try {
   const env = Object.fromEntries(Object.entries(process.env).map(([name, value]) => [name, value ?? ""]))
-  const program = await createEngine().launch({ command, args, cwd: "/", env, world, log: silentLogger })
+  const engine = userNamespace ? createEngine(() => ({ ...rungHere(), userNamespace })) : createEngine()
+  const program = await engine.launch({ command, args, cwd: "/", env, world, log: silentLogger })
   console.log(`ended with ${await program.exited}`)
   process.exit(0)
 } catch (thrown) {

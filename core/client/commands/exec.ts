@@ -36,6 +36,8 @@ export const run: RunCommand = async ({ args, options }, context) => {
     const engine = plugins.provide("provideEngine")
     const lack = await engine.unavailable()
     if (lack) throw new AppError(lack.code, lack.reason, { next: lack.next })
+    const restriction = await engine.restriction()
+    if (restriction !== undefined) step.warn(`On this machine ${restriction}`)
     const verdict = await plugins.authorize("authorizeLaunch", launchRequest(config.target))
     if (!verdict.allow)
       throw new AppError(verdict.code, `Plugin "${verdict.plugin}" does not allow it: ${verdict.reason}`)

@@ -21,6 +21,7 @@ const numbers = {
   dup: [32, 23],
   dup2: [33, -1],
   sendfile: [40, 71],
+  socket: [41, 198],
   connect: [42, 203],
   accept: [43, 202],
   sendto: [44, 206],

@@ -14,13 +14,13 @@ export class Call extends Notification {
 
 /**
  * How a call is answered: the kernel runs it, a result, a positive errno, or a descriptor. `give` is closed after the
- * answer; `at` asks for its number, `fallback` allows any other number when that cannot be had.
+ * answer; `range` asks for a number there, `fallback` allows any other when that cannot be had. `hold`: the engine keeps a copy.
  */
 export type Answer =
   | { kind: "proceed" }
   | { kind: "value"; value: bigint }
   | { kind: "errno"; errno: number }
-  | { kind: "give"; fd: number; closeOnExec: boolean; range?: "ready" | "live"; fallback?: boolean }
+  | { kind: "give"; fd: number; closeOnExec: boolean; range?: "ready" | "live"; fallback?: boolean; hold?: boolean }
 
 export type Handler = (call: Call) => Answer | Promise<Answer>
 export type Handlers = { [name in CallName]?: Handler }

@@ -3,6 +3,8 @@ import type { RemoteStat } from "../../../core/client/engine.ts"
 import { check } from "../../../core/linux/errno.ts"
 import { cString, syscall } from "../../../core/linux/syscall.ts"
 import type { Logger } from "../../../core/log.ts"
+import { fileIdentity } from "./file-identity.ts"
+import { heldDescriptors } from "./held-descriptors.ts"
 import { O_CLOEXEC } from "./notification.ts"
 
 const MFD_CLOEXEC = 1
@@ -50,7 +52,6 @@ export class InjectedFiles {
   readonly #byInode = new Map<string, Entry>()
   readonly #byWatch = new Map<number, Entry>()
   readonly #events = Buffer.alloc(64 * eventBytes)
-  readonly #stat = Buffer.alloc(256)
   #looking: ReturnType<typeof setInterval> | undefined
 
   constructor(log: Logger) {
@@ -70,7 +71,7 @@ export class InjectedFiles {
       fd = openSync(`/proc/self/fd/${memory}`, openFlags | O_CLOEXEC)
       const mask = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
       const watch = syscall("inotify_add_watch", this.#notify, cString(`/proc/self/fd/${memory}`), mask)
-      const inode = this.#inode(`/proc/self/fd/${memory}`)!
+      const inode = fileIdentity(`/proc/self/fd/${memory}`)!
       const entry: Entry = { inode, object: fill(memory), watch, open: 1, memory }
       this.#byInode.set(inode, entry)
       if (watch >= 0) this.#byWatch.set(watch, entry)
@@ -87,12 +88,13 @@ export class InjectedFiles {
   /** What descriptor `fd` of a thread stands for; undefined when it is none of ours. */
   of(tid: number, fd: number): Injected | undefined {
     if (this.#byInode.size === 0) return undefined
-    const inode = this.#inode(`/proc/${tid}/fd/${fd}`)
+    const inode = fileIdentity(`/proc/${tid}/fd/${fd}`)
     return inode === undefined ? undefined : this.#byInode.get(inode)?.object
   }
 
   /** Takes what inotify has to say now, so that what happened before this moment is known. */
   catchUp(): void {
+    heldDescriptors.sweep()
     while (this.#byInode.size > 0) {
       const count = syscall("read", this.#notify, this.#events, this.#events.length)
       if (count <= 0) return
@@ -136,11 +138,5 @@ export class InjectedFiles {
       this.#looking = undefined
     }, lookMs)
     this.#looking.unref()
-  }
-
-  /** Device and inode of what a path leads to. struct statx: ino u64 at 32, dev_major u32 at 136, dev_minor u32 at 140. */
-  #inode(path: string): string | undefined {
-    if (syscall("statx", -100, cString(path), 0, 0x100, this.#stat) < 0) return undefined
-    return `${this.#stat.readUInt32LE(136)}:${this.#stat.readUInt32LE(140)}:${this.#stat.readBigUInt64LE(32)}`
   }
 }

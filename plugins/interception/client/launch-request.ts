@@ -14,8 +14,12 @@ export interface LaunchRequest {
   filter: string
   /** RLIMIT_NOFILE to set: soft and hard. */
   openFiles: readonly [soft: number, hard: number]
+  /** The listener is to be sent over descriptor 4, because nobody can fetch it. */
+  sendListener: boolean
 }
 
 export const launcherFd = 3
+/** Takes the listener (SCM_RIGHTS with one byte) where the request says so. */
+export const listenerFd = 4
 /** argv word that turns the binary into the launcher. */
 export const launcherWord = "__launch"

@@ -6,6 +6,8 @@ import { check, errno, errnoName } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type LaunchRequest, launcherWord } from "./launch-request.ts"
 import { startFailed } from "./launcher.ts"
+import { inUserNamespace, type Rung } from "./rung.ts"
+import { receiveDescriptor } from "./sent-descriptor.ts"
 
 const AF_UNIX = 1
 const SOCK_STREAM = 1
@@ -30,20 +32,20 @@ export async function prepareProgram(
   options: Pick<LaunchOptions, "command" | "args" | "cwd" | "env">,
   filter: Buffer,
   openFiles: readonly [number, number],
+  { descriptors, userNamespace }: Rung,
 ): Promise<Prepared> {
-  const pair = new Int32Array(new ArrayBuffer(8))
-  check(syscall("socketpair", AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair")
-  const [mine, theirs] = [pair[0]!, pair[1]!]
+  const [mine, theirs] = socketPair()
+  const [listenerComes, listenerGoes] = descriptors === "held" ? socketPair() : []
   let child: Bun.Subprocess
   try {
-    child = Bun.spawn(launcherCommand(), {
+    child = Bun.spawn([...(userNamespace ? inUserNamespace : []), ...launcherCommand()], {
       // Nothing of the program's environment may reach the launcher: it could change the runtime.
-      env: {},
+      env: userNamespace ? { PATH: process.env["PATH"] ?? "" } : {},
       cwd: "/",
-      stdio: ["inherit", "inherit", "inherit", theirs],
+      stdio: ["inherit", "inherit", "inherit", theirs, ...(listenerGoes === undefined ? [] : [listenerGoes])],
     })
   } finally {
-    syscall("close", theirs)
+    for (const fd of [theirs, listenerGoes]) if (fd !== undefined) syscall("close", fd)
   }
   const talk = await Talk.over(mine)
   const request: LaunchRequest = {
@@ -53,6 +55,7 @@ export async function prepareProgram(
     env: options.env,
     filter: filter.toString("base64"),
     openFiles,
+    sendListener: listenerComes !== undefined,
   }
   const body = Buffer.from(JSON.stringify(request))
   const head = Buffer.alloc(4)
@@ -63,7 +66,7 @@ export async function prepareProgram(
     if (number === undefined) throw new AppError("engine-unavailable", "The launcher ended before it was ready")
     if (number === startFailed) throw notStarted(options.command, (await talk.number()) ?? errno.ENOENT)
     if (number < 0) throw noFilter(-number)
-    const listener = fetchListener(child.pid, number)
+    const listener = listenerComes === undefined ? fetchListener(child.pid, number) : takeListener(listenerComes)
     return {
       child,
       listener,
@@ -78,7 +81,15 @@ export async function prepareProgram(
     talk.close()
     child.kill("SIGKILL")
     throw thrown
+  } finally {
+    if (listenerComes !== undefined) syscall("close", listenerComes)
   }
+}
+
+function socketPair(): [mine: number, theirs: number] {
+  const pair = new Int32Array(new ArrayBuffer(8))
+  check(syscall("socketpair", AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair")
+  return [pair[0]!, pair[1]!]
 }
 
 /** Open file limits of whoever started this process: the runtime raises its own, which the program must not see. */
@@ -113,6 +124,15 @@ function fetchListener(pid: number, number: number): number {
   } finally {
     syscall("close", pidfd)
   }
+}
+
+/** It was sent before the launcher told its number. */
+function takeListener(socket: number): number {
+  const listener = receiveDescriptor(socket)
+  if (listener >= 0) return listener
+  throw new AppError("engine-unavailable", `The program's listener did not arrive: ${errnoName(listener)}`, {
+    next: "Allow pidfd_getfd (in a container: the capability SYS_PTRACE or another seccomp profile).",
+  })
 }
 
 function noFilter(number: number): AppError {

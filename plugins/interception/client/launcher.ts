@@ -1,7 +1,9 @@
 import { accessSync, constants, statSync, writeSync } from "node:fs"
 import { errno } from "../../../core/linux/errno.ts"
 import { addressOf, cString, syscall } from "../../../core/linux/syscall.ts"
-import { type LaunchRequest, launcherFd } from "./launch-request.ts"
+import { type LaunchRequest, launcherFd, listenerFd } from "./launch-request.ts"
+import { MSG_PROXY } from "./rules.ts"
+import { descriptorMessage } from "./sent-descriptor.ts"
 
 const PR_SET_NO_NEW_PRIVS = 38
 const PR_SET_PDEATHSIG = 1
@@ -36,12 +38,19 @@ export function runLauncher(): never {
   syscall("prlimit64", 0, RLIMIT_NOFILE, limit, 0)
   syscall("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
   syscall("fcntl", launcherFd, F_SETFD, FD_CLOEXEC)
+  const message = request.sendListener ? descriptorMessage() : undefined
+  if (message) syscall("fcntl", listenerFd, F_SETFD, FD_CLOEXEC)
   const status = Buffer.alloc(4)
   const go = Buffer.alloc(1)
   let listener = syscall("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
   if (listener === 0) {
     listener = syscall("seccomp", SECCOMP_SET_MODE_FILTER, NEW_LISTENER | WAIT_KILLABLE_RECV, program)
     if (listener === -errno.EINVAL) listener = syscall("seccomp", SECCOMP_SET_MODE_FILTER, NEW_LISTENER, program)
+  }
+  if (message && listener >= 0) {
+    message.put(listener)
+    const sent = syscall("sendmsg", listenerFd, message.header, MSG_PROXY)
+    if (sent < 0) listener = sent
   }
   status.writeInt32LE(listener)
   syscall("write", launcherFd, status, 4)

@@ -73,10 +73,13 @@ export class Listeners {
     peer: Endpoint | undefined,
   ): Promise<{ peer?: Endpoint; own?: Endpoint } | undefined> {
     if (!own) return undefined
-    if (!peer) {
-      const requested = this.requestedFor(fd)
-      return requested && requested.port !== 0 ? { own: requested } : undefined
-    }
+    if (peer) return this.accepted(own, peer)
+    const requested = this.requestedFor(fd)
+    return requested && requested.port !== 0 ? { own: requested } : undefined
+  }
+
+  /** Names of an accepted connection, given the kernel's; undefined when it was made on this machine. */
+  async accepted(own: Endpoint, peer: Endpoint): Promise<{ peer?: Endpoint; own: Endpoint } | undefined> {
     const caller = await this.#incoming?.peerOf(peer)
     const listener = [...this.#live.values()].find(({ local }) => local.port === own.port)
     const port = listener?.requested.port ?? own.port

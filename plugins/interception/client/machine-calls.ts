@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, statSync } from "node:fs"
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs"
 import { hostname, machine, release, version } from "node:os"
 import { type Answer, type Call, type Handlers, proceed, success } from "./call.ts"
 import { AT_FDCWD } from "./rules.ts"
@@ -11,7 +11,7 @@ const setIdBits = 0o6000
 const elfClass64 = 2
 
 /** uname, and what is worth telling about the programs that are started. */
-export function machineCalls({ architecture, log, world }: Supervision): Handlers {
+export function machineCalls({ architecture, log, world, rung }: Supervision): Handlers {
   let name: Promise<string> | undefined
   const told = new Set<string>()
 
@@ -50,6 +50,12 @@ export function machineCalls({ architecture, log, world }: Supervision): Handler
           program: file,
         })
       }
+      if (!rung.userNamespace && !mayRead(file)) {
+        log.warn("a program its user may not read cannot be looked into: it runs on this machine, not in the pod", {
+          program: file,
+        })
+        return
+      }
       const head = headOf(file)
       if (head.toString("latin1", 0, 4) !== "\u007fELF") return
       if (head[4] !== elfClass64 || head.readUInt16LE(18) !== architecture.elfMachine) {
@@ -61,6 +67,15 @@ export function machineCalls({ architecture, log, world }: Supervision): Handler
   }
 
   return { uname, execve: execute, execveat: execute }
+}
+
+function mayRead(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function headOf(path: string): Buffer {

@@ -56,19 +56,22 @@ export class Orphans {
       if (left.length === 0 && Date.now() - start > pollMs) break
       await Promise.race([gone, Bun.sleep(pollMs)])
     }
-    this.#reap()
+    // A process leaves the filter a moment before its parent can take it off the list.
+    const limit = Date.now() + graceMs
+    while (this.#reap() > 0 && Date.now() < limit) await Bun.sleep(pollMs)
   }
 
-  #reap(): void {
+  /** Returns how many are still there. */
+  #reap(): number {
     const own = filters(process.pid)
-    for (const pid of children(process.pid)) {
-      if (pid !== this.#program && filters(pid) > own) syscall("waitid", P_PID, pid, 0, WEXITED | WNOHANG, 0)
-    }
+    const mine = () => children(process.pid).filter((pid) => pid !== this.#program && filters(pid) > own)
+    for (const pid of mine()) syscall("waitid", P_PID, pid, 0, WEXITED | WNOHANG, 0)
+    return mine().length
   }
 }
 
 /** Living processes below this one that stand under one of our filters. */
-function filteredDescendants(): number[] {
+export function filteredDescendants(): number[] {
   const own = filters(process.pid)
   const found: number[] = []
   const queue = children(process.pid)

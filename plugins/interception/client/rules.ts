@@ -1,7 +1,9 @@
 import type { World } from "../../../core/client/engine.ts"
 import { errno } from "../../../core/linux/errno.ts"
+import { AF_INET, AF_INET6, AF_UNIX } from "../../../core/linux/socket-address.ts"
 import type { CallName } from "./abi.ts"
 import { always, type Rule } from "./filter.ts"
+import type { Rung } from "./rung.ts"
 
 /**
  * Where descriptors of remote files are put, so that the filter can tell them from all others by their number.
@@ -32,6 +34,8 @@ export const AT_EMPTY_PATH = 0x1000
 const F_DUPFD = 0
 const F_DUPFD_CLOEXEC = 1030
 export const SOL_SOCKET = 1
+/** A flag Linux has no use for. It marks the launcher's own message, the only one it sends under the filter. */
+export const MSG_PROXY = 0x10
 export const SO_ERROR = 4
 
 /**
@@ -46,7 +50,12 @@ export function descriptorRanges(openFileLimit: number): DescriptorRanges {
 /** Calls answered without asking anybody: io_uring would be a way around every other rule. */
 export const refusedCalls: ReadonlyMap<CallName, number> = new Map([["io_uring_setup", errno.ENOSYS]])
 
-export function watchRules(parts: Parts, { readyFrom, liveFrom, end }: DescriptorRanges): Map<CallName, Rule> {
+/** `descriptors`: whether those of programs can be fetched later, or are held from the beginning. */
+export function watchRules(
+  parts: Parts,
+  { readyFrom, liveFrom, end }: DescriptorRanges,
+  descriptors: Rung["descriptors"] = "fetched",
+): Map<CallName, Rule> {
   const rules = new Map<CallName, Rule>()
   const remote = (...args: number[]): Rule => args.map((arg) => [{ arg, from: readyFrom, to: end }])
   const live = (...args: number[]): Rule => args.map((arg) => [{ arg, from: liveFrom, to: end }])
@@ -118,6 +127,15 @@ export function watchRules(parts: Parts, { readyFrom, liveFrom, end }: Descripto
   if (parts.incoming) {
     set([[{ arg: 1, nonZero: true }]], "accept", "accept4")
     set(always, "bind", "listen")
+  }
+  if (descriptors === "held") {
+    const families = [AF_INET, AF_INET6, ...(parts.outgoing ? [AF_UNIX] : [])]
+    if (network || parts.incoming)
+      set(
+        families.map((equals) => [{ arg: 0, equals }]),
+        "socket",
+      )
+    if (rules.has("sendmsg")) set([[{ arg: 2, without: MSG_PROXY }]], "sendmsg")
   }
   if (parts.hostname) set(always, "uname")
   set(always, "execve", "execveat")

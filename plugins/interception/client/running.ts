@@ -21,7 +21,9 @@ import { Orphans } from "./orphans.ts"
 import { PendingWrites } from "./pending-writes.ts"
 import { Readiness } from "./readiness.ts"
 import { descriptorRanges, partsOf, refusedCalls, watchRules } from "./rules.ts"
+import type { Rung } from "./rung.ts"
 import { SharedState, sharedMemory } from "./shared-state.ts"
+import { socketCalls } from "./socket-calls.ts"
 import { socketNameCalls } from "./socket-name-calls.ts"
 import { statCalls } from "./stat-calls.ts"
 import type { NetworkSupervision, Supervision } from "./supervision.ts"
@@ -41,13 +43,13 @@ const sharedSignals = ["SIGINT", "SIGQUIT"] as const
 const forwardedSignals = ["SIGTERM", "SIGHUP"] as const
 
 /** Starts a program under a filter, watches it, and undoes everything when it has ended. */
-export async function runProgram(options: LaunchOptions): Promise<RunningProgram> {
+export async function runProgram(options: LaunchOptions, rung: Rung): Promise<RunningProgram> {
   const { world, log } = options
   const architecture = architectureOf(process.arch)!
   const openFiles = inheritedOpenFiles()
   const ranges = descriptorRanges(openFiles[0])
-  const filter = compileFilter(architecture, watchRules(partsOf(world), ranges), refusedCalls)
-  const prepared = await prepareProgram(options, filter, openFiles)
+  const filter = compileFilter(architecture, watchRules(partsOf(world), ranges, rung.descriptors), refusedCalls)
+  const prepared = await prepareProgram(options, filter, openFiles, rung)
   const { listener, child } = prepared
   const orphans = new Orphans(child.pid)
   const memory = sharedMemory()
@@ -68,6 +70,7 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
     log,
     architecture,
     ranges,
+    rung,
     shared,
     readiness,
     injected,
@@ -124,7 +127,7 @@ export async function runProgram(options: LaunchOptions): Promise<RunningProgram
 }
 
 function handlersFor(supervision: NetworkSupervision): Handlers {
-  return {
+  const handlers = {
     ...openCalls(supervision),
     ...statCalls(supervision),
     ...nameCalls(supervision),
@@ -137,6 +140,7 @@ function handlersFor(supervision: NetworkSupervision): Handlers {
     ...listenCalls(supervision),
     ...machineCalls(supervision),
   }
+  return supervision.rung.descriptors === "held" ? socketCalls(supervision.world, handlers) : handlers
 }
 
 function startWatching(

@@ -7,6 +7,7 @@ import type { Locator } from "./locate.ts"
 import type { PendingWrites } from "./pending-writes.ts"
 import type { Readiness } from "./readiness.ts"
 import type { DescriptorRanges } from "./rules.ts"
+import type { Rung } from "./rung.ts"
 import type { SharedState } from "./shared-state.ts"
 import type { TcpConnections } from "./tcp-connections.ts"
 import type { UdpAssociations } from "./udp-associations.ts"
@@ -29,6 +30,7 @@ export interface Supervision {
   log: Logger
   architecture: Architecture
   ranges: DescriptorRanges
+  rung: Rung
   shared: SharedState
   readiness: Readiness
   injected: InjectedFiles

@@ -3,7 +3,9 @@ import { errno } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { callNames } from "./abi.ts"
 import { type Answer, Call, errnoOf, type Handlers } from "./call.ts"
+import { heldDescriptors, NotHeld } from "./held-descriptors.ts"
 import { Replier } from "./notification.ts"
+import { canFetchDescriptors } from "./rung.ts"
 import type { Supervision } from "./supervision.ts"
 import { readLink } from "./tracee.ts"
 
@@ -68,15 +70,17 @@ export class Supervisor {
     }
   }
 
-  #give(call: Call, { fd, closeOnExec, range, fallback }: Answer & { kind: "give" }): void {
+  #give(call: Call, { fd, closeOnExec, range, fallback, hold }: Answer & { kind: "give" }): void {
+    let result = -errno.EMFILE
     try {
-      let result = -errno.EMFILE
       const at = range && this.#freeNumber(call.tid, range)
       if (!range || at !== undefined) result = this.#replier.give(call.id, fd, closeOnExec, at)
       if (result < 0 && fallback) result = this.#replier.give(call.id, fd, closeOnExec)
       if (result < 0) this.#replier.fail(call.id, range ? errno.EMFILE : -result)
     } finally {
-      syscall("close", fd)
+      if (result >= 0 && !canFetchDescriptors() && (hold || range === "live"))
+        heldDescriptors.hold(fd, call.tid, result)
+      else syscall("close", fd)
     }
   }
 
@@ -94,6 +98,10 @@ export class Supervisor {
 
   #fail(call: Call, thrown: unknown): void {
     if (this.#closed) return
+    if (thrown instanceof NotHeld) {
+      this.#notHeld(call)
+      return
+    }
     const number = errnoOf(thrown)
     if (number === undefined) {
       this.#supervision.log.warn("a call of the program could not be answered", {
@@ -102,5 +110,13 @@ export class Supervisor {
       })
     }
     this.#replier.fail(call.id, number ?? errno.EIO)
+  }
+
+  /** The kernel goes on with a descriptor that is not ours, but a remote file has nothing the program could read there. */
+  #notHeld(call: Call): void {
+    const { liveFrom, end } = this.#supervision.ranges
+    const isRemote = call.int(0) >= liveFrom && call.int(0) < end
+    if (isRemote) this.#replier.fail(call.id, errno.EBADF)
+    else this.#replier.proceed(call.id)
   }
 }

@@ -5,6 +5,7 @@ import { pendingError } from "../../../core/linux/socket.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { errnoOf } from "./call.ts"
 import { disconnect, HeldConnections } from "./held-connections.ts"
+import { heldDescriptors } from "./held-descriptors.ts"
 import { EPOLLOUT, type Readiness } from "./readiness.ts"
 import type { SharedState } from "./shared-state.ts"
 import {
@@ -98,6 +99,7 @@ export class TcpConnections {
       this.#established(port, held.port, named, connection)
       try {
         await this.#relay(held.complete(own), connection, port, named)
+        heldDescriptors.letGo(fd)
       } catch (thrown) {
         connection.close()
         throw thrown

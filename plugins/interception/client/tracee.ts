@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs"
 import { check, errno, LinuxError } from "../../../core/linux/errno.ts"
 import { addressOf, cString, syscall } from "../../../core/linux/syscall.ts"
+import { heldDescriptors } from "./held-descriptors.ts"
+import { canFetchDescriptors } from "./rung.ts"
 
 const pageBytes = 4096n
 /** Linux' PATH_MAX, the final NUL included. */
@@ -111,8 +113,9 @@ export function scatter(tid: number, vectors: readonly Vector[], bytes: Uint8Arr
   }
 }
 
-/** Our own copy of the thread's descriptor, the same open file; the caller closes it. @throws LinuxError EBADF, ... */
+/** Our own copy of the thread's descriptor, the same open file; the caller closes it. @throws LinuxError EBADF, ...; NotHeld */
 export function fetchDescriptor(tid: number, fd: number): number {
+  if (!canFetchDescriptors()) return heldDescriptors.copy(tid, fd)
   const pidfd = openPidfd(tid)
   try {
     return check(syscall("pidfd_getfd", pidfd, fd, 0), "fetch a descriptor of the program")

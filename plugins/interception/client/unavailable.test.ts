@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test"
-import { kernelTooOld, type Machine, whyUnavailable } from "./unavailable.ts"
+import { restrictionOf } from "./rung.ts"
+import { kernelTooOld, type Machine, rungHere, whyUnavailable } from "./unavailable.ts"
 
 test.each([
   ["5.13.0-generic", "engine-kernel-too-old"],
@@ -27,9 +28,11 @@ const machine = (differs: Partial<Machine> = {}, other: Record<string, string> =
   arch: "x64",
   release: "6.1.0",
   textOf: (path) => ({ ...files, ...other })[path],
+  userNamespaces: () => true,
   ...differs,
 })
 const scope = "/proc/sys/kernel/yama/ptrace_scope"
+const tracer = { "/proc/self/status": "CapEff:\t0000000000080000" }
 
 test.each<[facts: string, machine: Machine, code: string | undefined, next: string]>([
   ["an ordinary machine", machine(), undefined, ""],
@@ -42,16 +45,33 @@ test.each<[facts: string, machine: Machine, code: string | undefined, next: stri
     "engine-no-seccomp",
     "CONFIG_SECCOMP_FILTER",
   ],
-  ["ptrace_scope 2", machine({}, { [scope]: "2" }), "engine-ptrace-scope", "ptrace_scope=1"],
-  ["ptrace_scope 3", machine({}, { [scope]: "3" }), "engine-ptrace-scope", "restart of the machine"],
+  ["ptrace_scope 2 with user namespaces", machine({}, { [scope]: "2" }), undefined, ""],
   [
-    "ptrace_scope 2 for somebody who may trace all the same",
-    machine({}, { [scope]: "2", "/proc/self/status": "CapEff:\t0000000000080000" }),
-    undefined,
-    "",
+    "ptrace_scope 2 without",
+    machine({ userNamespaces: () => false }, { [scope]: "2" }),
+    "engine-ptrace-scope",
+    "ptrace_scope=1",
+  ],
+  ["ptrace_scope 3", machine({}, { [scope]: "3" }), "engine-ptrace-scope", "restart of the machine"],
+  ["ptrace_scope 2 for somebody who may trace", machine({}, { [scope]: "2", ...tracer }), undefined, ""],
+  [
+    "ptrace_scope 3, where that does not help",
+    machine({}, { [scope]: "3", ...tracer }),
+    "engine-ptrace-scope",
+    "restart",
   ],
 ])("%s", (_, facts, code, next) => {
   const lack = whyUnavailable(facts)
   expect(lack?.code).toBe(code as string)
   expect(lack?.next ?? "").toContain(next)
+})
+
+test.each<[facts: string, machine: Machine, userNamespace: boolean]>([
+  ["an ordinary machine needs no user namespace", machine(), false],
+  ["ptrace_scope 2 does", machine({}, { [scope]: "2" }), true],
+  ["not for somebody who may trace", machine({}, { [scope]: "2", ...tracer }), false],
+])("%s", (_, facts, userNamespace) => {
+  const rung = rungHere(facts)
+  expect(rung).toEqual({ descriptors: "fetched", userNamespace })
+  expect(restrictionOf(rung) === undefined).toBe(!userNamespace)
 })

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs"
 import { release } from "node:os"
-import { errno, errnoName } from "../../../core/linux/errno.ts"
-import { syscall } from "../../../core/linux/syscall.ts"
+import { errnoName } from "../../../core/linux/errno.ts"
+import { addressOf } from "../../../core/linux/syscall.ts"
 import { architectureOf } from "./abi.ts"
+import { canFetchDescriptors, canMakeUserNamespaces, type Rung } from "./rung.ts"
+import { peek } from "./tracee.ts"
 
 export interface Lack {
   code: string
@@ -12,8 +14,9 @@ export interface Lack {
 
 /** Answer with a descriptor in one step (SECCOMP_ADDFD_FLAG_SEND) came with Linux 5.14. */
 const oldestKernel = [5, 14] as const
-/** kernel.yama.ptrace_scope from which on even own children may not be looked into. */
-const yamaTooStrict = 2
+/** kernel.yama.ptrace_scope: 2 lets only those who may trace look into processes, own children included; 3 nobody. */
+const onlyTracers = 2
+const nobody = 3
 const CAP_SYS_PTRACE = 19n
 const alternatives = "Use `podside port-forward`, or a Linux machine or virtual machine that allows it."
 
@@ -25,9 +28,16 @@ export interface Machine {
   release: string
   /** Content of a file; undefined when it cannot be read. */
   textOf(path: string): string | undefined
+  userNamespaces(): boolean
 }
 
-const thisMachine = (): Machine => ({ platform: process.platform, arch: process.arch, release: release(), textOf })
+const thisMachine = (): Machine => ({
+  platform: process.platform,
+  arch: process.arch,
+  release: release(),
+  textOf,
+  userNamespaces: canMakeUserNamespaces,
+})
 
 /** What this machine lacks for the engine, with the next step; undefined when nothing is missing. */
 export function whyUnavailable(machine: Machine = thisMachine()): Lack | undefined {
@@ -39,7 +49,12 @@ export function whyUnavailable(machine: Machine = thisMachine()): Lack | undefin
       next: alternatives,
     }
   }
-  return kernelTooOld(machine.release) ?? noNotification(machine) ?? yama(machine) ?? noDescriptorFetch()
+  return kernelTooOld(machine.release) ?? noNotification(machine) ?? yama(machine) ?? noMemory()
+}
+
+/** The best way this machine offers; of use where nothing is lacking. */
+export function rungHere(machine: Machine = thisMachine()): Rung {
+  return { descriptors: canFetchDescriptors() ? "fetched" : "held", userNamespace: ptraceScope(machine) >= onlyTracers }
 }
 
 /** @param version as `uname -r` prints it */
@@ -65,13 +80,22 @@ function noNotification({ textOf }: Machine): Lack | undefined {
 }
 
 function yama(machine: Machine): Lack | undefined {
-  const scope = Number(machine.textOf("/proc/sys/kernel/yama/ptrace_scope") ?? 0)
-  if (scope < yamaTooStrict || mayTrace(machine)) return undefined
+  const scope = ptraceScope(machine)
+  if (scope < onlyTracers || (scope < nobody && machine.userNamespaces())) return undefined
   return {
     code: "engine-ptrace-scope",
     reason: `kernel.yama.ptrace_scope is ${scope}: no process may look into its own children`,
-    next: "Set it to 1 (`sudo sysctl kernel.yama.ptrace_scope=1`); 3 needs a restart of the machine.",
+    next:
+      scope < nobody
+        ? "Set it to 1 (`sudo sysctl kernel.yama.ptrace_scope=1`), or allow user namespaces to ordinary users."
+        : `It can only be lowered by a restart of the machine. ${alternatives}`,
   }
+}
+
+/** The scope as it concerns this process: 0 for those who may trace anyway. */
+function ptraceScope(machine: Machine): number {
+  const scope = Number(machine.textOf("/proc/sys/kernel/yama/ptrace_scope") ?? 0)
+  return scope < nobody && mayTrace(machine) ? 0 : scope
 }
 
 function mayTrace({ textOf }: Machine): boolean {
@@ -79,19 +103,15 @@ function mayTrace({ textOf }: Machine): boolean {
   return (BigInt(`0x${effective}`) & (1n << CAP_SYS_PTRACE)) !== 0n
 }
 
-/** Some container profiles refuse the call altogether. */
-function noDescriptorFetch(): Lack | undefined {
-  const pidfd = syscall("pidfd_open", process.pid, 0)
-  const copy = pidfd < 0 ? pidfd : syscall("pidfd_getfd", pidfd, pidfd, 0)
-  for (const fd of [pidfd, copy]) if (fd >= 0) syscall("close", fd)
-  if (copy >= 0) return undefined
+/** A sandbox may refuse to read a child's memory, which nothing can replace. */
+function noMemory(): Lack | undefined {
+  const bytes = Buffer.from(new ArrayBuffer(8))
+  const count = peek(process.pid, addressOf(bytes), Buffer.from(new ArrayBuffer(8)))
+  if (count > 0) return undefined
   return {
-    code: "engine-no-pidfd",
-    reason: `Descriptors of a child cannot be fetched: ${errnoName(copy)}`,
-    next:
-      copy === -errno.ENOSYS
-        ? `Update the kernel. ${alternatives}`
-        : "In a container, add the capability SYS_PTRACE or allow pidfd_getfd in its seccomp profile.",
+    code: "engine-no-memory-access",
+    reason: `The memory of a child cannot be read: process_vm_readv is refused (${errnoName(count)})`,
+    next: `In a container, add the capability SYS_PTRACE or allow process_vm_readv in its seccomp profile. ${alternatives}`,
   }
 }
 

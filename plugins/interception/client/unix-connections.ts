@@ -4,6 +4,7 @@ import { check } from "../../../core/linux/errno.ts"
 import { openSocket, SOCK_SEQPACKET } from "../../../core/linux/socket.ts"
 import { AF_UNIX, encodeUnixAddress } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
+import { fileIdentity } from "./file-identity.ts"
 import { PacketRelay } from "./packet-relay.ts"
 import type { Readiness } from "./readiness.ts"
 import type { SharedState } from "./shared-state.ts"
@@ -19,8 +20,10 @@ const SOCK_CLOEXEC = 0o2000000
 /** Joins unix sockets of the program to sockets in the pod, each by an abstract name used once. */
 export class UnixConnections {
   readonly #shared: SharedState
-  /** Remote path by our abstract name. */
-  readonly #paths = new Map<string, Uint8Array>()
+  /** By our abstract name. */
+  readonly #joined = new Map<string, { path: Uint8Array; socket: string | undefined }>()
+  /** Remote path by the identity of the program's socket. */
+  readonly #bySocket = new Map<string, Uint8Array>()
   readonly #listeners = new Set<Bun.UnixSocketListener<StreamRelay | undefined>>()
 
   readonly #relays = new Set<PacketRelay>()
@@ -48,7 +51,7 @@ export class UnixConnections {
           }
           taken = true
           done()
-          new StreamRelay(socket, connection, () => this.#paths.delete(name))
+          new StreamRelay(socket, connection, () => this.#forget(name))
         },
       },
     } as Bun.UnixSocketOptions<StreamRelay | undefined>)
@@ -59,18 +62,17 @@ export class UnixConnections {
     }
     const timer = setTimeout(() => {
       done()
-      this.#paths.delete(name)
+      this.#forget(name)
       connection.close()
     }, arrivalMs)
     timer.unref()
     this.#listeners.add(listener)
-    this.#paths.set(name, path)
-    this.#shared.namedSockets = true
+    this.#remember(name, fd, path)
     try {
       check(connectSocket(fd, encodeUnixAddress({ abstract: Buffer.from(name) })), "connect to the relay")
     } catch (thrown) {
       done()
-      this.#paths.delete(name)
+      this.#forget(name)
       connection.close()
       throw thrown
     }
@@ -86,10 +88,9 @@ export class UnixConnections {
       check(syscall("listen", listener, 1), "listen")
       check(connectSocket(fd, address), "connect to the relay")
       const accepted = check(syscall("accept4", listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC), "accept")
-      this.#paths.set(name, path)
-      this.#shared.namedSockets = true
+      this.#remember(name, fd, path)
       const relay = new PacketRelay(accepted, connection, this.#readiness, () => {
-        this.#paths.delete(name)
+        this.#forget(name)
         this.#relays.delete(relay)
       })
       this.#relays.add(relay)
@@ -104,12 +105,31 @@ export class UnixConnections {
   /** The remote path behind a peer's name as the kernel tells it (struct sockaddr_un). */
   pathOf(address: Buffer): Uint8Array | undefined {
     if (address.length < 4 || address[2] !== 0) return undefined
-    return this.#paths.get(address.toString("latin1", 3))
+    return this.#joined.get(address.toString("latin1", 3))?.path
+  }
+
+  /** The same for a socket the engine has no descriptor of. */
+  pathBehind(tid: number, fd: number): Uint8Array | undefined {
+    const socket = fileIdentity(`/proc/${tid}/fd/${fd}`)
+    return socket === undefined ? undefined : this.#bySocket.get(socket)
   }
 
   close(): void {
     for (const listener of this.#listeners) listener.stop(true)
     for (const relay of this.#relays) relay.close()
+  }
+
+  #remember(name: string, fd: number, path: Uint8Array): void {
+    const socket = fileIdentity(`/proc/self/fd/${fd}`)
+    this.#joined.set(name, { path, socket })
+    if (socket !== undefined) this.#bySocket.set(socket, path)
+    this.#shared.namedSockets = true
+  }
+
+  #forget(name: string): void {
+    const socket = this.#joined.get(name)?.socket
+    this.#joined.delete(name)
+    if (socket !== undefined) this.#bySocket.delete(socket)
   }
 }
 
