@@ -8,8 +8,8 @@ import type { Operator } from "../operator.ts"
 import type { PodAgent } from "../session/agent-connection.ts"
 import { formatSessionId, type LiveSession } from "../session/live-session.ts"
 import { Relay } from "../session/relay.ts"
-import { filterText, type Subscription } from "../session/subscription.ts"
-import { targetKey } from "../session/target-key.ts"
+import { sessionPorts } from "../session/session-ports.ts"
+import { filterText } from "../session/subscription.ts"
 import { readClientHeaders, readSessionId } from "./client-headers.ts"
 import { type ConnectParams, readConnectParams } from "./connect-params.ts"
 import { acceptClient } from "./sockets.ts"
@@ -169,36 +169,15 @@ function createRelay(
   const { info, agents } = session
   const { locks, metrics, plugins } = operator
   const log = operator.log.child({ session: info.id })
-  const target = targetKey(info.namespace, info.target)
-  const lockOf = ({ port, mode, filter }: Subscription) => ({
-    sessionId: info.id,
-    targetKey: target,
-    port,
-    mode,
-    filter: filterText(filter),
-  })
-  return new Relay({
+  const ports = sessionPorts({ locks, session, onConcurrent: params.on_concurrent_steal, log })
+  const relay: Relay = new Relay({
     client,
     first,
     session: info,
     agents,
     plugins,
-    lock: async (subscription) => {
-      if (subscription.mode === "mirror") return true
-      try {
-        return (await locks.acquire(lockOf(subscription), params.on_concurrent_steal)).granted
-      } catch (error) {
-        // Who cannot be sure to have a port does not get it.
-        log.warn("a port could not be locked", { port: subscription.port, error })
-        return false
-      }
-    },
-    unlock: (subscription) => {
-      if (subscription.mode === "mirror") return
-      // A client that came back has the port by another socket before this one is known to be dead.
-      if ([...session.relays].some((relay) => relay.needs(subscription))) return
-      locks.release(lockOf(subscription)).catch((error) => log.warn("a port could not be unlocked", { error }))
-    },
+    lock: (subscription) => ports.lock(subscription, relay),
+    unlock: (subscription) => ports.unlock(subscription),
     onDenied: (what, denial, subscription) => {
       metrics.denied(denial.plugin)
       const ports = subscription && { mode: subscription.mode, ports: [subscription.port] }
@@ -215,6 +194,7 @@ function createRelay(
     noPodMs: operator.settings.noPodMs,
     log,
   })
+  return relay
 }
 
 export function record(

@@ -44,7 +44,7 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
       ending.abort()
     }
     undo.push(kill)
-    return { locks, evicted, kill, id: replicas.id }
+    return { locks, evicted, kill, id: replicas.id, replicas }
   }
   const two = () => {
     target = `shop/deployment/web-${count++}`
@@ -107,6 +107,53 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     await other.locks.release(lock("A"))
     expect((await one.locks.acquire(lock("B"), "abort")).granted).toBe(true)
   })
+
+  test("who holds a port hears of its end: moved with its session, lost to another, or not at all when it was given back", async () => {
+    const [one, other] = await two()
+    const ends: Record<string, string[]> = { A: [], B: [], C: [] }
+    const hold = async ({ locks }: typeof one, name: string, port: number, how: OnConcurrentSteal = "abort") => {
+      const wanted = lock(name, { port })
+      expect((await locks.acquire(wanted, how)).granted).toBe(true)
+      locks.follow(wanted, (end) => ends[name]!.push(end))
+    }
+    await hold(one, "A", 80)
+    await hold(one, "B", 81)
+    await hold(one, "C", 82)
+    await other.locks.acquire(lock("A"), "abort")
+    await other.locks.acquire(lock("X", { port: 81 }), "override")
+    await one.locks.release(lock("C", { port: 82 }))
+    await cluster.eventually("both ends", () => ends["A"]!.length + ends["B"]!.length === 2)
+    expect(ends).toEqual({ A: ["moved"], B: ["lost"], C: [] })
+    // Whoever follows too late hears it at once.
+    await hold(one, "A", 80)
+    expect(ends["A"]).toEqual(["moved"])
+    one.locks.follow(lock("B", { port: 81 }), (end) => ends["B"]!.push(end))
+    expect(ends["B"]).toEqual(["lost", "lost"])
+  })
+
+  test("a port that is wanted again while it is given back stays", async () => {
+    const [one, other] = await two()
+    await one.locks.acquire(lock("A"), "abort")
+    await one.locks.release(lock("A"), () => true)
+    expect((await other.locks.acquire(lock("B"), "abort")).granted).toBe(false)
+    await one.locks.release(lock("A"), () => false)
+    expect((await other.locks.acquire(lock("B"), "abort")).granted).toBe(true)
+  })
+
+  test("a replica that was taken for dead does not get its ports back by waking up", async () => {
+    const [one, other] = await two()
+    const ends: string[] = []
+    await one.locks.acquire(lock("A"), "abort")
+    one.locks.follow(lock("A"), (end) => ends.push(end))
+    one.replicas.stop()
+    await cluster.eventually("its port", async () => (await other.locks.acquire(lock("B"), "abort")).granted, {
+      timeoutSeconds: 30,
+    })
+    await one.replicas.start()
+    await cluster.eventually("it hears of it", () => ends.length > 0)
+    expect(ends).toEqual(["lost"])
+    expect((await one.locks.acquire(lock("A"), "abort")).granted).toBe(false)
+  }, 60_000)
 
   test("a replica that stops leaves its ports to the sessions that come back", async () => {
     const [one, other] = await two()

@@ -4,7 +4,14 @@ import type { Logger } from "../../log.ts"
 import { type Lease, microTime } from "../replicas/lease.ts"
 import type { RecordContent, Records } from "../replicas/records.ts"
 import { type Replicas, replicaLeaseSeconds } from "../replicas/replicas.ts"
-import { clash, type LockAnswer, type OnConcurrentSteal, type PortLock, type PortLocks } from "./port-locks.ts"
+import {
+  clash,
+  type HoldEnd,
+  type LockAnswer,
+  type OnConcurrentSteal,
+  type PortLock,
+  type PortLocks,
+} from "./port-locks.ts"
 
 export interface LeasePortLocksOptions {
   records: Records
@@ -34,6 +41,14 @@ const annotation = "podside.dev/port-lock"
 const sweepMs = 5_000
 
 type LockName = Pick<PortLock, "sessionId" | "targetKey" | "port">
+type Holder = PortLock & { replica: string }
+
+interface Followed {
+  lock: PortLock
+  onEnd(how: HoldEnd): void
+  /** The Lease when it was last looked at. */
+  seen: Lease | undefined
+}
 
 /**
  * Port locks in Leases, one for each port of a target. Several sessions may hold one port with filters, so the holders stand
@@ -42,18 +57,23 @@ type LockName = Pick<PortLock, "sessionId" | "targetKey" | "port">
 export class LeasePortLocks implements PortLocks {
   readonly #options: LeasePortLocksOptions
   readonly #parsed = new WeakMap<Lease, Holds | undefined>()
+  /** By Lease and session. */
+  readonly #followed = new Map<string, Followed>()
   readonly #sweep: ReturnType<typeof setInterval>
+  readonly #stopListening: () => void
   #stopped = false
 
   constructor(options: LeasePortLocksOptions) {
     this.#options = options
     this.#sweep = setInterval(() => void this.#clear(), sweepMs)
+    this.#stopListening = options.records.onChange(() => this.#look())
   }
 
   /** What is held stays so until this replica's Lease runs out: its sessions come back on another one, and want it. */
   stop(): void {
     this.#stopped = true
     clearInterval(this.#sweep)
+    this.#stopListening()
   }
 
   async acquire(lock: PortLock, onConcurrent: OnConcurrentSteal): Promise<LockAnswer> {
@@ -76,14 +96,23 @@ export class LeasePortLocks implements PortLocks {
     return answer
   }
 
-  async release(lock: LockName): Promise<void> {
-    if (this.#stopped) return
-    await this.#removeHolders(lock, ({ sessionId, replica }) => {
-      return sessionId === lock.sessionId && replica === this.#options.replicas.id
+  follow(lock: PortLock, onEnd: (how: HoldEnd) => void): void {
+    this.#followed.set(followKey(lock), { lock, onEnd, seen: undefined })
+    this.#look()
+  }
+
+  async release(lock: LockName, needed = () => false): Promise<void> {
+    const own = ({ sessionId, replica }: Holder) =>
+      sessionId === lock.sessionId && replica === this.#options.replicas.id
+    await this.#removeHolders(lock, own, () => {
+      if (this.#stopped || needed()) return false
+      this.#followed.delete(followKey(lock))
+      return true
     })
   }
 
   async releaseAll(sessionId: string): Promise<void> {
+    for (const [key, { lock }] of this.#followed) if (lock.sessionId === sessionId) this.#followed.delete(key)
     const held = this.list().filter((lock) => lock.sessionId === sessionId)
     await Promise.all(held.map((lock) => this.#removeHolders(lock, (holder) => holder.sessionId === sessionId)))
   }
@@ -93,7 +122,7 @@ export class LeasePortLocks implements PortLocks {
   }
 
   /** Holds that count. */
-  #locks(lease: Lease | undefined): (PortLock & { replica: string })[] {
+  #locks(lease: Lease | undefined): Holder[] {
     const holds = lease && this.#read(lease)
     if (!holds) return []
     const { targetKey, port, holders } = holds
@@ -104,10 +133,11 @@ export class LeasePortLocks implements PortLocks {
 
   async #removeHolders(
     lock: Pick<PortLock, "targetKey" | "port">,
-    gone: (holder: PortLock & { replica: string }) => boolean,
+    gone: (holder: Holder) => boolean,
+    may = () => true,
   ): Promise<void> {
     await this.#options.records.change("port-lock", nameOf(lock), (current) => {
-      if (!current) return { answer: undefined }
+      if (!may() || !current) return { answer: undefined }
       const left = this.#locks(current).filter((holder) => !gone(holder))
       return { write: left.length > 0 ? content(lock, left, current) : "remove", answer: undefined }
     })
@@ -129,6 +159,21 @@ export class LeasePortLocks implements PortLocks {
     }
   }
 
+  /** Has another replica changed what was granted here? */
+  #look(): void {
+    const { records, replicas } = this.#options
+    for (const [key, followed] of this.#followed) {
+      const { lock, onEnd, seen } = followed
+      const lease = records.get(nameOf(lock))
+      if (lease && lease === seen) continue
+      followed.seen = lease
+      const holder = lease && this.#read(lease)?.holders.find(({ sessionId }) => sessionId === lock.sessionId)
+      if (holder?.replica === replicas.id) continue
+      this.#followed.delete(key)
+      onEnd(holder ? "moved" : "lost")
+    }
+  }
+
   #read(lease: Lease): Holds | undefined {
     if (this.#parsed.has(lease)) return this.#parsed.get(lease)
     let holds: Holds | undefined
@@ -142,13 +187,15 @@ export class LeasePortLocks implements PortLocks {
   }
 }
 
+const followKey = (lock: LockName): string => `${nameOf(lock)} ${lock.sessionId}`
+
 function nameOf({ targetKey, port }: Pick<PortLock, "targetKey" | "port">): string {
   return `podside-port-${createHash("sha256").update(`${targetKey} ${port}`).digest("hex").slice(0, 32)}`
 }
 
 function content(
   { targetKey, port }: Pick<PortLock, "targetKey" | "port">,
-  held: readonly (PortLock & { replica: string })[],
+  held: readonly Holder[],
   current: Lease | undefined,
 ): RecordContent {
   const holders = held.map(({ sessionId, mode, filter, replica }) => ({ sessionId, mode, filter, replica }))

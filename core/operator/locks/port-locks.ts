@@ -15,11 +15,20 @@ export interface PortLock {
 
 export type LockAnswer = { granted: true } | { granted: false; holder: PortLock }
 
+/**
+ * `moved`: the session has the port on another replica now. `lost`: it has it no more; somebody took it over, or this
+ * replica was silent for so long that it was taken for dead.
+ */
+export type HoldEnd = "moved" | "lost"
+
 /** Who steals which port. Only stealing without a filter excludes others; mirroring never does. */
 export interface PortLocks {
   /** `override` ends the sessions in the way first. */
   acquire(lock: PortLock, onConcurrent: OnConcurrentSteal): Promise<LockAnswer>
-  release(lock: Pick<PortLock, "sessionId" | "targetKey" | "port">): Promise<void>
+  /** Calls `onEnd`, perhaps at once, when a lock that was granted here ends although nobody here gave it back. */
+  follow(lock: PortLock, onEnd: (how: HoldEnd) => void): void
+  /** `needed` is asked at the last moment: who wants the port again meanwhile keeps it. */
+  release(lock: Pick<PortLock, "sessionId" | "targetKey" | "port">, needed?: () => boolean): Promise<void>
   /** Everything a session holds. */
   releaseAll(sessionId: string): Promise<void>
   list(): readonly PortLock[]

@@ -18,6 +18,8 @@ type IncomingMessage = Extract<ClientMessage, { kind: "Tcp" | "TcpSteal" }>
 export interface IncomingTrafficOptions {
   /** Connections to the agents of all pods there are now; agents that cannot be had are left out and logged. */
   connections(): Promise<readonly AgentConnection[]>
+  /** Those of them that stand at this moment. */
+  open(): Iterable<AgentConnection>
   toClient(message: DaemonMessage): void
   toAgent(to: AgentConnection, message: ClientMessage): void
   authorize(subscription: Subscription): Promise<Verdict>
@@ -37,7 +39,7 @@ export class IncomingTraffic {
   readonly #ids = { mirror: new IncomingIds<AgentConnection>(), steal: new IncomingIds<AgentConnection>() }
   readonly #awaited = { mirror: new Map<AgentConnection, Answer[]>(), steal: new Map<AgentConnection, Answer[]>() }
   readonly #active = new Map<string, Subscription>()
-  /** Ports whose lock this socket needs, those that are being subscribed included. */
+  /** Stolen ports that are this socket's, those that are being subscribed included. */
   readonly #needed = new Set<string>()
   /** Subscriptions run one after the other: clients match the answers by order. */
   #turn: Promise<void> = Promise.resolve()
@@ -55,7 +57,7 @@ export class IncomingTraffic {
     const mode = message.kind === "Tcp" ? "mirror" : "steal"
     if (message.value.kind === "PortUnsubscribe") {
       const port = message.value.value
-      this.#inTurn(() => this.#unsubscribe(mode, port, message))
+      this.#inTurn(async () => this.#unsubscribe(mode, port))
       return
     }
     const about = message.kind === "Tcp" ? mirrorAbout(message.value) : stealAbout(message.value)
@@ -100,9 +102,21 @@ export class IncomingTraffic {
     }
   }
 
-  /** Does this socket need the lock of that port? Another one of the same session must leave it then. */
+  /** Is the port this socket's? */
   needs({ mode, port }: Subscription): boolean {
     return this.#needed.has(keyOf(mode, port))
+  }
+
+  /** Its lock was granted for this socket. */
+  claim({ mode, port }: Subscription): void {
+    this.#needed.add(keyOf(mode, port))
+  }
+
+  /** The port is another socket's now. Connections that are open stay; the client here is not told. */
+  leave({ mode, port, request }: Subscription): void {
+    if (!this.#needed.delete(keyOf(mode, port))) return
+    this.#active.delete(keyOf(mode, port))
+    this.#unsubscribeAgents(request.kind, port)
   }
 
   /** Gives the locks back. */
@@ -131,6 +145,11 @@ export class IncomingTraffic {
       return answer({ kind: "Err", value: { kind: "PortAlreadyStolen", value: subscription.port } })
     }
     const results = await Promise.all((await connections()).map((one) => this.#ask(one, subscription)))
+    if (!this.#needed.has(key)) {
+      // Another socket of the session was quicker to ask again. To this client the port is subscribed, as it is to any that left.
+      this.#unsubscribeAgents(subscription.request.kind, subscription.port)
+      return answer({ kind: "Ok", value: subscription.port })
+    }
     if (results.some((result) => result.kind === "Ok")) {
       this.#active.set(key, subscription)
       return answer({ kind: "Ok", value: subscription.port })
@@ -140,12 +159,18 @@ export class IncomingTraffic {
     answer({ kind: "Err", value: tellable(results) ?? forbiddenSubscription(subscription, reason, version()) })
   }
 
-  async #unsubscribe(mode: Mode, port: number, message: IncomingMessage): Promise<void> {
+  #unsubscribe(mode: Mode, port: number): void {
     const subscription = this.#active.get(keyOf(mode, port))
     if (!subscription) return
     this.#active.delete(keyOf(mode, port))
     this.#unlock(subscription)
-    for (const connection of await this.#options.connections()) this.#options.toAgent(connection, message)
+    this.#unsubscribeAgents(subscription.request.kind, port)
+  }
+
+  #unsubscribeAgents(kind: IncomingMessage["kind"], port: number): void {
+    for (const connection of this.#options.open()) {
+      this.#options.toAgent(connection, { kind, value: { kind: "PortUnsubscribe", value: port } })
+    }
   }
 
   #ask(connection: AgentConnection, { mode, request }: Subscription): Promise<SubscribeResult> {

@@ -12,6 +12,7 @@ import type { ResolvedPod, Session } from "../../session.ts"
 import type { PodAgent } from "./agent-connection.ts"
 import { Relay } from "./relay.ts"
 import type { SessionAgents } from "./session-agents.ts"
+import type { Subscription } from "./subscription.ts"
 
 /** A plugin as somebody outside would write it: it forbids by name, and is slow about it, so that order can go wrong. */
 const outside = `
@@ -290,6 +291,55 @@ describe("one socket, several pods", () => {
       value: { kind: "SubscribeResult", value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: 80 } } },
     })
     expect(a.received).toEqual([])
+  })
+
+  test("a port that another socket of the session has taken is given up at every pod, and the client is not told", async () => {
+    const [a, b, c] = [fakeAgent("a"), fakeAgent("b"), fakeAgent("c")]
+    const { client, next, pods, relay, inbox } = await relayTo([a, b])
+    client.send(steal(80))
+    await next()
+    client.send(steal(81))
+    await next()
+    const port = 80
+    relay.incoming.leave({ mode: "steal", port, request: steal(port) as Subscription["request"] })
+    const unsubscribed = { kind: "TcpSteal", value: { kind: "PortUnsubscribe", value: port } } as ClientMessage
+    for (const agent of [a, b]) {
+      await until(`the end at ${agent.pod?.name}`, () => agent.received.length === 3)
+      expect(agent.received.at(-1)).toEqual(unsubscribed)
+    }
+    // What it does about that port later concerns nobody.
+    client.send(unsubscribed)
+    pods.change([a, b, c])
+    await until("the other port at c", () => c.received.length > 0)
+    client.send(steal(82))
+    expect(await next()).toMatchObject({ value: { value: { value: 82 } } })
+    expect(c.received).toEqual([steal(81), steal(82)])
+    expect(a.received).toHaveLength(4)
+    expect(inbox).toEqual([])
+  })
+
+  test("a port that is taken while its agents are still asked is given up after that", async () => {
+    const answers: (() => void)[] = []
+    const a = fakeAgent("a", (message) => {
+      if (message.kind === "TcpSteal" && message.value.kind === "PortSubscribe") {
+        const reply = usual(message)!
+        answers.push(() => a.say(reply))
+        return undefined
+      }
+      return usual(message)
+    })
+    const { client, next, relay } = await relayTo([a])
+    client.send(steal(80))
+    await until("the question", () => answers.length === 1)
+    relay.incoming.leave({ mode: "steal", port: 80, request: steal(80) as Subscription["request"] })
+    for (const answer of answers) answer()
+    expect(await next()).toMatchObject({ value: { value: { kind: "Ok", value: 80 } } })
+    await until("the end", () => a.received.length === 3)
+    expect(a.received.map((message) => message.kind === "TcpSteal" && message.value.kind)).toEqual([
+      "PortSubscribe",
+      "PortUnsubscribe",
+      "PortUnsubscribe",
+    ])
   })
 })
 

@@ -57,7 +57,6 @@ export class Relay {
   readonly #joined = new WeakSet<AgentConnection>()
   /** Those that stand. */
   readonly #open = new Set<AgentConnection>()
-  readonly #incoming: IncomingTraffic
   readonly #primary: PrimaryTraffic
   readonly #stopFollowing: () => void
   #version = unnegotiatedVersion
@@ -66,15 +65,17 @@ export class Relay {
   #fannedOut = false
   #ping: { id: bigint; at: number } | undefined
   #pings: ReturnType<typeof setInterval> | undefined
+  readonly incoming: IncomingTraffic
   /** Settles when the client's socket has ended, whatever the reason. */
   readonly ended: Promise<LinkEnd>
 
   constructor(options: RelayOptions) {
     this.#options = options
     const { client, first, plugins, session, agents } = options
-    this.#incoming = new IncomingTraffic({
+    this.incoming = new IncomingTraffic({
       ...options,
       connections: () => this.#allConnections(),
+      open: () => this.#open,
       toClient: (message) => this.#toClient(message),
       toAgent: (to, message) => this.#toAgent(to, message),
       authorize: (subscription) => this.#authorize(subscription),
@@ -107,11 +108,6 @@ export class Relay {
     this.#options.client.close()
   }
 
-  /** Does this socket need the lock of that port? */
-  needs(subscription: Subscription): boolean {
-    return this.#incoming.needs(subscription)
-  }
-
   /** Ends the socket without a reason. */
   drop(): void {
     this.#options.client.abort()
@@ -123,7 +119,7 @@ export class Relay {
         return this.#toClient({ kind: "Pong" })
       case "Tcp":
       case "TcpSteal":
-        return this.#incoming.fromClient(message)
+        return this.incoming.fromClient(message)
       case "SwitchProtocolVersion":
         return void this.#switchVersion(message.value)
       case "ReadyForLogs":
@@ -148,7 +144,7 @@ export class Relay {
     switch (message.kind) {
       case "Tcp":
       case "TcpSteal":
-        return this.#incoming.fromAgent(message.kind, message.value, from)
+        return this.incoming.fromAgent(message.kind, message.value, from)
       case "LogMessage": {
         const infoTooNew = message.value.level.kind === "Info" && !supports(this.#version, "infoLog")
         return this.#wantsLogs && !infoTooNew ? this.#toClient(message) : undefined
@@ -259,14 +255,14 @@ export class Relay {
   async #join(connection: AgentConnection): Promise<void> {
     if (this.#joined.has(connection)) return
     this.#joined.add(connection)
-    await this.#incoming.agentAdded(connection)
+    await this.incoming.agentAdded(connection)
   }
 
   #lost(connection: AgentConnection, error: Error | undefined): void {
     this.#open.delete(connection)
     this.#connections.delete(connection.agent)
     if (this.#abort.signal.aborted) return
-    this.#incoming.agentLost(connection)
+    this.incoming.agentLost(connection)
     if (connection !== this.#primary.connection) return
     this.#options.log.warn("the session's agent was lost", { pod: connection.agent.pod?.name, error })
     this.#primary.lost()
@@ -326,7 +322,7 @@ export class Relay {
     this.#abort.abort()
     clearInterval(this.#pings)
     this.#stopFollowing()
-    this.#incoming.close()
+    this.incoming.close()
     for (const connection of this.#open) connection.link.close()
   }
 }

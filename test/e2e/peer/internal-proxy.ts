@@ -1,4 +1,10 @@
-import type { ClientMessage, DaemonMessage, FileRequest, FileResponse } from "../../../core/protocol/index.ts"
+import type {
+  ClientMessage,
+  DaemonMessage,
+  FileRequest,
+  FileResponse,
+  StealType,
+} from "../../../core/protocol/index.ts"
 import type { ProtocolSocket } from "./protocol-socket.ts"
 
 type Of<K extends DaemonMessage["kind"]> = Extract<DaemonMessage, { kind: K }>
@@ -105,11 +111,16 @@ export class InternalProxy {
     this.#socket.send({ kind: "TcpOutgoing", value: { kind: "Write", value: { connectionId, bytes } } })
   }
 
-  steal(port: number) {
+  /** @param header steal only requests with a header line that matches */
+  steal(port: number, header?: string) {
     const { promise, resolve, reject } =
       Promise.withResolvers<Extract<Incoming, { kind: "SubscribeResult" }>["value"]>()
     this.#subscriptions.set(port, { kind: "SubscribeResult", resolve, reject })
-    this.sendSteal({ kind: "PortSubscribe", value: { kind: "All", value: port } })
+    const value: StealType =
+      header === undefined
+        ? { kind: "All", value: port }
+        : { kind: "FilteredHttpEx", value: [port, { kind: "Header", value: header }] }
+    this.sendSteal({ kind: "PortSubscribe", value })
     return promise
   }
 
@@ -126,6 +137,11 @@ export class InternalProxy {
 
   drop(): void {
     this.#socket.drop()
+  }
+
+  /** As behind a network that swallows everything: the socket stays open, and nothing more is read or sent. */
+  stall(): void {
+    this.#socket.stall()
   }
 
   #expect<T>(kind: string, queue: Waiting<T>[]): Promise<T> {

@@ -2,6 +2,8 @@ import { beforeAll, describe, expect, test } from "bun:test"
 import { deployment } from "../../cluster/samples/workloads.ts"
 import { type ClusterUser, useCluster } from "../../cluster/use.ts"
 import { useOperator } from "../operator/install.ts"
+import { answerAll } from "./answer-all.ts"
+import type { InternalProxy } from "./internal-proxy.ts"
 import { ApiError, type CliOptions, mirrordCli, NoOperator, newSessionId } from "./mirrord-cli.ts"
 
 /* The whole way of a mirrord 3.250 client through the operator, by a stand-in that forgives nothing the real one would not. */
@@ -89,42 +91,17 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     expect(await proxy.failure).toMatch(/opcode 8|lost/)
   }, 120_000)
 
-  /** A connection made while somebody's rules change, or by a busy forwarder, may be lost; three times in a row is no accident. */
-  const askedOften = async (url: string, attempts = 3): Promise<string> => {
-    try {
-      return await (await fetch(url, { signal: AbortSignal.timeout(20_000) })).text()
-    } catch (error) {
-      if (attempts === 1) throw error
-      return askedOften(url, attempts - 1)
-    }
-  }
-
   /** One request to the target, answered by the client. */
-  const answerStolen = async (proxy: Awaited<ReturnType<typeof exec>>["proxy"]) => {
+  const answerStolen = async (proxy: InternalProxy) => {
     const forwarded = await cluster.forward("service/web", 80)
-    await using _ = { [Symbol.asyncDispose]: async () => void (await forwarded[Symbol.asyncDispose]?.()) }
-    const asked = askedOften(`http://127.0.0.1:${forwarded.port}/`)
-    const opened = await proxy.nextIncoming()
-    if (opened.kind === "HttpRequestChunked" && opened.value.kind === "StartV2") {
-      const { connectionId, requestId } = opened.value.value
-      const response = {
-        status: 200,
-        version: { kind: "Http11" },
-        headers: [],
-        body: [{ kind: "Data", value: new TextEncoder().encode("from the client") }],
-      }
-      proxy.sendSteal({
-        kind: "HttpResponseFramed",
-        value: { connectionId, requestId, port: 8080, internalResponse: response },
-      } as never)
-    } else if (opened.kind === "NewConnectionV2") {
-      const { connectionId } = opened.value.connection
-      const bytes = new TextEncoder().encode(
-        "HTTP/1.1 200 OK\r\ncontent-length: 15\r\nconnection: close\r\n\r\nfrom the client",
-      )
-      proxy.sendSteal({ kind: "Data", value: { connectionId, bytes } })
-    } else throw new Error(`stolen as ${opened.kind}`)
-    expect(await asked).toBe("from the client")
+    await using _ = forwarded
+    answerAll(proxy)
+    // A connection made while rules change, or by a busy forwarder, may be lost.
+    const text = await cluster.eventually("an answer to what was stolen", async () => {
+      const signal = AbortSignal.timeout(5_000)
+      return (await fetch(`http://127.0.0.1:${forwarded.port}/`, { signal, headers: { "x-user": "tess" } })).text()
+    })
+    expect(text).toBe("from the client")
   }
 
   test("routes and parameters for an operator without the newer features", async () => {
@@ -202,26 +179,35 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     expect(times).toHaveLength(100)
   }, 60_000)
 
-  test.each(["lost", "still there for the operator"])(
-    "a client comes back while its last socket is %s, with its ports",
-    async (how) => {
+  test.each([
+    ["lost", undefined],
+    ["lost", "x-user: tess"],
+    ["still there for the operator", undefined],
+    ["still there for the operator", "x-user: tess"],
+    ["there without being read", undefined],
+    ["there without being read", "x-user: tess"],
+  ])(
+    "a client comes back while its last socket is %s, with its ports (filter %s)",
+    async (how, filter) => {
       const { to, agreed, proxy } = await exec()
-      expect(await proxy.steal(8080)).toEqual({ kind: "Ok", value: 8080 })
+      expect(await proxy.steal(8080, filter)).toEqual({ kind: "Ok", value: 8080 })
       if (how === "lost") proxy.drop()
+      if (how === "there without being read") proxy.stall()
       const next = await cli.reconnect(to, agreed)
       expect(next.agreed).toBe(agreed)
-      expect(await next.proxy.steal(8080)).toEqual({ kind: "Ok", value: 8080 })
+      expect(await next.proxy.steal(8080, filter)).toEqual({ kind: "Ok", value: 8080 })
       await answerStolen(next.proxy)
       if (how !== "lost") {
-        proxy.close()
-        await proxy.failure
+        proxy.drop()
+        await next.proxy.ping()
       }
       // The port is still the session's, although the socket that took it first is gone.
       const other = await exec()
       expect(await other.proxy.steal(8080)).toEqual({ kind: "Err", value: { kind: "PortAlreadyStolen", value: 8080 } })
+      await answerStolen(next.proxy)
       for (const one of [other, next]) one.proxy.close()
     },
-    90_000,
+    120_000,
   )
 
   test("a closed session is answered so that its client stops trying, another's is refused", async () => {

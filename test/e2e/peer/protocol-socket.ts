@@ -86,6 +86,10 @@ export class ProtocolSocket {
     this.#socket.destroy()
   }
 
+  stall(): void {
+    this.#socket.pause()
+  }
+
   /** The orderly end. */
   close(): void {
     this.#write(8, Buffer.alloc(0))
