@@ -176,7 +176,7 @@ function createRelay(
     session: info,
     agents,
     plugins,
-    lock: (subscription) => ports.lock(subscription, relay),
+    lock: (subscription, extend) => ports.lock(subscription, relay, extend),
     unlock: (subscription) => ports.unlock(subscription),
     onDenied: (what, denial, subscription) => {
       metrics.denied(denial.plugin)

@@ -47,7 +47,7 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     return { locks, evicted, kill, id: replicas.id, replicas }
   }
   const two = () => {
-    target = `shop/deployment/web-${count++}`
+    target = `shop-${count++}/deployment/web`
     return Promise.all([replica(), replica()])
   }
   const lock = (sessionId: string, more: Partial<PortLock> = {}): PortLock => ({
@@ -55,6 +55,7 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     targetKey: target,
     port: 80,
     mode: "steal",
+    pods: [`${target}-1`, `${target}-2`],
     ...more,
   })
   const shownBy = ({ locks }: { locks: LeasePortLocks }) => locks.list().filter(({ targetKey }) => targetKey === target)
@@ -68,6 +69,22 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     await one.locks.acquire(lock("A"), "abort")
     expect((await other.locks.acquire(lock("B"), how)).granted).toBe(granted)
     expect(other.evicted).toEqual(gone)
+  })
+
+  test("a pod and the workload it belongs to exclude each other, on either replica; two pods of it do not", async () => {
+    const [one, other] = await two()
+    const pod = (n: number) => ({ targetKey: `${target.split("/")[0]}/pod/${n}`, pods: [`${target}-${n}`] })
+    expect((await one.locks.acquire(lock("A"), "abort")).granted).toBe(true)
+    expect((await other.locks.acquire(lock("B", pod(1)), "abort")).granted).toBe(false)
+    expect((await other.locks.acquire(lock("B", pod(3)), "abort")).granted).toBe(true)
+    await one.locks.release(lock("A"))
+    expect((await other.locks.acquire(lock("C", pod(1)), "abort")).granted).toBe(true)
+    expect((await one.locks.acquire(lock("D", pod(2)), "abort")).granted).toBe(true)
+    expect((await one.locks.acquire(lock("A"), "abort")).granted).toBe(false)
+    // The workload gets a pod that somebody has already.
+    expect((await one.locks.acquire(lock("E", { pods: [] }), "abort")).granted).toBe(true)
+    expect((await one.locks.acquire(lock("E"), "abort")).granted).toBe(false)
+    expect(shownBy(one).map(({ sessionId }) => sessionId)).toEqual(["E"])
   })
 
   test("filtered steals share a port; another port is free", async () => {

@@ -8,6 +8,7 @@ import {
   clash,
   type HoldEnd,
   type LockAnswer,
+  namespaceOf,
   type OnConcurrentSteal,
   type PortLock,
   type PortLocks,
@@ -22,11 +23,13 @@ export interface LeasePortLocksOptions {
 }
 
 const holdsSchema = v.object({
-  targetKey: v.string(),
   port: v.number(),
+  /** Names of the pods of each target that is held. */
+  targets: v.record(v.string(), v.array(v.string())),
   holders: v.array(
     v.object({
       sessionId: v.string(),
+      targetKey: v.string(),
       mode: v.picklist(["mirror", "steal"]),
       filter: v.optional(v.string()),
       replica: v.string(),
@@ -51,8 +54,8 @@ interface Followed {
 }
 
 /**
- * Port locks in Leases, one for each port of a target. Several sessions may hold one port with filters, so the holders stand
- * in an annotation; a hold counts while its replica lives.
+ * Port locks in Leases, one for each port number of a namespace: targets may share pods, and only what stands in one object
+ * is decided at once. Holders stand in an annotation; a hold counts while its replica lives.
  */
 export class LeasePortLocks implements PortLocks {
   readonly #options: LeasePortLocksOptions
@@ -88,8 +91,9 @@ export class LeasePortLocks implements PortLocks {
       const override = onConcurrent === "override"
       if (override) for (const { sessionId } of inTheWay) evicted.add(sessionId)
       const staying = override ? others.filter((other) => !inTheWay.includes(other)) : others
-      const write = content(lock, [...staying, { ...lock, replica: replicas.id }], current)
-      return { write, answer: { granted: true } }
+      const write = content(lock.port, [...staying, { ...lock, replica: replicas.id }], current)
+      const known = current?.metadata.annotations?.[annotation] === write.annotations[annotation]
+      return { write: known ? undefined : write, answer: { granted: true } }
     })
     const why = `another session took port ${lock.port} over`
     await Promise.all([...evicted].map((sessionId) => evict(sessionId, why)))
@@ -125,10 +129,10 @@ export class LeasePortLocks implements PortLocks {
   #locks(lease: Lease | undefined): Holder[] {
     const holds = lease && this.#read(lease)
     if (!holds) return []
-    const { targetKey, port, holders } = holds
+    const { targets, port, holders } = holds
     return holders
       .filter(({ replica }) => this.#options.replicas.alive(replica))
-      .map((holder) => ({ ...holder, targetKey, port }))
+      .map((holder) => ({ ...holder, port, pods: targets[holder.targetKey] ?? [] }))
   }
 
   async #removeHolders(
@@ -139,7 +143,7 @@ export class LeasePortLocks implements PortLocks {
     await this.#options.records.change("port-lock", nameOf(lock), (current) => {
       if (!may() || !current) return { answer: undefined }
       const left = this.#locks(current).filter((holder) => !gone(holder))
-      return { write: left.length > 0 ? content(lock, left, current) : "remove", answer: undefined }
+      return { write: left.length > 0 ? content(lock.port, left, current) : "remove", answer: undefined }
     })
   }
 
@@ -152,7 +156,7 @@ export class LeasePortLocks implements PortLocks {
       await records
         .change("port-lock", name, (current) => {
           const left = this.#locks(current)
-          const kept = held && left.length > 0 && content(held, left, current)
+          const kept = held && left.length > 0 && content(held.port, left, current)
           return { write: kept || "remove", answer: undefined }
         })
         .catch((error) => log.warn("a port lock of a dead replica could not be removed", { lease: name, error }))
@@ -189,20 +193,20 @@ export class LeasePortLocks implements PortLocks {
 
 const followKey = (lock: LockName): string => `${nameOf(lock)} ${lock.sessionId}`
 
-function nameOf({ targetKey, port }: Pick<PortLock, "targetKey" | "port">): string {
-  return `podside-port-${createHash("sha256").update(`${targetKey} ${port}`).digest("hex").slice(0, 32)}`
+function nameOf(lock: Pick<PortLock, "targetKey" | "port">): string {
+  const text = `${namespaceOf(lock)} ${lock.port}`
+  return `podside-port-${createHash("sha256").update(text).digest("hex").slice(0, 32)}`
 }
 
-function content(
-  { targetKey, port }: Pick<PortLock, "targetKey" | "port">,
-  held: readonly Holder[],
-  current: Lease | undefined,
-): RecordContent {
-  const holders = held.map(({ sessionId, mode, filter, replica }) => ({ sessionId, mode, filter, replica }))
+function content(port: number, held: readonly Holder[], current: Lease | undefined): RecordContent {
+  const holders = held.map(({ sessionId, targetKey, mode, filter, replica }) => {
+    return { sessionId, targetKey, mode, filter, replica }
+  })
+  const targets = Object.fromEntries(held.map(({ targetKey, pods }) => [targetKey, [...pods]]))
   const first = holders.find(({ filter }) => filter === undefined) ?? holders[0]
   const now = microTime()
   return {
-    annotations: { [annotation]: JSON.stringify({ targetKey, port, holders } satisfies Holds) },
+    annotations: { [annotation]: JSON.stringify({ port, targets, holders } satisfies Holds) },
     spec: {
       holderIdentity: first && `${first.replica}/${first.sessionId}`,
       leaseDurationSeconds: replicaLeaseSeconds,

@@ -6,6 +6,7 @@ const lock = (sessionId: string, more: Partial<PortLock> = {}): PortLock => ({
   targetKey: "shop/deployment/web",
   port: 80,
   mode: "steal",
+  pods: ["web-1", "web-2"],
   ...more,
 })
 
@@ -15,7 +16,10 @@ test.each([
   ["a filtered one after an unfiltered one", {}, { filter: "header a" }, true],
   ["both with a filter", { filter: "header a" }, { filter: "header b" }, false],
   ["different ports", {}, { port: 81 }, false],
-  ["different targets", {}, { targetKey: "shop/deployment/api" }, false],
+  ["different targets", {}, { targetKey: "shop/deployment/api", pods: ["api-1"] }, false],
+  ["a pod and the workload it belongs to", {}, { targetKey: "shop/pod/web-2", pods: ["web-2"] }, true],
+  ["two pods of one workload", { pods: ["web-1"] }, { targetKey: "shop/pod/web-2", pods: ["web-2"] }, false],
+  ["pods of one name in two namespaces", {}, { targetKey: "bank/deployment/web" }, false],
   ["mirroring beside stealing", {}, { mode: "mirror" as const }, false],
 ])("two sessions, %s", (_what, first, second, clashes) => {
   expect(clash(lock("A", first), lock("B", second))).toBe(clashes)

@@ -11,6 +11,8 @@ export interface PortLock {
   mode: Mode
   /** Text of the HTTP filter; absent when the whole port is stolen. */
   filter?: string
+  /** Names of the target's pods when the lock was taken: two targets may have pods in common. */
+  pods: readonly string[]
 }
 
 export type LockAnswer = { granted: true } | { granted: false; holder: PortLock }
@@ -34,12 +36,17 @@ export interface PortLocks {
   list(): readonly PortLock[]
 }
 
+/** The lock's namespace, which is the target's. */
+export const namespaceOf = ({ targetKey }: Pick<PortLock, "targetKey">): string =>
+  targetKey.slice(0, targetKey.indexOf("/"))
+
 /** Would the two disturb each other? */
 export function clash(one: PortLock, other: PortLock): boolean {
   return (
     one.sessionId !== other.sessionId &&
-    one.targetKey === other.targetKey &&
     one.port === other.port &&
+    namespaceOf(one) === namespaceOf(other) &&
+    (one.targetKey === other.targetKey || one.pods.some((pod) => other.pods.includes(pod))) &&
     one.mode === "steal" &&
     other.mode === "steal" &&
     (one.filter === undefined || other.filter === undefined)

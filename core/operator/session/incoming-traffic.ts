@@ -23,8 +23,8 @@ export interface IncomingTrafficOptions {
   toClient(message: DaemonMessage): void
   toAgent(to: AgentConnection, message: ClientMessage): void
   authorize(subscription: Subscription): Promise<Verdict>
-  /** False: another session has the port. */
-  lock(subscription: Subscription): Promise<boolean>
+  /** False: another session has the port. `extend`: of pods that came later. */
+  lock(subscription: Subscription, extend?: boolean): Promise<boolean>
   unlock(subscription: Subscription): void
   /** Agreed with the client. */
   version(): string
@@ -85,9 +85,16 @@ export class IncomingTraffic {
 
   /** An agent came after its pod did: it gets what the others have. */
   async agentAdded(connection: AgentConnection): Promise<void> {
-    for (const subscription of this.#active.values()) {
+    const { log, lock } = this.#options
+    for (const [key, subscription] of this.#active) {
+      const { port } = subscription
+      if (!(await lock(subscription, true))) {
+        log.warn("a new pod's port is stolen by another session", { port, pod: connection.agent.pod?.name })
+        continue
+      }
+      if (!this.#active.has(key)) continue
       const result = await this.#ask(connection, subscription)
-      if (result.kind === "Err") this.#options.log.warn("a new pod's agent refused a port", { port: subscription.port })
+      if (result.kind === "Err") log.warn("a new pod's agent refused a port", { port })
     }
   }
 

@@ -25,7 +25,7 @@ export interface RelayOptions {
   session: Session
   agents: SessionAgents
   plugins: Plugins<"operator">
-  lock(subscription: Subscription): Promise<boolean>
+  lock(subscription: Subscription, extend?: boolean): Promise<boolean>
   unlock(subscription: Subscription): void
   /** A plugin refused something inside the session. */
   onDenied(what: string, denial: { plugin: string; reason: string }, subscription?: Subscription): void

@@ -45,7 +45,12 @@ function session(grants = true) {
     client: {},
     openedAt: new Date(),
   }
-  const ports = sessionPorts({ locks, session: { info, relays }, onConcurrent: "abort", log: silentLogger })
+  const ports = sessionPorts({
+    locks,
+    session: { info, relays, agents: { pods: () => [] } },
+    onConcurrent: "abort",
+    log: silentLogger,
+  })
   return { ports, held, add: () => socket(relays), end: (how: HoldEnd) => end(how) }
 }
 

@@ -7,7 +7,7 @@ import { targetKey } from "./target-key.ts"
 
 export interface SessionPortsOptions {
   locks: PortLocks
-  session: Pick<LiveSession, "info" | "relays">
+  session: Pick<LiveSession, "info" | "relays"> & { agents: Pick<LiveSession["agents"], "pods"> }
   onConcurrent: OnConcurrentSteal
   log: Logger
 }
@@ -20,13 +20,14 @@ const farewellMs = 2_000
  * socket that asked last, and every other one of the session leaves it, on this replica or another.
  */
 export function sessionPorts({ locks, session, onConcurrent, log }: SessionPortsOptions) {
-  const { info, relays } = session
+  const { info, relays, agents } = session
   const lockOf = ({ port, mode, filter }: Subscription): PortLock => ({
     sessionId: info.id,
     targetKey: targetKey(info.namespace, info.target),
     port,
     mode,
     filter: filterText(filter),
+    pods: agents.pods().map(({ name }) => name),
   })
   const leave = (subscription: Subscription, but?: Relay): Relay[] => {
     const leaving = [...relays].filter((relay) => relay !== but && relay.incoming.needs(subscription))
@@ -44,12 +45,16 @@ export function sessionPorts({ locks, session, onConcurrent, log }: SessionPorts
   }
 
   return {
-    /** False: another session has the port. */
-    async lock(subscription: Subscription, relay: Relay): Promise<boolean> {
+    /**
+     * False: another session has the port, of this target or of another one with a pod in common.
+     * @param extend the target has new pods: nobody who was there before is overridden for them
+     */
+    async lock(subscription: Subscription, relay: Relay, extend = false): Promise<boolean> {
       if (subscription.mode === "mirror") return true
+      const how = extend && onConcurrent === "override" ? "abort" : onConcurrent
       const lock = lockOf(subscription)
       try {
-        const { granted } = await locks.acquire(lock, onConcurrent)
+        const { granted } = await locks.acquire(lock, how)
         if (!granted) return false
         leave(subscription, relay)
         relay.incoming.claim(subscription)

@@ -12,8 +12,12 @@ export function answerAll(proxy: InternalProxy): void {
   if (served.has(proxy)) return
   served.add(proxy)
   void (async () => {
-    for (;;) answer(proxy, await proxy.nextIncoming())
-  })().catch(() => {})
+    for (;;) {
+      const message = await proxy.nextIncoming().catch(() => undefined)
+      if (!message) return
+      answer(proxy, message)
+    }
+  })()
 }
 
 function answer(proxy: InternalProxy, message: Incoming): void {
@@ -21,14 +25,12 @@ function answer(proxy: InternalProxy, message: Incoming): void {
     const { connectionId, requestId } = message.value.value
     const internalResponse = {
       status: 200,
-      version: { kind: "Http11" },
-      headers: [],
-      body: [{ kind: "Data", value: new TextEncoder().encode(text) }],
+      version: "HTTP/1.1" as const,
+      headers: new Map<string, string[]>(),
+      body: [{ kind: "Data" as const, value: new TextEncoder().encode(text) }],
     }
-    proxy.sendSteal({
-      kind: "HttpResponseFramed",
-      value: { connectionId, requestId, port: 8080, internalResponse },
-    } as never)
+    const port = message.value.value.metadata.value.destination.port
+    proxy.sendSteal({ kind: "HttpResponseFramed", value: { connectionId, requestId, port, internalResponse } })
   } else if (message.kind === "Data" && message.value.bytes.length > 0) {
     const head = `HTTP/1.1 200 OK\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n`
     const bytes = new TextEncoder().encode(head + text)

@@ -180,15 +180,15 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
   }, 60_000)
 
   test.each([
-    ["lost", undefined],
-    ["lost", "x-user: tess"],
-    ["still there for the operator", undefined],
-    ["still there for the operator", "x-user: tess"],
-    ["there without being read", undefined],
-    ["there without being read", "x-user: tess"],
+    ["lost", "a port", undefined],
+    ["lost", "requests", "x-user: tess"],
+    ["still there for the operator", "a port", undefined],
+    ["still there for the operator", "requests", "x-user: tess"],
+    ["there without being read", "a port", undefined],
+    ["there without being read", "requests", "x-user: tess"],
   ])(
-    "a client comes back while its last socket is %s, with its ports (filter %s)",
-    async (how, filter) => {
+    "a client comes back while its last socket is %s, and steals %s as before",
+    async (how, _what, filter) => {
       const { to, agreed, proxy } = await exec()
       expect(await proxy.steal(8080, filter)).toEqual({ kind: "Ok", value: 8080 })
       if (how === "lost") proxy.drop()
