@@ -1,5 +1,7 @@
-import type { Socket, TLSOptions } from "bun"
+import type { Socket } from "bun"
 import type { Endpoint } from "../interceptor.ts"
+import { handshakeFailure } from "../tls-outcome.ts"
+import { certificateProblem, type LocalTls } from "./local-tls.ts"
 
 /** Bytes that may wait for a program of this machine before whoever sends them is asked to stop. */
 const highWaterBytes = 256 << 10
@@ -29,23 +31,43 @@ export class LocalStream {
     socket.setNoDelay(true)
   }
 
-  /** Connects; the stream is paused. @throws what the connection attempt throws */
-  static async connect(to: Endpoint, tls?: TLSOptions): Promise<LocalStream> {
+  /**
+   * Connects, with TLS to the end of its handshake; the stream is paused. `onLocalAddress` is called as soon as the program
+   * can accept the connection. @throws what the connection attempt throws
+   */
+  static async connect(
+    to: Endpoint,
+    tls?: LocalTls,
+    onLocalAddress: (address: Endpoint) => void = () => {},
+  ): Promise<LocalStream> {
     const { promise, resolve, reject } = Promise.withResolvers<LocalStream>()
-    const opened = (socket: Socket<LocalStream>) => {
+    const ready = (socket: Socket<LocalStream>) => {
       const stream = new LocalStream(socket)
       stream.pause()
       resolve(stream)
     }
+    const handshake = (socket: Socket<LocalStream>, isGood: boolean, error: Error | null) => {
+      const problem =
+        handshakeFailure(isGood, error, tls!.options.rejectUnauthorized) ??
+        certificateProblem(tls!, () => socket.getPeerCertificate().raw)
+      if (!problem) ready(socket)
+      else {
+        reject(problem)
+        socket.terminate()
+      }
+    }
     Bun.connect<LocalStream>({
       hostname: to.ip,
       port: to.port,
-      ...(tls ? { tls } : {}),
+      ...(tls ? { tls: tls.options } : {}),
       allowHalfOpen: true,
       socket: {
         ...LocalStream.callbacks,
-        // Without a handshake handler `open` of a TLS socket comes after the handshake.
-        open: opened,
+        ...(tls ? { handshake } : {}),
+        open(socket) {
+          onLocalAddress({ ip: socket.localAddress, port: socket.localPort })
+          if (!tls) ready(socket)
+        },
         connectError: (_, error) => reject(error),
         close(socket, error) {
           reject(error ?? new Error("closed at once"))

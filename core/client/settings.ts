@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs"
 import { parseDnsFilter, parseOutgoingFilter } from "../../config/address-filter.ts"
 import type { Config } from "../../config/load.ts"
 import { escapePattern } from "../../config/pattern.ts"
-import { AppError, errorText } from "../errors.ts"
 import type { AgentOptions } from "../kube/agent-options.ts"
 import type { KubeOptions } from "../kube/kubeconfig.ts"
 import type { Mount } from "./agent-session.ts"
@@ -10,6 +8,7 @@ import { toHttpFilter } from "./features/incoming/http-filter.ts"
 import type { IncomingOptions, TlsDelivery } from "./features/incoming/options.ts"
 import type { FeatureOptions } from "./features/options.ts"
 import { compileAny } from "./features/pattern.ts"
+import { certificatesAt } from "./pem-files.ts"
 
 /** podside's own image, as `npm run image` names it. */
 const defaultAgentImage = { registry: "podside", tag: "dev" }
@@ -84,22 +83,11 @@ export function incomingOptions(config: Config): IncomingOptions {
 
 function tlsDelivery(config: Network["incoming"]["tls_delivery"]): TlsDelivery {
   if (!config) return { protocol: "tls" }
-  const paths = config.trust_roots ?? (config.server_cert ? [config.server_cert] : [])
   return {
     protocol: config.protocol,
-    ...(paths.length > 0 ? { trusted: paths.map(readPem).join("\n") } : {}),
+    ...(config.trust_roots ? { trustRoots: certificatesAt(config.trust_roots) } : {}),
+    ...(config.server_cert ? { certificate: certificatesAt([config.server_cert])[0] } : {}),
     serverName: config.server_name,
-  }
-}
-
-function readPem(path: string): string {
-  try {
-    return readFileSync(path, "utf8")
-  } catch (cause) {
-    throw new AppError("config-bad-file", `Cannot read the certificate ${path}: ${errorText(cause)}`, {
-      cause,
-      next: "Check feature.network.incoming.tls_delivery.",
-    })
   }
 }
 

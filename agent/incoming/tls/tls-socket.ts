@@ -1,5 +1,6 @@
 import type { Socket, SocketHandler, TLSOptions } from "bun"
 import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import { handshakeFailure } from "../../../core/tls-outcome.ts"
 
 /** How long either side may take for a handshake. */
 export const handshakeMilliseconds = 10_000
@@ -30,8 +31,7 @@ export function wrapInTls(socket: TcpSocket, { tls, asServer, onHandshake, event
     close: (secured, error) => secured.data.onClose(error ?? failure),
     error: (secured) => secured.terminate(),
     handshake(secured, isGood, error) {
-      // Without a wish to verify, what would be wrong with the certificate is told although the handshake is good.
-      if (!isGood) failure = error ?? new Error("the TLS handshake failed")
+      failure = handshakeFailure(isGood, error, tls.rejectUnauthorized)
       onHandshake(secured, failure)
     },
   }

@@ -280,9 +280,13 @@ describe.skipIf(reason !== undefined)("TLS that the agent ends", () => {
     })
   })
 
-  test("a certificate of the application nobody vouches for is fine where any is", async () => {
+  test("a certificate of the application nobody vouches for is fine where any is, for whatever name", async () => {
     await stealing("carefree", async () => {
-      expect(json((await curl("carefree", ["/"])).out).path).toBe("/")
+      expect(await curl("carefree", ["/"])).toMatchObject({ shown: "agent" })
+      const port = ports["carefree"]!
+      const other = ["-k", "--resolve", `other.test:${port}:${pod.ip4}`, `https://other.test:${port}/other`]
+      const { out, shown } = await curl("carefree", [], ...other)
+      expect([json(out).path, shown]).toEqual(["/other", "agent"])
     })
   })
 

@@ -1,9 +1,9 @@
-import type { TLSOptions } from "bun"
 import { errorText } from "../../../errors.ts"
 import type { Endpoint } from "../../../interceptor.ts"
 import type { HttpHeaders } from "../../../protocol/index.ts"
 import type { IncomingPeer } from "../../engine.ts"
 import type { LocalStream } from "../../local-stream.ts"
+import type { LocalTls } from "../../local-tls.ts"
 import type { Exchange, ExchangeEvents, ExchangeRequest } from "./exchange.ts"
 import type { Http1Pool } from "./http1-pool.ts"
 import { type BodyFraming, encodeBody, encodeBodyEnd, encodeRequestHead } from "./http1-request.ts"
@@ -19,7 +19,7 @@ export class Http1Exchange implements Exchange {
   readonly #pool: Http1Pool
   readonly #to: Endpoint
   readonly #peer: IncomingPeer
-  readonly #tls: TLSOptions | undefined
+  readonly #tls: LocalTls | undefined
   readonly #request: ExchangeRequest
   readonly #events: ExchangeEvents
   readonly #framing: BodyFraming
@@ -39,7 +39,7 @@ export class Http1Exchange implements Exchange {
     pool: Http1Pool
     to: Endpoint
     peer: IncomingPeer
-    tls?: TLSOptions
+    tls?: LocalTls
     request: ExchangeRequest
     events: ExchangeEvents
   }) {

@@ -1,7 +1,7 @@
-import type { TLSOptions } from "bun"
 import type { Endpoint } from "../../../interceptor.ts"
 import type { IncomingPeer } from "../../engine.ts"
 import type { LocalStream } from "../../local-stream.ts"
+import type { LocalTls } from "../../local-tls.ts"
 import type { Peers } from "./peers.ts"
 
 export interface PooledConnection {
@@ -27,7 +27,7 @@ export class Http1Pool {
   }
 
   /** The newest idle connection, or a new one; paused and without handlers. */
-  async take(to: Endpoint, peer: IncomingPeer, tls?: TLSOptions): Promise<PooledConnection> {
+  async take(to: Endpoint, peer: IncomingPeer, tls?: LocalTls): Promise<PooledConnection> {
     const idle = this.#idle.get(poolKey(to, tls))?.pop()
     if (idle) {
       clearTimeout(idle.timer)
@@ -40,7 +40,7 @@ export class Http1Pool {
     return { stream, used: false }
   }
 
-  giveBack(stream: LocalStream, to: Endpoint, tls?: TLSOptions): void {
+  giveBack(stream: LocalStream, to: Endpoint, tls?: LocalTls): void {
     if (this.#idleMs === 0) {
       this.drop(stream)
       return
@@ -88,4 +88,4 @@ export class Http1Pool {
   }
 }
 
-const poolKey = (to: Endpoint, tls?: TLSOptions) => `${to.ip} ${to.port} ${tls ? JSON.stringify(tls) : ""}`
+const poolKey = (to: Endpoint, tls?: LocalTls) => `${to.ip} ${to.port} ${tls ? JSON.stringify(tls.options) : ""}`

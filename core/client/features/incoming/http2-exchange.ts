@@ -1,14 +1,25 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2"
-import type { TLSOptions } from "bun"
+import { connect as connectTcp, type Socket } from "node:net"
+import { connect as connectSecure, type TLSSocket } from "node:tls"
 import { errorText } from "../../../errors.ts"
 import type { Endpoint } from "../../../interceptor.ts"
 import type { HttpHeaders } from "../../../protocol/index.ts"
 import type { IncomingPeer } from "../../engine.ts"
+import { certificateProblem, type LocalTls } from "../../local-tls.ts"
 import type { Exchange, ExchangeEvents, ExchangeRequest } from "./exchange.ts"
 import type { Peers } from "./peers.ts"
 
 /** Headers HTTP/2 does not know, and those it has in another form. */
 const notInHttp2 = new Set(["connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"])
+
+interface Http2ExchangeOptions {
+  to: Endpoint
+  peer: IncomingPeer
+  peers: Peers
+  tls?: LocalTls
+  request: ExchangeRequest
+  events: ExchangeEvents
+}
 
 /** One request over HTTP/2 with prior knowledge (or by TLS): one session each, which keeps callers apart for the program. */
 export class Http2Exchange implements Exchange {
@@ -20,24 +31,12 @@ export class Http2Exchange implements Exchange {
   #trailers: HttpHeaders | undefined
   #forget = () => {}
 
-  constructor(options: {
-    to: Endpoint
-    peer: IncomingPeer
-    peers: Peers
-    tls?: TLSOptions
-    request: ExchangeRequest
-    events: ExchangeEvents
-  }) {
+  constructor(options: Http2ExchangeOptions) {
     this.#events = options.events
-    const host = options.to.ip.includes(":") ? `[${options.to.ip}]` : options.to.ip
     const scheme = options.tls ? "https" : "http"
-    this.#session = connect(`${scheme}://${host}:${options.to.port}`, {
-      ...(options.tls ? { ...options.tls, servername: options.tls.serverName } : {}),
-    } as Parameters<typeof connect>[1])
+    const socket = this.#open(options)
+    this.#session = connect(`${scheme}://localhost`, { createConnection: () => socket })
     this.#session.on("error", (error) => this.#fail(errorText(error)))
-    this.#session.on("connect", (_, socket) => {
-      this.#forget = options.peers.add({ ip: socket.localAddress ?? "", port: socket.localPort ?? 0 }, options.peer)
-    })
     this.#stream = this.#session.request(requestHeaders(options.request, scheme), { endStream: false })
     this.#stream.on("response", (headers) => {
       this.#headSeen = true
@@ -50,6 +49,18 @@ export class Http2Exchange implements Exchange {
     this.#stream.on("end", () => this.#finish())
     this.#stream.on("error", (error) => this.#fail(errorText(error)))
     this.#stream.on("close", () => this.#fail("the program closed the stream"))
+  }
+
+  #open({ to, peer, peers, tls }: Http2ExchangeOptions): Socket {
+    const socket = tls ? connectTls(to, tls) : connectTcp({ host: to.ip, port: to.port })
+    const accepted = Promise.withResolvers<void>()
+    peers.expect(accepted.promise)
+    socket.once("connect", () => {
+      this.#forget = peers.add({ ip: socket.localAddress ?? "", port: socket.localPort ?? 0 }, peer)
+      accepted.resolve()
+    })
+    socket.once("close", () => accepted.resolve())
+    return socket
   }
 
   readonly body = {
@@ -101,6 +112,20 @@ export class Http2Exchange implements Exchange {
     this.#forget()
     this.#session.close()
   }
+}
+
+/** Nothing is sent before the handshake is over and the program's certificate will do. */
+function connectTls({ ip, port }: Endpoint, tls: LocalTls): TLSSocket {
+  const { serverName, ca, rejectUnauthorized } = tls.options
+  const socket: TLSSocket = connectSecure({
+    ...{ host: ip, port, servername: serverName, rejectUnauthorized, ALPNProtocols: ["h2"] },
+    ...(ca ? { ca: ca as string[] } : {}),
+  })
+  socket.once("secureConnect", () => {
+    const problem = certificateProblem(tls, () => socket.getPeerCertificate().raw)
+    if (problem) socket.destroy(problem)
+  })
+  return socket
 }
 
 function requestHeaders({ method, uri, headers }: ExchangeRequest, scheme: string): Record<string, string | string[]> {

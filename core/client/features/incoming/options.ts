@@ -23,7 +23,10 @@ export interface IncomingOptions {
 
 export interface TlsDelivery {
   protocol: "tls" | "tcp"
-  /** Authorities or the one certificate the program may show, PEM; absent: any. */
-  trusted?: string
+  /** PEM of authorities that vouch for the program's certificate; absent: any certificate will do. */
+  trustRoots?: readonly string[]
+  /** PEM of the one certificate the program may show; never together with `trustRoots`. */
+  certificate?: string
+  /** Absent: the first name in `certificate`, else that of the original connection, else `localhost`. */
   serverName?: string
 }

@@ -1,7 +1,7 @@
-import type { TLSOptions } from "bun"
 import type { Endpoint } from "../../../interceptor.ts"
 import type { IncomingPeer } from "../../engine.ts"
 import { LocalStream } from "../../local-stream.ts"
+import type { LocalTls } from "../../local-tls.ts"
 
 const keyOf = ({ ip, port }: Endpoint) => `${ip.replace(/^::ffff:/, "")} ${port}`
 
@@ -13,23 +13,32 @@ export class Peers {
   readonly #byLocal = new Map<string, IncomingPeer>()
   readonly #connecting = new Set<Promise<unknown>>()
 
-  /** Connects to the program; the stream is paused. `forget` on it is done when it closes: set handlers through `onClose`. */
-  async connect(to: Endpoint, peer: IncomingPeer, tls?: TLSOptions): Promise<{ stream: LocalStream; forget(): void }> {
-    const connecting = LocalStream.connect(to, tls).then((stream) => {
-      const key = keyOf(stream.localAddress)
-      this.#byLocal.set(key, peer)
-      return { stream, forget: () => void this.#byLocal.delete(key) }
-    })
-    const settled = connecting.then(
-      () => {},
-      () => {},
-    )
-    this.#connecting.add(settled)
+  /**
+   * Connects to the program; the stream is paused. `forget` is for when it closes. The caller is known before a TLS handshake:
+   * the program asks who it is before it begins one.
+   */
+  async connect(to: Endpoint, peer: IncomingPeer, tls?: LocalTls): Promise<{ stream: LocalStream; forget(): void }> {
+    const accepted = Promise.withResolvers<void>()
+    this.expect(accepted.promise)
+    let forget = () => {}
     try {
-      return await connecting
+      const stream = await LocalStream.connect(to, tls, (address) => {
+        forget = this.add(address, peer)
+        accepted.resolve()
+      })
+      return { stream, forget }
+    } catch (thrown) {
+      forget()
+      throw thrown
     } finally {
-      this.#connecting.delete(settled)
+      accepted.resolve()
     }
+  }
+
+  /** Until `accepted`, an unknown connection may be one that is being made. */
+  expect(accepted: Promise<void>): void {
+    this.#connecting.add(accepted)
+    void accepted.then(() => this.#connecting.delete(accepted))
   }
 
   /** A kept connection is used for another caller from now on. */
