@@ -1,224 +1,186 @@
-import { type Arguments, asText, filters, type Value } from "./filters.ts"
+import type { Value } from "./value.ts"
 
-/** What names stand for, and what the world outside says. */
-export interface Scope {
-  variables: Readonly<Record<string, Value>>
-  environment: Readonly<Record<string, string | undefined>>
-}
+/** An expression of the Tera language, read but not yet evaluated. */
+export type Expression =
+  | { kind: "literal"; value: Value }
+  | { kind: "list"; items: Expression[] }
+  | { kind: "name"; name: string; keys: Expression[] }
+  | { kind: "call"; name: string; args: ArgumentExpressions }
+  | { kind: "macro"; name: string; args: ArgumentExpressions }
+  | { kind: "filter"; of: Expression; name: string; args: ArgumentExpressions }
+  | { kind: "test"; of: Expression; name: string; args: Expression[]; negated: boolean }
+  | { kind: "in"; item: Expression; holder: Expression; negated: boolean }
+  | { kind: "not"; of: Expression }
+  | { kind: "binary"; operator: string; left: Expression; right: Expression }
+
+export type ArgumentExpressions = Readonly<Record<string, Expression>>
 
 const tokenForm =
-  /\s*(?:("(?:[^"])*"|'(?:[^'])*'|`(?:[^`])*`)|(\d+(?:\.\d+)?)|([A-Za-z_]\w*)|(==|!=|<=|>=|[-+*/%~|()[\],.<>=:]))/y
+  /\s*(?:("[^"]*"|'[^']*'|`[^`]*`)|(\d+(?:\.\d+)?)|([A-Za-z_]\w*)|(==|!=|<=|>=|::|[-+*/%~|()[\],.<>=]))/y
+const comparisons = ["==", "!=", "<=", ">=", "<", ">"]
 
-/** The value of an expression of the Tera language. @throws Error with what is wrong */
-export function evaluate(source: string, scope: Scope): Value {
-  const expression = new Expression(source, scope)
-  const value = expression.or()
-  expression.end()
-  return value
+/** How deep an expression may nest. */
+const maxDepth = 100
+
+/** Reads an expression from beginning to end. @throws Error with what is wrong */
+export function parseExpression(source: string): Expression {
+  const parser = new Parser(source)
+  const found = parser.or()
+  parser.end()
+  return found
 }
 
-/** An undefined name is false here, and an error elsewhere. */
-export function isTrue(source: string, scope: Scope): boolean {
-  const expression = new Expression(source, scope, true)
-  const value = expression.or()
-  expression.end()
-  return truthy(value)
+/** Reads `name` or `name(argument=…)`, as a filter section has it. */
+export function parseCall(source: string): { name: string; args: ArgumentExpressions } {
+  const parser = new Parser(source)
+  const found = parser.call()
+  parser.end()
+  return found
 }
 
-export function truthy(value: Value): boolean {
-  return Array.isArray(value) ? value.length > 0 : Boolean(value)
-}
-
-/** Reads and evaluates in one pass, one method for each level of binding. */
-class Expression {
+/** One method for each level of binding. */
+class Parser {
   readonly #tokens: string[]
-  readonly #scope: Scope
-  readonly #lenient: boolean
   #at = 0
+  #depth = 0
 
-  constructor(source: string, scope: Scope, lenient = false) {
+  constructor(source: string) {
     this.#tokens = tokens(source)
-    this.#scope = scope
-    this.#lenient = lenient
   }
 
   end(): void {
     if (this.#at < this.#tokens.length) throw new Error(`"${this.#tokens[this.#at]}" is not expected here`)
   }
 
-  or(): Value {
-    let value = this.#and()
-    while (this.#take("or")) {
-      const right = this.#and()
-      value = truthy(value) || truthy(right)
-    }
-    return value
+  call(): { name: string; args: ArgumentExpressions } {
+    const name = this.#identifier()
+    return { name, args: this.#peek() === "(" ? this.#arguments() : {} }
   }
 
-  #and(): Value {
-    let value = this.#not()
-    while (this.#take("and")) {
-      const right = this.#not()
-      value = truthy(value) && truthy(right)
-    }
-    return value
+  or(): Expression {
+    if (++this.#depth > maxDepth) throw new Error(`it nests deeper than ${maxDepth} levels`)
+    let left = this.#and()
+    while (this.#take("or")) left = { kind: "binary", operator: "or", left, right: this.#and() }
+    this.#depth--
+    return left
   }
 
-  #not(): Value {
-    return this.#take("not") ? !truthy(this.#not()) : this.#comparison()
+  #and(): Expression {
+    let left = this.#not()
+    while (this.#take("and")) left = { kind: "binary", operator: "and", left, right: this.#not() }
+    return left
   }
 
-  #comparison(): Value {
+  #not(): Expression {
+    let negations = 0
+    while (this.#take("not")) negations++
+    const of = this.#comparison()
+    return negations % 2 === 0 ? of : { kind: "not", of }
+  }
+
+  #comparison(): Expression {
     const left = this.#filtered()
-    if (this.#take("is")) {
-      const negated = this.#take("not")
-      return this.#test(left) !== negated
-    }
+    if (this.#take("is")) return this.#test(left)
     const negated = this.#peek() === "not" && this.#tokens[this.#at + 1] === "in" && this.#take("not")
-    if (this.#take("in")) {
-      const right = this.#filtered()
-      const found = Array.isArray(right) ? right.includes(left) : asText(right).includes(asText(left))
-      return found !== negated
-    }
+    if (this.#take("in")) return { kind: "in", item: left, holder: this.#filtered(), negated }
     const operator = this.#peek() ?? ""
-    const compare = comparisons[operator]
-    if (compare === undefined) return left
+    if (!comparisons.includes(operator)) return left
     this.#at++
-    return compare(left, this.#filtered())
+    return { kind: "binary", operator, left, right: this.#filtered() }
   }
 
   /** Filters are for everything left of them, sums and joined texts included. */
-  #filtered(): Value {
-    const start = this.#at
-    let value: Value
-    let missing: Error | undefined
-    try {
-      value = this.#sum()
-    } catch (thrown) {
-      if (!(thrown instanceof UndefinedName)) throw thrown
-      // Only `default`, `is defined` and conditions forgive it; the name is read, what follows it tells.
-      missing = thrown
-      this.#at = Math.max(this.#at, start + 1)
-    }
-    while (this.#take("|")) {
-      const name = this.#next()
-      const args = this.#peek() === "(" ? this.#arguments() : {}
-      if (name === "default") {
-        if (value === undefined) value = args["value"]
-        missing = undefined
-        continue
-      }
-      if (missing !== undefined) break
-      const filter = filters[name]
-      if (filter === undefined) throw new Error(`there is no filter "${name}"`)
-      value = filter(value, args)
-    }
-    if (missing !== undefined && !this.#lenient && this.#peek() !== "is") throw missing
-    return value
+  #filtered(): Expression {
+    let of = this.#sum()
+    while (this.#take("|")) of = { kind: "filter", of, ...this.call() }
+    return of
   }
 
-  #sum(): Value {
-    let value = this.#product()
-    for (;;) {
-      if (this.#take("~")) value = asText(value) + asText(this.#product())
-      else if (this.#take("+")) value = Number(value) + Number(this.#product())
-      else if (this.#take("-")) value = Number(value) - Number(this.#product())
-      else return value
+  #sum(): Expression {
+    let left = this.#product()
+    for (let operator = this.#oneOf("~", "+", "-"); operator !== undefined; operator = this.#oneOf("~", "+", "-")) {
+      left = { kind: "binary", operator, left, right: this.#product() }
     }
+    return left
   }
 
-  #product(): Value {
-    let value = this.#primary()
-    for (;;) {
-      if (this.#take("*")) value = Number(value) * Number(this.#primary())
-      else if (this.#take("/")) value = Number(value) / Number(this.#primary())
-      else if (this.#take("%")) value = Number(value) % Number(this.#primary())
-      else return value
+  #product(): Expression {
+    let left = this.#primary()
+    for (let operator = this.#oneOf("*", "/", "%"); operator !== undefined; operator = this.#oneOf("*", "/", "%")) {
+      left = { kind: "binary", operator, left, right: this.#primary() }
     }
+    return left
   }
 
-  #primary(): Value {
+  #primary(): Expression {
     const token = this.#next()
-    if (/^["'`]/.test(token)) return token.slice(1, -1)
-    if (/^\d/.test(token)) return Number(token)
-    if (token === "-") return -Number(this.#primary())
-    if (token === "true" || token === "True") return true
-    if (token === "false" || token === "False") return false
+    if (/^["'`]/.test(token)) return { kind: "literal", value: token.slice(1, -1) }
+    if (/^\d/.test(token)) return { kind: "literal", value: Number(token) }
+    if (token === "-" && /^\d/.test(this.#peek() ?? "")) return { kind: "literal", value: -Number(this.#next()) }
+    if (/^(true|True|false|False)$/.test(token)) return { kind: "literal", value: token.toLowerCase() === "true" }
     if (token === "(") {
-      const value = this.or()
+      const inner = this.or()
       this.#expect(")")
-      return value
+      return inner
     }
-    if (token === "[") return this.#list()
+    if (token === "[") return { kind: "list", items: this.#until("]") }
     if (!/^[A-Za-z_]/.test(token)) throw new Error(`"${token}" is not expected here`)
-    return this.#peek() === "(" ? this.#call(token) : this.#name(token)
+    if (this.#peek() === "(") return { kind: "call", name: token, args: this.#arguments() }
+    if (this.#take("::")) {
+      if (token !== "self") throw new Error(`"${token}" is another template, and there is only this one`)
+      return { kind: "macro", name: this.#identifier(), args: this.#arguments() }
+    }
+    return this.#name(token)
   }
 
-  #list(): Value[] {
-    const items: Value[] = []
-    while (!this.#take("]")) {
+  #name(name: string): Expression {
+    const keys: Expression[] = []
+    for (;;) {
+      if (this.#take("."))
+        keys.push(
+          ...this.#next()
+            .split(".")
+            .map((value): Expression => ({ kind: "literal", value })),
+        )
+      else if (this.#take("[")) {
+        keys.push(this.or())
+        this.#expect("]")
+      } else return { kind: "name", name, keys }
+    }
+  }
+
+  #test(of: Expression): Expression {
+    const negated = this.#take("not")
+    const name = this.#identifier()
+    return { kind: "test", of, name, args: this.#take("(") ? this.#until(")") : [], negated }
+  }
+
+  /** Expressions with commas between them; one after the last is allowed. */
+  #until(end: string): Expression[] {
+    const items: Expression[] = []
+    while (!this.#take(end)) {
       items.push(this.or())
-      if (this.#peek() !== "]") this.#expect(",")
+      if (this.#peek() !== end) this.#expect(",")
     }
     return items
   }
 
-  #name(name: string): Value {
-    let value: Value = Object.hasOwn(this.#scope.variables, name) ? this.#scope.variables[name] : undefined
-    let path = name
-    for (;;) {
-      let key: Value
-      if (this.#take(".")) key = this.#next()
-      else if (this.#take("[")) {
-        key = this.or()
-        this.#expect("]")
-      } else break
-      path += `.${asText(key)}`
-      const holder = value as Record<string, Value> | undefined
-      value = typeof holder === "object" && Object.hasOwn(holder, asText(key)) ? holder[asText(key)] : undefined
-    }
-    if (value === undefined)
-      throw new UndefinedName(`"${path}" is not defined here; give it a value with "| default(value=…)"`)
-    return value
-  }
-
-  #call(name: string): Value {
-    const args = this.#arguments()
-    if (name === "get_env") {
-      const value = this.#scope.environment[asText(args["name"])] ?? args["default"]
-      if (value === undefined) throw new Error(`the environment variable ${asText(args["name"])} is not set`)
-      return value
-    }
-    if (name === "range") {
-      const step = Number(args["step_by"] ?? 1)
-      const from = Number(args["start"] ?? 0)
-      const count = Math.ceil((Number(args["end"]) - from) / step)
-      if (!(count >= 0 && count <= maxRange)) throw new Error(`a range may have up to ${maxRange} numbers`)
-      return Array.from({ length: count }, (_, index) => from + index * step)
-    }
-    if (name === "throw") throw new Error(asText(args["message"]))
-    throw new Error(`there is no function "${name}"`)
-  }
-
-  #test(value: Value): boolean {
-    const name = this.#next()
-    const operand = this.#take("(") ? asText(this.or()) : ""
-    if (["starting_with", "ending_with", "containing", "matching", "divisibleby"].includes(name)) this.#expect(")")
-    const test = tests[name]
-    if (test === undefined) throw new Error(`there is no test "${name}"`)
-    return test(value, operand)
-  }
-
-  #arguments(): Arguments {
-    const args: Record<string, Value> = {}
+  #arguments(): ArgumentExpressions {
+    const args: Record<string, Expression> = {}
     this.#expect("(")
     while (!this.#take(")")) {
-      const name = this.#next()
+      const name = this.#identifier()
       this.#expect("=")
       args[name] = this.or()
       if (this.#peek() !== ")") this.#expect(",")
     }
     return args
+  }
+
+  #identifier(): string {
+    const token = this.#next()
+    if (!/^[A-Za-z_]/.test(token)) throw new Error(`"${token}" is not expected here`)
+    return token
   }
 
   #peek(): string | undefined {
@@ -237,45 +199,19 @@ class Expression {
     return true
   }
 
+  #oneOf(...operators: string[]): string | undefined {
+    return operators.find((operator) => this.#take(operator))
+  }
+
   #expect(token: string): void {
     if (!this.#take(token)) throw new Error(`"${token}" is expected`)
   }
 }
 
-class UndefinedName extends Error {}
-
-/** Numbers a `range` may have. */
-const maxRange = 1000
-
-const comparisons: Record<string, (left: Value, right: Value) => boolean> = {
-  "==": (left, right) => left === right,
-  "!=": (left, right) => left !== right,
-  "<": (left, right) => Number(left) < Number(right),
-  ">": (left, right) => Number(left) > Number(right),
-  "<=": (left, right) => Number(left) <= Number(right),
-  ">=": (left, right) => Number(left) >= Number(right),
-}
-
-const tests: Record<string, (value: Value, operand: string) => boolean> = {
-  defined: (value) => value !== undefined,
-  undefined: (value) => value === undefined,
-  odd: (value) => Number(value) % 2 !== 0,
-  even: (value) => Number(value) % 2 === 0,
-  string: (value) => typeof value === "string",
-  number: (value) => typeof value === "number",
-  iterable: (value) => Array.isArray(value),
-  starting_with: (value, operand) => asText(value).startsWith(operand),
-  ending_with: (value, operand) => asText(value).endsWith(operand),
-  containing: (value, operand) => asText(value).includes(operand),
-  matching: (value, operand) => new RegExp(operand).test(asText(value)),
-  divisibleby: (value, operand) => Number(value) % Number(operand) === 0,
-}
-
 function tokens(source: string): string[] {
   const out: string[] = []
   tokenForm.lastIndex = 0
-  while (source.slice(tokenForm.lastIndex).trim() !== "") {
-    const at = tokenForm.lastIndex
+  for (let at = 0; source.slice(at).trim() !== ""; at = tokenForm.lastIndex) {
     const match = tokenForm.exec(source)
     if (match === null) throw new Error(`"${source.slice(at).trim()[0]}" is not expected here`)
     out.push(match[0].trim())

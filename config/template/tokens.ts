@@ -34,7 +34,12 @@ export function pieces(template: string, file: string): Piece[] {
     at = from
     const inside = template.slice(from + 2 + Number(dashes.start), end - Number(dashes.end)).trim()
     if (inside === "raw" && mark === "{%") {
-      at = addRaw(template, end + 2, file, (text) => add("text", text))
+      trimNext = dashes.end
+      const raw = rawBlock(template, end + 2, file)
+      // Marks in it are text, so what is between them is not looked at.
+      addText(raw.text, raw.trimEnd)
+      trimNext = raw.trimNext
+      at = raw.end
       continue
     }
     if (mark !== "{#") add(mark === "{{" ? "output" : "tag", inside)
@@ -58,11 +63,20 @@ function closing(template: string, from: number, mark: keyof typeof marks, file:
   throw templateError(file, template.slice(0, from).split("\n").length, `"${mark}" is never closed`)
 }
 
-function addRaw(template: string, from: number, file: string, add: (text: string) => void): number {
-  const end = /\{%-?\s*endraw\s*-?%\}/.exec(template.slice(from))
+interface RawBlock {
+  text: string
+  trimEnd: boolean
+  trimNext: boolean
+  /** Behind the tag that ends it. */
+  end: number
+}
+
+function rawBlock(template: string, from: number, file: string): RawBlock {
+  const end = /\{%(-?)\s*endraw\s*(-?)%\}/.exec(template.slice(from))
   if (end === null) throw templateError(file, template.slice(0, from).split("\n").length, '"raw" is never closed')
-  add(template.slice(from, from + end.index))
-  return from + end.index + end[0].length
+  const [tag, before, behind] = end
+  const text = template.slice(from, from + end.index)
+  return { text, trimEnd: before === "-", trimNext: behind === "-", end: from + end.index + tag.length }
 }
 
 export function templateError(file: string, line: number, what: string): AppError {
