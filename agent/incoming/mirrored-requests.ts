@@ -82,8 +82,9 @@ export class MirroredRequests implements Tap {
         this.#body = new BodyReader(head.body)
         this.#body.sink = (content) => copy.data(content)
         at = this.#readBody(this.#body, input, head.end)
-        // What follows an upgrade is no longer requests.
-        if (head.upgrade) {
+        // If the application agrees, HTTP/2 follows; what follows any other upgrade is no longer requests.
+        if (head.http2Settings) this.#isFirst = true
+        else if (head.upgrade) {
           this.onClose()
           return
         }

@@ -42,6 +42,8 @@ export class Http1Connection implements TcpEvents {
   #input: Buffer = empty
   #body: BodyReader | undefined
   #claim: Claim | undefined
+  /** Of the last request that was passed on, if the application may go on with HTTP/2 after it. */
+  #http2Settings: Buffer | undefined
   /** The next request is known but must wait for answers to earlier ones. */
   #waiting = false
   #callerEnded = false
@@ -145,6 +147,7 @@ export class Http1Connection implements TcpEvents {
         if (choice === "undecided") break
         if (choice === "pass") {
           this.#scanner.expect(head.method)
+          this.#http2Settings = head.http2Settings
           this.#body = new BodyReader(head.body)
           if (passFrom === -1) passFrom = at
           at = head.end
@@ -185,6 +188,39 @@ export class Http1Connection implements TcpEvents {
     this.#dropApplication()
     this.#http2 = new Http2Connection(this.#connection, this.#diversion, this.#port, this.#settings, this.#outlet)
     this.#http2.onData(input)
+  }
+
+  /** The request that asked for it is the only one, and has been passed on whole. */
+  #mayContinueAsHttp2(): boolean {
+    return (
+      this.#http2Settings !== undefined && this.#phase === "head" && !this.#waiting && this.#scanner.outstanding === 1
+    )
+  }
+
+  /** The application has agreed (RFC 7540, section 3.2): its answer becomes stream 1, and further streams may be anybody's. */
+  #continueAsHttp2(bytes: Buffer, end: number): void {
+    clearTimeout(this.#timer)
+    this.#settings.onBypassed(this.#port.number, -1)
+    this.#pausedBy.clear()
+    this.#connection.socket.resume()
+    this.#outlet.write(bytes.subarray(0, end))
+    const upgraded = {
+      application: this.#application!,
+      applicationOutlet: this.#applicationOutlet!,
+      callerSettings: this.#http2Settings!,
+    }
+    this.#http2 = new Http2Connection(
+      this.#connection,
+      this.#diversion,
+      this.#port,
+      this.#settings,
+      this.#outlet,
+      upgraded,
+    )
+    if (end < bytes.length) this.#application!.data.onData(bytes.subarray(end))
+    const input = this.#takeInput()
+    if (input.length > 0) this.#http2.onData(input)
+    if (this.#callerEnded) this.#http2.onEnd()
   }
 
   /** Whose is it? `undecided`: the body must be read first. */
@@ -299,13 +335,17 @@ export class Http1Connection implements TcpEvents {
   #onAnswer(bytes: Buffer): void {
     if (this.#phase !== "raw") {
       const before = this.#scanner.outstanding
-      this.#scanner.feed(bytes)
+      const end = this.#scanner.feed(bytes)
       if (this.#scanner.outstanding < before)
         this.#settings.onBypassed(this.#port.number, this.#scanner.outstanding - before)
       if (this.#scanner.opaque) {
         if (this.#claim) {
           // Something unasked, while somebody else is answering: this application connection is of no more use.
           this.#dropApplication()
+          return
+        }
+        if (this.#scanner.switched && this.#mayContinueAsHttp2()) {
+          this.#continueAsHttp2(bytes, end)
           return
         }
         this.#goRaw(this.#takeInput())

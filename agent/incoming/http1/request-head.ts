@@ -13,6 +13,8 @@ export interface RequestHead {
   /** Does the caller expect to send more requests on this connection? */
   keepAlive: boolean
   upgrade: boolean
+  /** The settings (RFC 7540, section 3.2.1) of a caller that would go on with HTTP/2; undefined: it would not. */
+  http2Settings: Buffer | undefined
   expectContinue: boolean
 }
 
@@ -66,7 +68,8 @@ export function parseRequestHead(bytes: Buffer, start: number): ParsedHead {
     end: headEnd + 4,
     body: facts.chunked ? chunked : facts.length > 0 ? { kind: "length", bytes: facts.length } : none,
     keepAlive: isNew ? !facts.close : facts.keepAlive,
-    upgrade: facts.upgrade,
+    upgrade: facts.upgrade !== "",
+    http2Settings: facts.upgrade === "h2c" ? http2Settings(headers) : undefined,
     expectContinue: facts.expectContinue,
   }
 }
@@ -77,7 +80,7 @@ class HeaderFacts {
   chunked = false
   close = false
   keepAlive = false
-  upgrade = false
+  upgrade = ""
   expectContinue = false
   #hosts = 0
 
@@ -91,7 +94,7 @@ class HeaderFacts {
         if (name.toLowerCase() === "expect") this.expectContinue = value.toLowerCase() === "100-continue"
         return true
       case 7:
-        if (name.toLowerCase() === "upgrade") this.upgrade = true
+        if (name.toLowerCase() === "upgrade") this.upgrade = value.toLowerCase() || "nothing"
         return true
       case 10:
         if (name.toLowerCase() === "connection") {
@@ -119,6 +122,11 @@ class HeaderFacts {
     if (this.chunked && (this.length !== -1 || !isNew)) return false
     return isNew ? this.#hosts === 1 : this.#hosts <= 1
   }
+}
+
+function http2Settings(headers: readonly (readonly [name: string, value: string])[]): Buffer | undefined {
+  const found = headers.filter(([name]) => name.toLowerCase() === "http2-settings")
+  return found.length === 1 ? Buffer.from(found[0]![1], "base64url") : undefined
 }
 
 /** No end of the head in sight: does it look as if there will be one? */

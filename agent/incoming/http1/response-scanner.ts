@@ -16,6 +16,7 @@ export class ResponseScanner {
   #head: Buffer | undefined
   #body: BodyReader | undefined
   #opaque = false
+  #switched = false
 
   /** A request was passed on. */
   expect(method: string): void {
@@ -31,12 +32,18 @@ export class ResponseScanner {
     return this.#opaque
   }
 
+  /** Opaque because of a 101: what follows is the new protocol's. */
+  get switched(): boolean {
+    return this.#switched
+  }
+
   /** Has the application begun the oldest answer? */
   get midway(): boolean {
     return this.#body !== undefined || this.#head !== undefined
   }
 
-  feed(bytes: Buffer): void {
+  /** Returns the offset behind what was understood. */
+  feed(bytes: Buffer): number {
     let at = 0
     while (at < bytes.length && !this.#opaque) {
       if (this.#body) {
@@ -45,6 +52,7 @@ export class ResponseScanner {
         else if (this.#body.done) this.#finish()
       } else at = this.#readHead(bytes, at)
     }
+    return at
   }
 
   #readHead(bytes: Buffer, at: number): number {
@@ -68,6 +76,7 @@ export class ResponseScanner {
     const method = this.#awaited[0]
     if (status === 0 || method === undefined || status === 101 || (method === "CONNECT" && status < 300)) {
       this.#opaque = true
+      this.#switched = status === 101 && method !== undefined
       return
     }
     if (status < 200) return

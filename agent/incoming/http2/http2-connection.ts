@@ -39,6 +39,14 @@ const maxRemembered = 4096
 const maxHeld = 2000
 const frameSize = 16_384
 
+/** A connection that began with HTTP/1.1. */
+export interface UpgradedConnection {
+  application: TcpSocket
+  applicationOutlet: Outlet
+  /** Payload of the SETTINGS frame the caller's request stood for. */
+  callerSettings: Buffer
+}
+
 /**
  * One HTTP/2 connection on a port with filters. Application and caller talk to each other frame by frame: stream numbers, settings,
  * windows, pings pass unchanged. Frames of claimed streams are taken out, and answers put in between; header blocks put in use no
@@ -87,6 +95,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     port: Port,
     incoming: IncomingSettings,
     outlet: Outlet,
+    upgraded?: UpgradedConnection,
   ) {
     this.#connection = connection
     this.#diversion = diversion
@@ -94,7 +103,8 @@ export class Http2Connection implements TcpEvents, StreamHost {
     this.#settings = incoming
     this.marks = incoming.marks
     this.#outlet = outlet
-    this.#connect()
+    if (upgraded) this.#continue(upgraded)
+    else this.#connect()
   }
 
   // ---- the caller
@@ -178,7 +188,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
         this.#fail(errors.protocol, [frame], out)
         return
       case frameTypes.settings:
-        if (!(frame.flags & flags.ack)) this.#onCallerSettings(frame)
+        if (!(frame.flags & flags.ack)) this.#onCallerSettings(frame.payload)
         this.#pass(frame, out)
         return
       default:
@@ -326,8 +336,8 @@ export class Http2Connection implements TcpEvents, StreamHost {
 
   // ---- windows and settings
 
-  #onCallerSettings(frame: Frame): void {
-    for (const [id, value] of readSettings(frame.payload)) {
+  #onCallerSettings(payload: Buffer): void {
+    for (const [id, value] of readSettings(payload)) {
       if (id !== settings.initialWindowSize || value > maxWindow) continue
       for (const stream of this.#claimed.values()) stream.onWindow(value - this.#streamWindow)
       this.#streamWindow = value
@@ -352,16 +362,28 @@ export class Http2Connection implements TcpEvents, StreamHost {
 
   // ---- the application
 
+  /** The request that was there before is the application's stream 1. */
+  #continue({ application, applicationOutlet, callerSettings }: UpgradedConnection): void {
+    this.#application = application
+    this.#applicationOutlet = applicationOutlet
+    application.data = this.#applicationEvents
+    application.resume()
+    this.#lastStream = 1
+    this.#onCallerSettings(callerSettings)
+  }
+
+  readonly #applicationEvents: TcpEvents = {
+    onData: (bytes) => this.#onApplicationData(bytes),
+    onDrain: () => {
+      if (this.#applicationOutlet?.onDrain()) this.#connection.socket.resume()
+    },
+    onEnd: () => this.#onApplicationEnd(),
+    onClose: (error) => this.#onApplicationClose(error),
+  }
+
   #connect(): void {
     try {
-      this.#application = this.#diversion.connectToApplication(this.#connection.destination, {
-        onData: (bytes) => this.#onApplicationData(bytes),
-        onDrain: () => {
-          if (this.#applicationOutlet?.onDrain()) this.#connection.socket.resume()
-        },
-        onEnd: () => this.#onApplicationEnd(),
-        onClose: (error) => this.#onApplicationClose(error),
-      })
+      this.#application = this.#diversion.connectToApplication(this.#connection.destination, this.#applicationEvents)
       this.#applicationOutlet = new Outlet(this.#application)
     } catch {
       this.#goOnAlone()
