@@ -121,6 +121,8 @@ export interface OpenMode {
 export interface FileWorld {
   /** Answers at once, without any round trip. `path` is absolute. */
   place(path: string, intent: FileIntent): FilePlace
+  /** Answers at once: must a relative path not be found, though such paths are local? Absent: none has to. */
+  hides?(relativePath: string): boolean
   /**
    * Fetches what a program that opens for reading needs in as few round trips as possible.
    * A directory is told apart by `stat.mode`; a file no larger than the read-ahead comes with its whole `content`.

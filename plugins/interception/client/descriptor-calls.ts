@@ -10,12 +10,11 @@ const F_DUPFD_CLOEXEC = 1030
 const SEEK_END = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
-const PROT_WRITE = 2
 const MAP_TYPE = 0xf
 const MAP_PRIVATE = 2
 
 /** Everything else a program does with the descriptor of a remote file. */
-export function descriptorCalls({ injected, ranges }: Supervision): Handlers {
+export function descriptorCalls({ injected, ranges, shared }: Supervision): Handlers {
   const liveAt = (call: Call, argument: number): LiveFile | undefined => {
     const fd = call.int(argument)
     if (fd < ranges.liveFrom || fd >= ranges.end) return undefined
@@ -45,10 +44,23 @@ export function descriptorCalls({ injected, ranges }: Supervision): Handlers {
     const file = liveAt(call, 4)
     if (!file) return proceed
     const isPrivate = (call.int(3) & MAP_TYPE) === MAP_PRIVATE
-    // Nobody would tell which pages the program changes.
-    if (file.mode.write && !isPrivate && (call.int(2) & PROT_WRITE) !== 0) return failure(errno.ENODEV)
     if (!file.mode.read) return failure(errno.EACCES)
-    await file.whole()
+    if (file.mode.write && !isPrivate) {
+      await file.share()
+      shared.sharedMappings = true
+    } else await file.whole()
+    return proceed
+  }
+
+  /** fsync and fdatasync: everything else was sent when it was written. */
+  async function sync(call: Call): Promise<Answer> {
+    await liveAt(call, 0)?.sync()
+    return proceed
+  }
+
+  /** msync names memory, not a file. */
+  async function syncMappings(): Promise<Answer> {
+    for (const object of injected.all()) if (object instanceof LiveFile && object.isShared) await object.sync()
     return proceed
   }
 
@@ -121,6 +133,9 @@ export function descriptorCalls({ injected, ranges }: Supervision): Handlers {
   return {
     lseek: seek,
     mmap: map,
+    fsync: sync,
+    fdatasync: sync,
+    msync: syncMappings,
     dup: duplicate,
     fcntl: duplicate,
     dup2: duplicateTo,

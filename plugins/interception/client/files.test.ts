@@ -159,6 +159,23 @@ describe("places", () => {
     }
   })
 
+  test("a relative path can be hidden, too, and others are this machine's", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "podside-relative-"))
+    for (const name of ["secret.env", "public.env"]) writeFileSync(join(folder, name), `${name}\n`)
+    const files = Object.assign(pod(), { hides: (path: string) => path.includes("secret") })
+    try {
+      const { output } = await sh(
+        `cd ${folder}; cat public.env; cat secret.env; test -e secret.env || echo gone`,
+        files,
+      )
+      expect(output).toStartWith("public.env\n")
+      expect(output).toContain("No such file")
+      expect(output).toEndWith("gone\n")
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   test("a refusal is the program's errno", async () => {
     const files = new MemoryFiles({
       files: { "/remote/secret": "x" },
@@ -243,6 +260,24 @@ describe("writing", () => {
     expect((await sh("ln -s a.txt /remote/soft")).output).toContain("Operation not permitted")
   })
 })
+
+test.if(installed("python3"))(
+  "what Python changes in a shared mapping arrives: on flush, by a later write, and at the end",
+  async () => {
+    const files = pod()
+    const script = `
+import mmap, os
+f = open("/remote/a.txt", "r+b"); m = mmap.mmap(f.fileno(), 0)
+m[0:5] = b"HELLO"; m.flush(); print(open("/remote/a.txt").read(5))
+f.seek(6); print(f.read(4)); f.seek(6); f.write(b"FROM"); f.flush(); print(m[6:10])
+m[11:14] = b"THE"; m.close(); f.close()
+`
+    const { code, output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect({ code, output }).toEqual({ code: 0, output: "HELLO\nb'from'\nb'FROM'\n" })
+    expect(files.text("/remote/a.txt")).toBe("HELLO FROM THE pod\n")
+    expect(files.openFiles).toBe(0)
+  },
+)
 
 test.if(installed("python3"))("Python reads, writes, maps, seeks and lists", async () => {
   const files = pod()

@@ -92,6 +92,11 @@ export class InjectedFiles {
     return inode === undefined ? undefined : this.#byInode.get(inode)?.object
   }
 
+  /** What stands behind every descriptor the program has now. */
+  all(): Injected[] {
+    return [...this.#byInode.values()].map(({ object }) => object)
+  }
+
   /** Takes what inotify has to say now, so that what happened before this moment is known. */
   catchUp(): void {
     heldDescriptors.sweep()

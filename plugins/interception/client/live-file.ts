@@ -1,4 +1,4 @@
-import { ftruncateSync } from "node:fs"
+import { fstatSync, ftruncateSync, readSync } from "node:fs"
 import type { OpenMode, RemoteFile, RemoteStat } from "../../../core/client/engine.ts"
 import { ErrnoError } from "../../../core/client/engine.ts"
 import { errno } from "../../../core/linux/errno.ts"
@@ -27,6 +27,8 @@ export class LiveFile implements Injected {
   #askedAt = Date.now()
   #whole: Promise<void> | undefined
   #writeBack: WriteBack | undefined
+  /** The program has it mapped and may change it without anybody being told: the memory file is the truth. */
+  #shared = false
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(options: {
@@ -68,11 +70,16 @@ export class LiveFile implements Injected {
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     await this.#writeBack?.flush()
-    return this.#cache.read(offset, length)
+    return this.#shared ? this.#readShared(offset, length) : this.#cache.read(offset, length)
   }
 
   /** Returns the bytes taken and, when appending, where the file ends now. */
   async write(offset: number, bytes: Uint8Array, append: boolean): Promise<{ count: number; end?: number }> {
+    if (this.#shared) {
+      writeAll(this.#memory, bytes, offset)
+      await this.sync()
+      return { count: bytes.length }
+    }
     await this.#writeBack?.flush()
     this.#cache.clear()
     const count = append ? await this.file.append(bytes) : await this.file.writeAt(BigInt(offset), bytes)
@@ -82,7 +89,7 @@ export class LiveFile implements Injected {
   }
 
   async truncate(size: number): Promise<void> {
-    await this.#writeBack?.flush()
+    await (this.#shared ? this.sync() : this.#writeBack?.flush())
     this.#cache.clear()
     await this.file.truncate(BigInt(size))
     ftruncateSync(this.#memory, size)
@@ -91,6 +98,7 @@ export class LiveFile implements Injected {
 
   /** Brings the whole content into the memory file, for reading past the engine. @throws ErrnoError EFBIG */
   whole(): Promise<void> {
+    if (this.#shared) return Promise.resolve()
     this.#whole ??= this.#fetchWhole()
     this.#whole.catch(() => (this.#whole = undefined))
     return this.#whole
@@ -105,6 +113,24 @@ export class LiveFile implements Injected {
     this.#writeBack = new WriteBack(this.#memory, this.file, Number(size), this.mode.append)
   }
 
+  /** From now on the program may change the content in its memory. @throws ErrnoError EFBIG, ENODEV */
+  async share(): Promise<void> {
+    if (this.#shared) return
+    if (!this.mode.append) await this.letGo()
+    if (!this.#writeBack?.keepAll()) throw new ErrnoError(errno.ENODEV, `changes of ${this.path} could not be found`)
+    this.#shared = true
+  }
+
+  get isShared(): boolean {
+    return this.#shared
+  }
+
+  /** Sends on what the program has changed in its memory. @throws what the remote side said */
+  async sync(): Promise<void> {
+    this.#writeBack?.modified()
+    await this.#writeBack?.flush()
+  }
+
   modified(): void {
     this.#cache.clear()
     this.#writeBack?.modified()
@@ -115,6 +141,11 @@ export class LiveFile implements Injected {
     const flushed = (this.#writeBack?.finish() ?? Promise.resolve()).finally(() => this.file.close())
     this.#onReleased(flushed)
     return flushed
+  }
+
+  #readShared(offset: number, length: number): Uint8Array {
+    const bytes = Buffer.alloc(Math.max(0, Math.min(length, fstatSync(this.#memory).size - offset)))
+    return bytes.subarray(0, bytes.length === 0 ? 0 : readSync(this.#memory, bytes, 0, bytes.length, offset))
   }
 
   async #fetchWhole(): Promise<void> {

@@ -42,7 +42,8 @@ export function createLocator(state: {
   function relative(call: Call, path: string, directory: number): Located {
     if (directory === AT_FDCWD) {
       const working = directories.of(call.tid)
-      return working === undefined ? local : { kind: "remote", path: joinPath(working, path) }
+      if (working !== undefined) return { kind: "remote", path: joinPath(working, path) }
+      return files?.hides?.(path) ? { kind: "not-found" } : local
     }
     const object = injected.of(call.tid, directory)
     return object instanceof RemoteDirectory ? { kind: "remote", path: object.join(path) } : local

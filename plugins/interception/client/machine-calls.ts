@@ -9,6 +9,7 @@ import { peekString, readLink, writeMemory } from "./tracee.ts"
 const textBytes = 65
 const setIdBits = 0o6000
 const elfClass64 = 2
+const X_OK = 1
 
 /** uname, and what is worth telling about the programs that are started. */
 export function machineCalls({ architecture, log, world, rung }: Supervision): Handlers {
@@ -62,8 +63,18 @@ export function machineCalls({ architecture, log, world, rung }: Supervision): H
         log.warn("a program for another processor type runs on this machine, not in the pod", { program: file })
       }
     } catch {
-      // The kernel will say what is wrong with it.
+      // The kernel will say what is wrong with it; but that it is in the pod, only we know.
+      void tellRemote(file)
     }
+  }
+
+  async function tellRemote(file: string): Promise<void> {
+    const placed = world.files?.place(file, "read")
+    if (placed?.place !== "remote") return
+    await world.files!.access(placed.path, X_OK).then(
+      () => log.warn("a program that exists only in the pod cannot be started here", { program: file }),
+      () => {},
+    )
   }
 
   return { uname, execve: execute, execveat: execute }

@@ -62,6 +62,15 @@ describe("the end of a program", () => {
   })
 })
 
+test("that a program exists only in the pod is said", async () => {
+  const { log, lines } = keepingLogger()
+  const files = new MemoryFiles({ files: { "/remote/tool": "#!/bin/sh\n" } })
+  await runIn({ files }, ["bash", "-c", "/remote/tool; /nowhere/tool; true"], { log })
+  const said = lines.filter((line) => line.includes("exists only in the pod"))
+  expect(said).toHaveLength(1)
+  expect(said[0]).toContain("/remote/tool")
+})
+
 describe("the start of a program", () => {
   const start = (command: string, cwd = "/") =>
     createEngine().launch({ command, args: [], cwd, env: { PATH: "/usr/bin:/bin" }, world: whole(), log: silentLogger })

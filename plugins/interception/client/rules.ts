@@ -70,6 +70,8 @@ export function watchRules(
     set(live(0), "preadv", "pwritev", "preadv2", "pwritev2")
     set(live(0, 1), "sendfile")
     set(live(0, 2), "copy_file_range", "splice")
+    set(live(0), "fsync", "fdatasync")
+    set(always, "msync")
     set(remote(0), "fstat", "dup", "dup2", "dup3", "getdents64")
     set(
       [F_DUPFD, F_DUPFD_CLOEXEC].map((equals) => [

@@ -88,7 +88,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
   }
   const supervisor = new Supervisor(listener, supervision, handlersFor(network))
   const watching = startWatching(
-    { listener, epoll: readiness.epoll, memory, ranges },
+    { listener, epoll: readiness.epoll, memory, ranges, hidesRelative: world.files?.hides !== undefined },
     supervisor,
     readiness,
     (reason) => {

@@ -2,7 +2,7 @@ import type { FileIntent } from "../../../core/client/engine.ts"
 import { SharedNames, sharedNamesBytes } from "./shared-names.ts"
 
 /** Slots of the memory both threads see; a slot holds 0 or 1 but where said otherwise. */
-const slots = { remoteDirectory: 0, namedSockets: 1, failedConnects: 2 } as const
+const slots = { remoteDirectory: 0, namedSockets: 1, failedConnects: 2, sharedMappings: 3 } as const
 
 /** Remembered paths. Newer ones push out older ones that fall on the same slot. 8 bytes each. */
 const placeSlots = 1 << 15
@@ -50,6 +50,14 @@ export class SharedState {
   }
   set failedConnects(value: boolean) {
     Atomics.store(this.#flags, slots.failedConnects, value ? 1 : 0)
+  }
+
+  /** Some remote file is mapped so that the program may change it. */
+  get sharedMappings(): boolean {
+    return Atomics.load(this.#flags, slots.sharedMappings) !== 0
+  }
+  set sharedMappings(value: boolean) {
+    Atomics.store(this.#flags, slots.sharedMappings, value ? 1 : 0)
   }
 
   /** Whether this path was found to be none of our business. A 64-bit hash stands for the path: a clash is not to be expected. */

@@ -15,6 +15,8 @@ export interface WatchOptions {
   epoll: number
   memory: SharedArrayBuffer
   ranges: DescriptorRanges
+  /** Relative paths, too, may be hidden. */
+  hidesRelative: boolean
 }
 
 /** What the Worker says: it waits now; a call needs an answer; a waited-for descriptor is ready; the program is gone. */
@@ -92,7 +94,7 @@ function answeredCalls(shared: SharedState): (call: Notification) => boolean {
 }
 
 /** Tells the calls that can go on at once: true when the main thread would say so, too. */
-function passingCalls({ ranges }: WatchOptions, shared: SharedState): (call: Notification) => boolean {
+function passingCalls({ ranges, hidesRelative }: WatchOptions, shared: SharedState): (call: Notification) => boolean {
   const architecture = architectureOf(process.arch)!
   const names = callNames(architecture)
   const family = new Uint8Array(new ArrayBuffer(2))
@@ -108,7 +110,7 @@ function passingCalls({ ranges }: WatchOptions, shared: SharedState): (call: Not
     }
     if (path[0] === 0x2f) return shared.isLocal(path, intentOf(argument, int))
     const directory = directoryOf(argument, int)
-    if (directory < 0) return !shared.remoteDirectory
+    if (directory < 0) return !shared.remoteDirectory && !hidesRelative
     return directory < ranges.readyFrom || directory >= ranges.end
   }
   const addressPasses = (call: Notification): boolean => {
@@ -144,6 +146,8 @@ function passingCalls({ ranges }: WatchOptions, shared: SharedState): (call: Not
         return !shared.namedSockets
       case "getsockopt":
         return !shared.failedConnects
+      case "msync":
+        return !shared.sharedMappings
       case "getcwd":
         return !shared.remoteDirectory
       case "fchdir":

@@ -24,6 +24,7 @@ export class WriteBack {
   #forgotten = 0
   #sentHash = createHash("sha1")
   #hashed = true
+  #keepsAll = false
   #dirty = false
   #running: Promise<void> | undefined
   #failure: unknown
@@ -36,6 +37,12 @@ export class WriteBack {
     this.#sent = size
     if (append) this.#hashed = false
     else this.#hashPrefix(this.#sentHash, size)
+  }
+
+  /** From now on everything stays in memory, so that any change is noticed. False: too late for that. */
+  keepAll(): boolean {
+    this.#keepsAll = true
+    return this.#hashed
   }
 
   modified(): void {
@@ -84,7 +91,7 @@ export class WriteBack {
       }
       if (size < this.#remoteSize) await this.#file.truncate(BigInt(size))
       this.#remoteSize = size
-      if (this.#append || this.#sent - this.#forgotten > keptBytes) this.#forget()
+      if (this.#append || (!this.#keepsAll && this.#sent - this.#forgotten > keptBytes)) this.#forget()
     } catch (thrown) {
       this.#failure = thrown
     }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import { createFileDecision, type FileOptions } from "./decide.ts"
+import { createFileDecision, createRelativeHiding, type FileOptions } from "./decide.ts"
 
 const at = {
   home: "/home/ann",
@@ -37,6 +37,30 @@ test.each<[sentence: string, options: Partial<FileOptions>, path: string, intent
   ["read_only beats local", { readOnly: ["^/data"], local: ["^/data"] }, "/data/a", "read", "remote"],
   ["local beats the default of the mode", { local: ["^/data"] }, "/data/a", "read", "local"],
   ["read_write makes a system file remote", { readWrite: ["^/etc/app$"] }, "/etc/app", "write", "remote"],
+  ["read_write beats local", { readWrite: ["^/data"], local: ["^/data"] }, "/data/a", "write", "remote"],
+  [
+    "a rule of the user beats the list of what does not exist",
+    { local: ["kube"] },
+    "/home/ann/.kube/config",
+    "read",
+    "local",
+  ],
+  ["mode write writes where no list says otherwise", { mode: "write" }, "/etc/hosts", "write", "local"],
+  ["mode localwithoverrides writes locally", { mode: "localwithoverrides" }, "/data/a", "write", "local"],
+  [
+    "but what is read_write remotely",
+    { mode: "localwithoverrides", readWrite: ["^/data"] },
+    "/data/a",
+    "write",
+    "remote",
+  ],
+  [
+    "and reads what is read_only remotely",
+    { mode: "localwithoverrides", readOnly: ["^/data"] },
+    "/data/a",
+    "read",
+    "remote",
+  ],
   ["patterns ignore case and are found anywhere", { local: ["secret"] }, "/data/SECRET/a", "read", "local"],
   [
     "a mapped path is what is read",
@@ -49,6 +73,16 @@ test.each<[sentence: string, options: Partial<FileOptions>, path: string, intent
   ["a local write by mode uses the original", { mapping: [["^/data", "/other"]] }, "/data/a", "write", "local"],
 ])("%s", (_, options, path, intent, expected) => {
   expect(place(options, path, intent)).toBe(expected)
+})
+
+test.each<[sentence: string, options: Partial<FileOptions>, path: string, hidden: boolean]>([
+  ["a relative path is this machine's", {}, "data/a", false],
+  ["unless a pattern hides it", { notFound: ["secret"] }, "conf/Secret.env", true],
+  ["others stay", { notFound: ["secret"] }, "conf/public.env", false],
+  ["mode local hides nothing", { notFound: ["secret"], mode: "local" }, "conf/secret.env", false],
+])("%s", (_, options, path, hidden) => {
+  const hides = createRelativeHiding({ mode: "read", readAheadBytes: 0, ...options })
+  expect(hides?.(path) ?? false).toBe(hidden)
 })
 
 test("a bad pattern is named", () => {

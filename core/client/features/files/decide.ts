@@ -30,6 +30,12 @@ type Outcome = FilePlace["place"] | "local-unmapped"
 /** Decisions kept; programs ask for the same few paths again and again. */
 const maxRemembered = 4_096
 
+/** Which relative paths are not to be found; undefined: all are this machine's. @throws AppError "config-bad-pattern" */
+export function createRelativeHiding({ mode, notFound }: FileOptions): ((path: string) => boolean) | undefined {
+  const hidden = mode === "local" ? undefined : compileAny(notFound, "i")
+  return hidden && ((path) => hidden.test(path))
+}
+
 /**
  * Where a file lives, as an ordered table: the first row that fits decides.
  * @throws AppError "config-bad-pattern"

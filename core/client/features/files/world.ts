@@ -3,7 +3,7 @@ import type { OpenOptions } from "../../../protocol/index.ts"
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError, type FileWorld, type OpenMode, type RemoteDirEntry, type RemoteFile } from "../../engine.ts"
 import { errno } from "../response-errno.ts"
-import { createFileDecision, type FileOptions } from "./decide.ts"
+import { createFileDecision, createRelativeHiding, type FileOptions } from "./decide.ts"
 import { type Descriptor, FileLink } from "./file-link.ts"
 import { toDirEntry, toStat, toStatFs } from "./metadata.ts"
 import { AgentFile } from "./remote-file.ts"
@@ -30,9 +30,11 @@ export function createFileWorld(
   const need = (feature: Parameters<FileLink["supports"]>[0]) => {
     if (!link.supports(feature)) throw new ErrnoError(errno.ENOSYS, "the agent is too old for this")
   }
+  const hides = createRelativeHiding(options)
   return {
     link,
     place: createFileDecision(options, at),
+    ...(hides ? { hides } : {}),
 
     async openForReading(path) {
       const readAhead = BigInt(options.readAheadBytes)
