@@ -21,7 +21,7 @@ export const supportedFeatures: Record<string, boolean> = {
   "feature.network.incoming.listen_ports": true,
   "feature.preview": false,
   "feature.split_queues": false,
-  "experimental.tcp_ping4_mock": false,
+  "experimental.tcp_ping4_mock": true,
   "experimental.trust_any_certificate": false,
   "experimental.enable_exec_hooks_linux": false,
   "experimental.hide_ipv6_interfaces": false,

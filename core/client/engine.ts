@@ -58,6 +58,8 @@ export interface World {
   outgoing?: OutgoingWorld
   incoming?: IncomingWorld
   hostname?: () => Promise<string>
+  /** There is no IPv6: sockets of it cannot be made. */
+  withoutIpv6?: boolean
 }
 
 // ---- files

@@ -16,8 +16,11 @@ const defaultCommunicationTimeoutSeconds = 30
 
 type Network = Config["feature"]["network"]
 
-/** The features' options from a loaded configuration. @throws AppError "config-bad-file" when a file it names cannot be read */
-export function featureOptions(config: Config): FeatureOptions {
+/**
+ * The features' options from a loaded configuration; what belongs to a debugger stays local.
+ * @throws AppError "config-bad-file" when a file it names cannot be read
+ */
+export function featureOptions(config: Config, debuggerPorts: ReadonlySet<number> = new Set()): FeatureOptions {
   const { env, fs, network, hostname } = config.feature
   const targetless = config.target.path === undefined || config.target.path.kind === "targetless"
   const { dns } = network
@@ -47,9 +50,16 @@ export function featureOptions(config: Config): FeatureOptions {
       ignoreLocalhost: network.outgoing.ignore_localhost,
       filter: directionFilter(network.outgoing.filter, parseOutgoingFilter),
       unixStreams: network.outgoing.unix_streams,
+      debuggerPorts,
+      answersPing: config.experimental.tcp_ping4_mock,
     },
-    incoming: { ...incomingOptions(config), ...(targetless ? { mode: "off" as const } : {}) },
+    incoming: {
+      ...incomingOptions(config),
+      ignorePorts: [...network.incoming.ignore_ports, ...debuggerPorts],
+      ...(targetless ? { mode: "off" as const } : {}),
+    },
     hostname,
+    ipv6: network.ipv6,
   }
 }
 

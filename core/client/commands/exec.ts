@@ -7,6 +7,7 @@ import { createLogger } from "../../log.ts"
 import type { SessionRequest } from "../../session.ts"
 import { Conversation } from "../conversation.ts"
 import type { RunningProgram } from "../engine.ts"
+import { debuggerPorts } from "../features/debugger-ports.ts"
 import { composeEnv, type Environment } from "../features/env.ts"
 import { createFeatures, whileAlive } from "../features/world.ts"
 import { applyClusterProfile, loadForCommand, progressOf } from "../load.ts"
@@ -29,7 +30,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
   const signal = context.stopOnSignals()
   const { config, keyGenerated } = await loadForCommand(options, step)
   await applyClusterProfile(config)
-  const features = featureOptions(config)
+  const features = featureOptions(config, debuggerPorts(args, process.env))
   const log = createLogger({ level: process.env["PODSIDE_DEBUG"] === "1" ? "debug" : "warn" })
   const plugins = await context.startPlugins("client", { log })
   try {

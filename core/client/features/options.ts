@@ -15,4 +15,6 @@ export interface FeatureOptions {
   outgoing: OutgoingOptions
   incoming: IncomingOptions
   hostname: boolean
+  /** False: programs can make no IPv6 sockets. */
+  ipv6: boolean
 }

@@ -51,6 +51,7 @@ export function createFeatures(
       ...(options.dns ? { dns: createDnsWorld(options.dns, { names, known, forward }) } : {}),
       outgoing,
       ...(options.incoming.mode !== "off" || options.incoming.listenPorts.size > 0 ? { incoming: incoming.world } : {}),
+      ...(options.ipv6 ? {} : { withoutIpv6: true }),
       ...(options.hostname ? { hostname: createHostname(files) } : {}),
     },
     fetchEnv: () => fetchEnv(options.env, options.envLimitMs),

@@ -206,6 +206,16 @@ u = make(socket.SOCK_DGRAM); u.sendto(b"three", ("fd99::1", 9)); print(u.recvfro
     expect((await runIn({ outgoing }, python(script))).output).toBe(`b'one' ('fd99::1', 7)\nb'two'\nb'three' True\n`)
   })
 
+  test("a world without IPv6 has no such sockets", async () => {
+    const script = `
+import socket, errno
+print(socket.socket().connect_ex(("10.99.1.1", 80)))
+try: socket.socket(socket.AF_INET6)
+except OSError as e: print(errno.errorcode[e.errno])
+`
+    expect((await runIn({ ...pod(), withoutIpv6: true }, python(script))).output).toBe("0\nEAFNOSUPPORT\n")
+  })
+
   test("a unix socket of the pod", async () => {
     const script = `
 import socket

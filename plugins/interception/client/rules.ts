@@ -26,6 +26,7 @@ export function partsOf(world: World): Parts {
     outgoing: world.outgoing !== undefined,
     incoming: world.incoming !== undefined,
     hostname: world.hostname !== undefined,
+    withoutIpv6: world.withoutIpv6 ?? false,
   }
 }
 
@@ -130,6 +131,7 @@ export function watchRules(
     set([[{ arg: 1, nonZero: true }]], "accept", "accept4")
     set(always, "bind", "listen")
   }
+  if (parts.withoutIpv6) set([[{ arg: 0, equals: AF_INET6 }]], "socket")
   if (descriptors === "held") {
     const families = [AF_INET, AF_INET6, ...(parts.outgoing ? [AF_UNIX] : [])]
     if (network || parts.incoming)

@@ -23,7 +23,7 @@ import { Readiness } from "./readiness.ts"
 import { descriptorRanges, partsOf, refusedCalls, watchRules } from "./rules.ts"
 import type { Rung } from "./rung.ts"
 import { SharedState, sharedMemory } from "./shared-state.ts"
-import { socketCalls } from "./socket-calls.ts"
+import { refuseIpv6, socketCalls } from "./socket-calls.ts"
 import { socketNameCalls } from "./socket-name-calls.ts"
 import { statCalls } from "./stat-calls.ts"
 import type { NetworkSupervision, Supervision } from "./supervision.ts"
@@ -140,7 +140,8 @@ function handlersFor(supervision: NetworkSupervision): Handlers {
     ...listenCalls(supervision),
     ...machineCalls(supervision),
   }
-  return supervision.rung.descriptors === "held" ? socketCalls(supervision.world, handlers) : handlers
+  const all = supervision.rung.descriptors === "held" ? socketCalls(supervision.world, handlers) : handlers
+  return supervision.world.withoutIpv6 ? refuseIpv6(all) : all
 }
 
 function startWatching(

@@ -11,6 +11,15 @@ import { withDescriptor } from "./tracee.ts"
 
 const typeBits = 0xf
 
+/** On machines with IPv6, for a world without. */
+export function refuseIpv6(handlers: Handlers): Handlers {
+  const { socket } = handlers
+  return {
+    ...handlers,
+    socket: (call) => (call.int(0) === AF_INET6 ? failure(errno.EAFNOSUPPORT) : (socket?.(call) ?? proceed)),
+  }
+}
+
 /**
  * What changes where descriptors cannot be fetched: the engine makes the program's sockets, so that it has them already
  * when the program does something with them.

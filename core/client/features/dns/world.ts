@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises"
 import type { Endpoint } from "../../../interceptor.ts"
 import type { DnsWorld } from "../../engine.ts"
-import type { DirectionFilter } from "../outgoing/address-filter.ts"
+import { type DirectionFilter, inSubnet } from "../outgoing/address-filter.ts"
 import type { KnownNames } from "./known-names.ts"
 import type { Family, Names } from "./lookup.ts"
 import { buildAnswer, buildFailure, isIpText, parseQuery, type Question, recordType, responseCode } from "./message.ts"
@@ -62,7 +62,7 @@ export function createDnsWorld(options: DnsOptions, { names, known, forward }: D
 function nameMatches(address: DirectionFilter["entries"][number]["address"], name: string): boolean {
   if (address.kind === "any") return true
   if (address.kind === "name") return address.name === name
-  return isIpText(name) && address.ip === name
+  return isIpText(name) && inSubnet(name, address.ip, address.prefix)
 }
 
 /** Desktops resolve through sockets of systemd and others, which know nothing of the pod. */

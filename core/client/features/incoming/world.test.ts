@@ -209,6 +209,58 @@ test("filter, port mapping and ignored ports decide what is asked for", async ()
   )
 })
 
+test.each<[sentence: string, options: Partial<IncomingOptions>, port: number, wanted: boolean]>([
+  ["every port is wanted", {}, 3000, true],
+  ["none when it is off", { mode: "off" }, 3000, false],
+  ["not one that is ignored", { ignorePorts: [3000] }, 3000, false],
+  ["only those that are named", { ports: [80] }, 3000, false],
+  ["by the port of the pod", { ports: [80], portMapping: new Map([[3000, 80]]) }, 3000, true],
+  ["while the ignored ones are the program's", { ignorePorts: [80], portMapping: new Map([[3000, 80]]) }, 3000, true],
+])("%s", (_, options, port, wanted) => {
+  expect(incoming(options).world.wants(port)).toBe(wanted)
+})
+
+const filter = { kind: "Header", value: "x: y" } as const
+test.each<[sentence: string, options: Partial<IncomingOptions>, ip: string, asked: unknown]>([
+  ["mirror takes a copy", { mode: "mirror" }, "0.0.0.0", { kind: "Tcp", value: { kind: "PortSubscribe", value: 80 } }],
+  [
+    "mirror with a filter a copy of what fits",
+    { mode: "mirror", filter },
+    "0.0.0.0",
+    { kind: "Tcp", value: { kind: "PortSubscribeFilteredHttp", value: [80, filter] } },
+  ],
+  [
+    "but everything of a port the filter is not for",
+    { mode: "mirror", filter, filterPorts: [81] },
+    "0.0.0.0",
+    { kind: "Tcp", value: { kind: "PortSubscribe", value: 80 } },
+  ],
+  [
+    "steal takes everything",
+    {},
+    "0.0.0.0",
+    { kind: "TcpSteal", value: { kind: "PortSubscribe", value: { kind: "All", value: 80 } } },
+  ],
+  [
+    "steal with a filter what fits",
+    { filter },
+    "127.0.0.1",
+    { kind: "TcpSteal", value: { kind: "PortSubscribe", value: { kind: "FilteredHttpEx", value: [80, filter] } } },
+  ],
+  ["a loopback listener is nobody's when that is wanted", { ignoreLocalhost: true }, "127.0.0.1", undefined],
+  [
+    "an unspecified address is no loopback",
+    { ignoreLocalhost: true },
+    "0.0.0.0",
+    { kind: "TcpSteal", value: { kind: "PortSubscribe", value: { kind: "All", value: 80 } } },
+  ],
+])("%s", async (_, options, ip, asked) => {
+  const { world, heard } = incoming(options)
+  const subscriptions = () => heard.filter(({ kind }) => kind === "Tcp" || kind === "TcpSteal")
+  await world.listening({ requested: { ip, port: 80 }, local: { ip, port: 80 } })
+  expect(subscriptions()).toEqual(asked === undefined ? [] : [asked as ClientMessage])
+})
+
 test("a port somebody else has taken cannot be listened on; a policy ends the session", async () => {
   const taken = incoming(
     {},

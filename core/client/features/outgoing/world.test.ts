@@ -50,6 +50,12 @@ test.each<[sentence: string, options: Partial<OutgoingOptions>, peer: RemotePeer
   ["the pod's own loopback is remote", {}, tcp("127.0.0.1"), "remote"],
   ["a loopback port the program listens on is local", {}, tcp("127.0.0.1", 3000), "local"],
   ["and so is all of it when asked for", { ignoreLocalhost: true }, tcp("::1"), "local"],
+  ["a debugger's loopback port is local", { debuggerPorts: new Set([5678]) }, tcp("127.0.0.1", 5678), "local"],
+  ["but not elsewhere", { debuggerPorts: new Set([5678]) }, tcp("10.0.0.1", 5678), "remote"],
+  ["a ping is answered whatever the filter says", { answersPing: true, tcp: false }, tcp("10.0.0.1", 7), "remote"],
+  ["other ports are no ping", { answersPing: true, tcp: false }, tcp("10.0.0.1", 8), "local"],
+  ["an unspecified address is the pod's loopback", {}, tcp("0.0.0.0"), "remote"],
+  ["a filter holds for the loopback, too", { filter: filter("local", "127.0.0.1:80") }, tcp("127.0.0.1"), "local"],
   ["port 0 is local", {}, tcp("10.0.0.1", 0), "local"],
   ["TCP can be switched off", { tcp: false }, tcp("10.0.0.1"), "local"],
   ["without switching off UDP", { tcp: false }, udp("10.0.0.1"), "remote"],
@@ -64,6 +70,13 @@ test.each<[sentence: string, options: Partial<OutgoingOptions>, peer: RemotePeer
   ["unless a pattern wants them", { unixStreams: ["^/run/app"] }, unix("/run/app.sock\0\0"), "remote"],
 ])("%s", (_, options, peer, expected) => {
   expect(outgoing(options).world.place(peer)).toBe(expected)
+})
+
+test("a ping succeeds without asking anybody", async () => {
+  const { world, heard } = outgoing({ answersPing: true })
+  const connection = await world.connect(tcp("10.0.0.1", 7))
+  expect(connection.write(Buffer.from("x"))).toBe(true)
+  expect(heard.filter(({ kind }) => kind === "TcpOutgoing")).toEqual([])
 })
 
 test("data flows both ways, half closes are told, and the end comes once", async () => {

@@ -6,6 +6,11 @@ import { compileAny } from "../pattern.ts"
 import { type DirectionFilter, entryMatches, inSubnet } from "./address-filter.ts"
 import { OutgoingFamily } from "./family.ts"
 import { InputBudget } from "./input-budget.ts"
+import { silentConnection } from "./silent-connection.ts"
+
+const echoPort = 7
+/** Never a debugger's, whatever is announced: what mirrord's table says. */
+const layerPorts: readonly number[] = [50_000, 50_001]
 
 export interface OutgoingOptions {
   tcp: boolean
@@ -14,6 +19,10 @@ export interface OutgoingOptions {
   filter?: DirectionFilter
   /** Patterns of unix socket paths (an abstract name without its leading NUL) to reach in the pod. */
   unixStreams?: readonly string[]
+  /** Ports of this machine's loopback that belong to a debugger. */
+  debuggerPorts?: ReadonlySet<number>
+  /** A connect to port 7 of anybody succeeds: programs take it for a ping (Java's isReachable). */
+  answersPing?: boolean
 }
 
 export interface OutgoingParts {
@@ -34,7 +43,14 @@ export function createOutgoingWorld(
   const seqpacket = new OutgoingFamily("SeqpacketOutgoing", conversation, budget)
   const unix = compileAny(options.unixStreams)
 
+  const isPing = (kind: "tcp" | "udp", port: number) =>
+    kind === "tcp" && port === echoPort && (options.answersPing ?? false)
+  const isDebugger = ({ ip, port }: { ip: string; port: number }) =>
+    (ip === "127.0.0.1" || ip === "::1") && (options.debuggerPorts?.has(port) ?? false) && !layerPorts.includes(port)
+
   const placeIp = (kind: "tcp" | "udp", peer: { ip: string; port: number }) => {
+    if (isPing(kind, peer.port)) return "remote"
+    if (isDebugger(peer)) return "local"
     if (isLoopback(peer.ip) && (options.ignoreLocalhost || (kind === "tcp" && parts.listensOn(peer.port))))
       return "local"
     if (peer.port === 0 || !options[kind]) return "local"
@@ -52,7 +68,8 @@ export function createOutgoingWorld(
       const wanted = unix?.test(unixText(peer.path)) ?? false
       return wanted && (peer.kind === "unix" || conversation.supports("seqpacket")) ? "remote" : "local"
     },
-    connect(peer) {
+    async connect(peer) {
+      if ("endpoint" in peer && isPing(peer.kind, peer.endpoint.port)) return silentConnection()
       if ("endpoint" in peer) return (peer.kind === "udp" ? udp : tcp).connect({ kind: "Ip", value: peer.endpoint })
       return (peer.kind === "seqpacket" ? seqpacket : tcp).connect(unixAddress(peer))
     },

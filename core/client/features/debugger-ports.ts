@@ -1,0 +1,72 @@
+import { basename } from "node:path"
+import { AppError } from "../../errors.ts"
+
+const detectVariable = "MIRRORD_DETECT_DEBUGGER_PORT"
+const ignoreVariable = "MIRRORD_IGNORE_DEBUGGER_PORTS"
+/** Where Node listens when its options name no port. */
+const nodeInspectorPort = 9229
+const maxPorts = 1_000
+
+type Find = (words: readonly string[], env: Readonly<Record<string, string | undefined>>) => string | undefined
+
+/** How each debugger an IDE starts is told its port; the answers may be addresses, the port is what stands last. */
+const finders: Readonly<Record<string, Find>> = {
+  debugpy: (words) => (words.some((word) => /debugpy/.test(word)) ? after(words, "--connect", "--listen") : undefined),
+  pydevd: (words) => (words.some((word) => /pydevd(\.py)?$/.test(word)) ? after(words, "--port") : undefined),
+  resharper: (words) =>
+    words.some((word) => basename(word).startsWith("JetBrains.Debugger.Worker"))
+      ? valueOf(words, /^--frontend-port=(\d+)$/)
+      : undefined,
+  javaagent: (words) => valueOf(words, /^-agentlib:jdwp=.*\baddress=([^,]+)/),
+  nodeinspector: (words, env) => {
+    const options = [...words, ...(env["NODE_OPTIONS"] ?? "").split(/\s+/)]
+    const option = options.find((word) => /^--inspect(-brk|-wait)?(=|$)/.test(word))
+    return option === undefined ? undefined : (option.split("=")[1] ?? String(nodeInspectorPort))
+  },
+}
+
+/**
+ * Ports of this machine's loopback that belong to a debugger, as IDEs announce them: their traffic stays here.
+ * @throws AppError "bad-debugger-ports"
+ */
+export function debuggerPorts(
+  words: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): ReadonlySet<number> {
+  const ports = new Set(announced(env[ignoreVariable] ?? ""))
+  const kind = env[detectVariable]?.toLowerCase()
+  const found = kind === undefined ? undefined : finders[kind]?.(words, env)
+  const port = Number(/(\d+)$/.exec(found ?? "")?.[1] ?? 0)
+  if (port > 0 && port < 65_536) ports.add(port)
+  return ports
+}
+
+/** `a`, `a-b`, separated by commas. */
+function announced(text: string): number[] {
+  const ports: number[] = []
+  for (const part of text.split(",").map((each) => each.trim())) {
+    if (part === "") continue
+    const [, first = "", last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part) ?? []
+    if (first === "" || Number(last) > 65_535 || Number(last) - Number(first) > maxPorts) {
+      throw new AppError("bad-debugger-ports", `${ignoreVariable} has "${part}", which is no port and no range`, {
+        next: 'Give ports and ranges separated by commas, e.g. "9229,5000-5010".',
+        exitCode: 2,
+      })
+    }
+    for (let port = Number(first); port <= Number(last); port++) ports.push(port)
+  }
+  return ports
+}
+
+function after(words: readonly string[], ...names: string[]): string | undefined {
+  const at = words.findIndex((word) => names.includes(word))
+  return at < 0 ? undefined : words[at + 1]
+}
+
+function valueOf(words: readonly string[], pattern: RegExp): string | undefined {
+  for (const word of words) {
+    const value = pattern.exec(word)?.[1]
+    if (value !== undefined) return value
+  }
+  return undefined
+}
