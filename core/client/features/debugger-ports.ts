@@ -15,9 +15,9 @@ const finders: Readonly<Record<string, Find>> = {
   pydevd: (words) => (words.some((word) => /pydevd(\.py)?$/.test(word)) ? after(words, "--port") : undefined),
   resharper: (words) =>
     words.some((word) => basename(word).startsWith("JetBrains.Debugger.Worker"))
-      ? valueOf(words, /^--frontend-port=(\d+)$/)
+      ? wordValue(words, /^--frontend-port=(\d+)$/)
       : undefined,
-  javaagent: (words) => valueOf(words, /^-agentlib:jdwp=.*\baddress=([^,]+)/),
+  javaagent: (words) => wordValue(words, /^-agentlib:jdwp=.*\baddress=([^,]+)/),
   nodeinspector: (words, env) => {
     const options = [...words, ...(env["NODE_OPTIONS"] ?? "").split(/\s+/)]
     const option = options.find((word) => /^--inspect(-brk|-wait)?(=|$)/.test(word))
@@ -63,7 +63,7 @@ function after(words: readonly string[], ...names: string[]): string | undefined
   return at < 0 ? undefined : words[at + 1]
 }
 
-function valueOf(words: readonly string[], pattern: RegExp): string | undefined {
+function wordValue(words: readonly string[], pattern: RegExp): string | undefined {
   for (const word of words) {
     const value = pattern.exec(word)?.[1]
     if (value !== undefined) return value
