@@ -6,6 +6,8 @@ import type { ServerAccess } from "./access.ts"
 export interface RawSocket {
   handlers: { data(chunk: Uint8Array): void; drain(): void; closed(error?: Error): void }
   write(data: Uint8Array): void
+  /** As `write`, for bytes that will be changed afterwards. */
+  writeCopy(data: Uint8Array): void
   readonly queuedBytes: number
   pause(): void
   resume(): void
@@ -128,13 +130,24 @@ class QueueingSocket implements RawSocket {
   }
 
   write(data: Uint8Array): void {
-    if (this.#closed || this.#ending) return
-    let rest = data
-    if (this.#queue.length === 0) {
-      const taken = Math.max(0, this.#socket?.write(data) ?? 0)
-      if (taken === data.byteLength) return
-      rest = data.subarray(taken)
-    }
+    const rest = this.#writeNow(data)
+    if (rest) this.#keep(rest)
+  }
+
+  writeCopy(data: Uint8Array): void {
+    const rest = this.#writeNow(data)
+    if (rest) this.#keep(new Uint8Array(rest))
+  }
+
+  /** What the socket did not take. */
+  #writeNow(data: Uint8Array): Uint8Array | undefined {
+    if (this.#closed || this.#ending) return undefined
+    if (this.#queue.length > 0) return data
+    const taken = Math.max(0, this.#socket?.write(data) ?? 0)
+    return taken === data.byteLength ? undefined : data.subarray(taken)
+  }
+
+  #keep(rest: Uint8Array): void {
     this.#queue.push(rest)
     this.queuedBytes += rest.byteLength
   }

@@ -1,14 +1,13 @@
 import { randomBytes } from "node:crypto"
 import { AppError, errorText } from "../errors.ts"
 import type { ServerAccess } from "./access.ts"
-import { dialServer, type RawSocket } from "./dial.ts"
-import { statusError, transportError } from "./errors.ts"
+import type { RawSocket } from "./dial.ts"
+import { transportError } from "./errors.ts"
+import { openUpgrade } from "./upgrade.ts"
 import { encodeFrame, FrameReader, opcode } from "./websocket-frames.ts"
 
 /** Above this many bytes waiting to be sent, `send` asks the producer to wait. */
 const highWaterBytes = 512 << 10
-const maxHeadBytes = 64 << 10
-const maxErrorBodyBytes = 256 << 10
 const closeWaitMs = 1_000
 
 export interface WebSocketHandlers {
@@ -145,103 +144,22 @@ export async function openWebSocket(
   path: string,
   options: WebSocketOptions,
 ): Promise<KubeWebSocket> {
-  const url = new URL(access.url + path)
-  const limits = [AbortSignal.timeout(options.timeoutMs), ...(options.signal ? [options.signal] : [])]
-  const signal = AbortSignal.any(limits)
-  try {
-    const socket = await dialServer(access, signal)
-    const key = randomBytes(16).toString("base64")
-    socket.write(Buffer.from(requestHead(url, access, options, key)))
-    const { status, headers, rest, body } = await readAnswer(socket, signal)
-    if (status !== 101) throw statusError(options.what, status, body)
-    if (headers.get("sec-websocket-accept") !== acceptFor(key)) throw new Error("the answer is no WebSocket handshake")
-    const protocol = headers.get("sec-websocket-protocol") ?? ""
-    const upgraded = new KubeWebSocket(socket, protocol, access.tls === undefined)
-    upgraded.unread(rest)
-    return upgraded
-  } catch (thrown) {
-    if (options.signal?.aborted) throw options.signal.reason
-    throw transportError(options.what, access.url, thrown)
-  }
-}
-
-function requestHead(url: URL, access: ServerAccess, options: WebSocketOptions, key: string): string {
-  const headers: Record<string, string> = {
-    Host: url.host,
-    Connection: "Upgrade",
+  const key = randomBytes(16).toString("base64")
+  const handshake = {
     Upgrade: "websocket",
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": key,
     ...(options.protocols?.length ? { "Sec-WebSocket-Protocol": options.protocols.join(", ") } : {}),
-    ...access.headers,
-    ...options.headers,
   }
-  const lines = Object.entries(headers).map(([name, value]) => {
-    if (/[\r\n\0]/.test(name + value)) throw new Error(`header ${name} contains a line break`)
-    return `${name}: ${value}\r\n`
-  })
-  return `GET ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join("")}\r\n`
-}
-
-/** Reads the status line and headers; of an error answer also as much of its body as matters. */
-async function readAnswer(socket: RawSocket, signal: AbortSignal) {
-  let received = Buffer.alloc(0)
-  let wake = () => {}
-  let lost: Error | undefined
-  let ended = false
-  socket.handlers = {
-    data: (chunk) => {
-      received = Buffer.concat([received, chunk])
-      wake()
-    },
-    drain: () => {},
-    closed: (error) => {
-      ended = true
-      lost = error
-      wake()
-    },
+  const upgrade = await openUpgrade(access, path, { ...options, headers: { ...handshake, ...options.headers } })
+  const { socket, headers, rest } = upgrade
+  if (headers.get("sec-websocket-accept") !== acceptFor(key)) {
+    socket.end()
+    throw transportError(options.what, access.url, new Error("the answer is no WebSocket handshake"))
   }
-  signal.addEventListener("abort", () => wake(), { once: true })
-  const more = async () => {
-    if (signal.aborted) {
-      socket.end()
-      throw signal.reason
-    }
-    if (lost) throw lost
-    if (!ended) await new Promise<void>((resolve) => (wake = resolve))
-  }
-  let end = -1
-  while ((end = received.indexOf("\r\n\r\n")) < 0) {
-    if (received.length > maxHeadBytes || ended) throw lost ?? new Error("the answer is not HTTP")
-    await more()
-  }
-  const [statusLine = "", ...lines] = received.subarray(0, end).toString("latin1").split("\r\n")
-  const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(statusLine)?.[1] ?? 0)
-  const headers = new Headers()
-  for (const line of lines) headers.append(line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim())
-  if (status === 101) {
-    socket.pause()
-    return { status, headers, rest: received.subarray(end + 4), body: "" }
-  }
-  const length = Math.min(Number(headers.get("content-length") ?? maxErrorBodyBytes), maxErrorBodyBytes)
-  while (received.length < end + 4 + length && !ended && !chunkedBodyIsWhole(headers, received)) await more()
-  socket.end()
-  const body = received.subarray(end + 4).toString("utf8")
-  return { status, headers, rest: Buffer.alloc(0), body: headers.has("transfer-encoding") ? unchunk(body) : body }
-}
-
-const chunkedBodyIsWhole = (headers: Headers, received: Buffer) =>
-  headers.has("transfer-encoding") && received.includes("\r\n0\r\n\r\n")
-
-function unchunk(text: string): string {
-  let out = ""
-  for (let at = 0; ; ) {
-    const lineEnd = text.indexOf("\r\n", at)
-    const size = Number.parseInt(text.slice(at, lineEnd), 16)
-    if (lineEnd < 0 || !(size > 0)) return out
-    out += text.slice(lineEnd + 2, lineEnd + 2 + size)
-    at = lineEnd + 2 + size + 2
-  }
+  const upgraded = new KubeWebSocket(socket, headers.get("sec-websocket-protocol") ?? "", access.tls === undefined)
+  upgraded.unread(rest)
+  return upgraded
 }
 
 function acceptFor(key: string): string {
