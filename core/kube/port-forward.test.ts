@@ -2,8 +2,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { kubeconfigFor, startFakeKube, statusAnswer } from "../../test/fakes/kube-server.ts"
 import { KubeError } from "./errors.ts"
+import type { PortForward } from "./forward.ts"
 import { openKube } from "./kube.ts"
-import { openPortForward, type PortForward } from "./port-forward.ts"
+import { openPortForward } from "./port-forward.ts"
 
 const port = 8080
 let kube: ReturnType<typeof startFakeKube>

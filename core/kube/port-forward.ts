@@ -1,4 +1,5 @@
 import { KubeError } from "./errors.ts"
+import type { PortForward } from "./forward.ts"
 import type { Kube } from "./kube.ts"
 import { podPath } from "./resources.ts"
 import { SpdyForward } from "./spdy-forward.ts"
@@ -9,25 +10,6 @@ import { ChannelForward, forwardSubprotocol } from "./websocket-forward.ts"
 const openTimeoutMs = 15_000
 /** Answers that another form of the same request would only get again. */
 const finalStatuses: readonly number[] = [401, 403, 404, 429]
-
-export interface PortForwardHandlers {
-  data(bytes: Uint8Array): void
-  drain(): void
-  /** Called once; `error` is absent when we closed it. */
-  closed(error?: Error): void
-}
-
-/** A byte stream to one TCP port of a pod, through the API server. It has no half close. */
-export interface PortForward {
-  /** Nothing is read before this. */
-  attach(handlers: PortForwardHandlers): void
-  /** One message of all the parts. False: wait for `drain`. */
-  write(...parts: Uint8Array[]): boolean
-  readonly writable: boolean
-  pause(): void
-  resume(): void
-  close(): void
-}
 
 /**
  * Opens a forward over SPDY, which costs the container runtime and the API server far less than a WebSocket for each byte; and

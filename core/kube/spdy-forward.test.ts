@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from "bun:test"
 import { type FakeSpdy, startFakeSpdy } from "../../test/fakes/spdy-server.ts"
+import type { PortForward } from "./forward.ts"
 import { openKube } from "./kube.ts"
-import { openPortForward, type PortForward } from "./port-forward.ts"
+import { openPortForward } from "./port-forward.ts"
 import { SpdyReader } from "./spdy-frames.ts"
 
 const pod = { namespace: "shop", name: "web-0", port: 8080 }

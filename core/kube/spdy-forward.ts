@@ -1,6 +1,6 @@
 import { AppError, errorText } from "../errors.ts"
 import type { RawSocket } from "./dial.ts"
-import type { PortForward, PortForwardHandlers } from "./port-forward.ts"
+import type { PortForward, PortForwardHandlers } from "./forward.ts"
 import {
   controlType,
   encodePing,

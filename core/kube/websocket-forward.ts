@@ -1,5 +1,5 @@
 import { AppError } from "../errors.ts"
-import type { PortForward, PortForwardHandlers } from "./port-forward.ts"
+import type { PortForward, PortForwardHandlers } from "./forward.ts"
 import type { KubeWebSocket } from "./websocket.ts"
 
 /*

@@ -1,4 +1,4 @@
-import type { PortForward } from "../../../kube/port-forward.ts"
+import type { PortForward } from "../../../kube/forward.ts"
 import { askingSide, StreamLink } from "../../../link/index.ts"
 import type { Link } from "../../../link.ts"
 import type { ClientMessage, DaemonMessage } from "../../../protocol/index.ts"
