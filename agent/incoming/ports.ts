@@ -4,6 +4,9 @@ import type { AgentContext } from "../feature.ts"
 import type { ClientChannel } from "./client-channel.ts"
 import { Port } from "./port.ts"
 
+/** A connection whose first packet the rules have seen comes to the listener within this: a round trip to its caller. */
+const arrivalMilliseconds = 300
+
 /** Decides what becomes of a new connection; `diversion` is the way to the application. */
 export type ServeConnection = (connection: DivertedConnection, port: Port, diversion: Diversion) => TcpEvents
 
@@ -22,6 +25,7 @@ export class Ports {
   readonly #ports = new Map<number, Port>()
   #diversion: Promise<Diversion> | undefined
   #joining: Join[] | undefined
+  #removedAt = Number.NEGATIVE_INFINITY
   /** Changes of kernel rules happen one after the other, in the order they were asked for. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -90,12 +94,13 @@ export class Ports {
     })
   }
 
-  /** No new connections. Those there are need the rules that remain: what translates their packets back goes with the last rule. */
+  /** No new connections, once those on their way are here. Those there are need the rules that remain: what translates their packets back goes with the last rule. */
   stopDiverting(): Promise<void> {
     return this.#inOrder(async () => {
       const numbers = [...this.#ports.keys()]
       this.#ports.clear()
-      if (numbers.length > 0) await (await this.#open()).remove(numbers)
+      await this.#remove(numbers)
+      await Bun.sleep(this.#removedAt + arrivalMilliseconds - performance.now())
     })
   }
 
@@ -109,9 +114,14 @@ export class Ports {
 
   async #dropUnused(ports: Port[]): Promise<void> {
     const unused = ports.filter((port) => port.unused)
-    if (unused.length === 0) return
     for (const port of unused) this.#ports.delete(port.number)
-    await (await this.#open()).remove(unused.map((port) => port.number))
+    await this.#remove(unused.map((port) => port.number))
+  }
+
+  async #remove(numbers: readonly number[]): Promise<void> {
+    if (numbers.length === 0) return
+    await (await this.#open()).remove(numbers)
+    this.#removedAt = performance.now()
   }
 
   #open(): Promise<Diversion> {

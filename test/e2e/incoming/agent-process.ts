@@ -11,6 +11,8 @@ export interface AgentProcess {
   connect(version?: string): Promise<TestClient>
   /** Asks it to end and waits for that. */
   stop(): Promise<number>
+  /** Its exit code, once it has ended by itself. */
+  ended: Promise<number>
   /** As the kernel does when memory is short. */
   kill(): Promise<void>
   output(): string
@@ -70,6 +72,7 @@ export async function startAgentProcess(
       client.send({ kind: "ReadyForLogs" })
       return client
     },
+    ended,
     async stop() {
       child.kill("SIGTERM")
       return within("the agent's end", ended)
