@@ -2,28 +2,30 @@ import { accessSync, closeSync, constants, openSync, readSync, statSync } from "
 import { hostname, machine, release, version } from "node:os"
 import { type Answer, type Call, type Handlers, proceed, success } from "./call.ts"
 import { AT_FDCWD } from "./rules.ts"
+import { machineBytes } from "./shared-state.ts"
 import type { Supervision } from "./supervision.ts"
 import { peekString, readLink, writeMemory } from "./tracee.ts"
 
-/** struct new_utsname: six texts of 65 bytes. */
-const textBytes = 65
+const textBytes = machineBytes / 6
 const setIdBits = 0o6000
 const elfClass64 = 2
 const X_OK = 1
 
 /** uname, and what is worth telling about the programs that are started. */
-export function machineCalls({ architecture, log, world, rung }: Supervision): Handlers {
+export function machineCalls({ architecture, log, world, rung, shared }: Supervision): Handlers {
   let name: Promise<string> | undefined
   const told = new Set<string>()
 
   async function uname(call: Call): Promise<Answer> {
     if (!world.hostname) return proceed
     name ??= world.hostname().catch(() => hostname())
-    const bytes = Buffer.alloc(textBytes * 6)
+    const bytes = Buffer.alloc(machineBytes)
     const texts = ["Linux", await name, release(), version(), machine(), "(none)"]
     texts.forEach((text, index) => {
       bytes.write(text, index * textBytes, textBytes - 1)
     })
+    // From now on the watching thread answers by itself: some programs ask for every request they serve.
+    shared.machine = bytes
     writeMemory(call.tid, call.word(0), bytes)
     return success
   }

@@ -3,7 +3,7 @@ import type { Notification } from "./notification.ts"
 import type { SharedNames } from "./shared-names.ts"
 import { endpointName, socketFamily, socketType, writeAddress } from "./socket-info.ts"
 import { fitting } from "./socket-name-calls.ts"
-import { withDescriptor } from "./tracee.ts"
+import { withDescriptor, writeMemory } from "./tracee.ts"
 
 /**
  * Answers getsockname and getpeername of established TCP connections on the watching thread: Go asks both after each
@@ -20,6 +20,17 @@ export function answersName(call: Notification, which: "getsockname" | "getpeern
       writeAddress(call.tid, call.word(1), call.word(2), address)
       return true
     })
+  } catch {
+    return false
+  }
+}
+
+/** Answers uname, with what the main thread said the first time. */
+export function answersMachine(call: Notification, machine: Uint8Array | undefined): boolean {
+  if (!machine) return false
+  try {
+    writeMemory(call.tid, call.word(0), machine)
+    return true
   } catch {
     return false
   }

@@ -2,16 +2,21 @@ import type { FileIntent } from "../../../core/client/engine.ts"
 import { SharedNames, sharedNamesBytes } from "./shared-names.ts"
 
 /** Slots of the memory both threads see; a slot holds 0 or 1 but where said otherwise. */
-const slots = { remoteDirectory: 0, namedSockets: 1, failedConnects: 2, sharedMappings: 3 } as const
+const slots = { remoteDirectory: 0, namedSockets: 1, failedConnects: 2, sharedMappings: 3, machine: 4 } as const
 
 /** Remembered paths. Newer ones push out older ones that fall on the same slot. 8 bytes each. */
 const placeSlots = 1 << 15
 
-const namesAt = 16 + placeSlots * 8
+const flagCount = 8
+const placesAt = flagCount * 4
+const namesAt = placesAt + placeSlots * 8
+const machineAt = namesAt + sharedNamesBytes
+/** struct new_utsname: six texts of 65 bytes. */
+export const machineBytes = 6 * 65
 
 /** Memory for `SharedState`, to be handed to the Worker. */
 export function sharedMemory(): SharedArrayBuffer {
-  return new SharedArrayBuffer(namesAt + sharedNamesBytes)
+  return new SharedArrayBuffer(machineAt + machineBytes)
 }
 
 /**
@@ -21,10 +26,12 @@ export function sharedMemory(): SharedArrayBuffer {
 export class SharedState {
   readonly #flags: Int32Array
   readonly #places: BigUint64Array
+  readonly #machine: Uint8Array
   readonly names: SharedNames
   constructor(memory: SharedArrayBuffer) {
-    this.#flags = new Int32Array(memory, 0, 4)
-    this.#places = new BigUint64Array(memory, 16, placeSlots)
+    this.#machine = new Uint8Array(memory, machineAt, machineBytes)
+    this.#flags = new Int32Array(memory, 0, flagCount)
+    this.#places = new BigUint64Array(memory, placesAt, placeSlots)
     this.names = new SharedNames(memory, namesAt)
   }
 
@@ -58,6 +65,15 @@ export class SharedState {
   }
   set sharedMappings(value: boolean) {
     Atomics.store(this.#flags, slots.sharedMappings, value ? 1 : 0)
+  }
+
+  /** What uname says, once that is known. */
+  get machine(): Uint8Array | undefined {
+    return Atomics.load(this.#flags, slots.machine) === 0 ? undefined : this.#machine.slice()
+  }
+  set machine(names: Uint8Array) {
+    this.#machine.set(names)
+    Atomics.store(this.#flags, slots.machine, 1)
   }
 
   /** Whether this path was found to be none of our business. A 64-bit hash stands for the path: a clash is not to be expected. */

@@ -3,7 +3,7 @@ import { addressOf, syscall } from "../../../core/linux/syscall.ts"
 import { architectureOf, type CallName, callNames } from "./abi.ts"
 import { Notification, notificationBytes, RECV, Replier, wakeSynchronously } from "./notification.ts"
 import { directoryOf, intentOf, pathCalls } from "./path-calls.ts"
-import { answersName } from "./quick-names.ts"
+import { answersMachine, answersName } from "./quick-names.ts"
 import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
 import { peek, peekString } from "./tracee.ts"
@@ -89,6 +89,7 @@ function answeredCalls(shared: SharedState): (call: Notification) => boolean {
   const names = callNames(architectureOf(process.arch)!)
   return (call) => {
     const name = names.get(call.nr)
+    if (name === "uname") return answersMachine(call, shared.machine)
     return (name === "getsockname" || name === "getpeername") && answersName(call, name, shared.names)
   }
 }
