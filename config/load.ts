@@ -9,7 +9,7 @@ import { type Config, configSchema } from "./schema/index.ts"
 import { chooseSessionKey, currentBranch } from "./session-key.ts"
 import { unsupportedKeys } from "./supported.ts"
 import { render } from "./template/render.ts"
-import { verify } from "./verify.ts"
+import { verify } from "./verify/index.ts"
 
 export type { Config }
 

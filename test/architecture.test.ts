@@ -66,7 +66,7 @@ const walls: readonly Wall[] = [
   {
     name: "config",
     inside: /^config\//,
-    may: [/^core\/(errors|target|nearest|cli\/version)\.ts$/, /^config\//, /^package\.json$/],
+    may: [/^core\/(errors|target|nearest|json-path|cli\/version)\.ts$/, /^config\//, /^package\.json$/],
     mayAsType: [/^core\//],
   },
   {

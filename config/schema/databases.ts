@@ -24,7 +24,12 @@ const source = picking([envSource, secretSource, gcpSource], (value) => {
   return type === "secret" ? secretSource : type === "gcp_secret_manager" ? gcpSource : envSource
 })
 
-const namedParam = v.strictObject({ env_var_name: v.optional(text), variable: v.optional(text), value: maybeText() })
+const namedParam = v.pipe(
+  v.strictObject({ env_var_name: v.optional(text), variable: v.optional(text), value: maybeText() }),
+  checked(({ env_var_name, variable }) =>
+    (env_var_name === undefined) === (variable === undefined) ? 'needs "env_var_name" or "variable"' : undefined,
+  ),
+)
 const secretParam = v.strictObject({ secret: text, key: text, env_var_name: maybeText() })
 const patternParam = v.strictObject({ env_var_name: text, value_pattern: text })
 const gcpParam = v.strictObject({ gcp_secret_manager: text, env_var_name: maybeText() })
@@ -107,12 +112,18 @@ const migrations = v.optional(
 )
 
 const readiness = v.optional(
-  v.strictObject({
-    type: v.optional(v.picklist(["tcp", "exec", "http_get"]), "tcp"),
-    command: optionalList,
-    path: maybeText(),
-    port: v.optional(u16),
-  }),
+  v.pipe(
+    v.strictObject({
+      type: v.optional(v.picklist(["tcp", "exec", "http_get"]), "tcp"),
+      command: optionalList,
+      path: maybeText(),
+      port: v.optional(u16),
+    }),
+    checked(({ type, command, path }) => {
+      if (type === "exec" && command === undefined) return 'needs "command"'
+      return type === "http_get" && path === undefined ? 'needs "path"' : undefined
+    }),
+  ),
 )
 
 // ---- Redis on the developer's machine

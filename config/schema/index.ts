@@ -3,7 +3,7 @@ import { agent } from "./agent.ts"
 import { feature } from "./feature.ts"
 import { container, experimental, externalProxy, internalProxy } from "./proxies.ts"
 import { target } from "./target.ts"
-import { checked, flagOr, maybeFlag, maybeText, maybeTexts, noted, texts, u32, u64 } from "./values.ts"
+import { checked, flagOr, maybeFlag, maybeText, maybeTexts, noted, text, texts, u32, u64 } from "./values.ts"
 
 const startupRetry = v.pipe(
   v.strictObject({
@@ -17,6 +17,11 @@ const startupRetry = v.pipe(
     max_ms === 0 || min_ms > max_ms ? '"max_ms" must be above 0 and not below "min_ms"' : undefined,
   ),
 )
+
+function headerProblem(value: string): string | undefined {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a header may not hold
+  return /^[^\x00-\x08\x0a-\x1f\x7f]*$/.test(value) ? undefined : "holds a character no HTTP header may have"
+}
 
 /** The client's file: mirrord's keys, as mirrord 3.250 has them. Short forms are objects afterwards. */
 export const configSchema = v.strictObject({
@@ -46,7 +51,8 @@ export const configSchema = v.strictObject({
   /** Session key; a loaded configuration always has one. */
   key: maybeText({ env: "MIRRORD_KEY" }),
   traceparent: maybeText({ env: "TRACEPARENT" }),
-  baggage: maybeText({ env: "BAGGAGE" }),
+  /** Sent as the HTTP header of that name. */
+  baggage: noted(v.optional(v.pipe(text, checked(headerProblem))), { env: "BAGGAGE" }),
 })
 
 export type FileConfig = v.InferOutput<typeof configSchema>

@@ -1,4 +1,5 @@
 import * as v from "valibot"
+import type { AppError } from "../../core/errors.ts"
 import { parseTarget, type Target } from "../../core/target.ts"
 import { checked, isRecord, maybeText, noted, picking, short, text, textMap } from "./values.ts"
 
@@ -21,7 +22,8 @@ const shortForm = v.pipe(
     try {
       return parseTarget(dataset.value)
     } catch (thrown) {
-      addIssue({ message: (thrown as Error).message })
+      const { message, next } = thrown as AppError
+      addIssue({ message: next === undefined ? message : `${message}. ${next}` })
       return NEVER
     }
   }),

@@ -6,7 +6,7 @@ import {
   type Segment,
   type Selector,
   type Test,
-} from "./json-path-parse.ts"
+} from "../../../core/json-path.ts"
 import { compileRegex, type Regex } from "./regex/regex.ts"
 
 /** Nodes one query may visit, about 50 ms; what is found until then counts. Source of the language: RFC 9535. */

@@ -1,4 +1,4 @@
-import { AppError } from "../../../core/errors.ts"
+import { AppError } from "./errors.ts"
 
 /** A query as RFC 9535 has it. */
 export interface Query {

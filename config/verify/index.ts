@@ -1,14 +1,12 @@
-import { patternProblem } from "./pattern.ts"
-import type { Config } from "./schema/index.ts"
+import { patternProblem } from "../pattern.ts"
+import type { Config } from "../schema/index.ts"
+import { checkDatabases } from "./databases.ts"
+import { checkFilters } from "./filters.ts"
+import type { Findings } from "./findings.ts"
 
 /** Read-ahead above this many bytes is worth a warning: 1 MiB. */
 const largeReadAheadBytes = 1024 * 1024
 const operatorOnlyKinds: readonly string[] = ["job", "cronjob", "statefulset", "service", "replicaset", "label"]
-
-export interface Findings {
-  errors: string[]
-  warnings: string[]
-}
 
 /** Checks of keys against each other. @param absentIsTargetless what a configuration without a target means here */
 export function verify(config: Config, absentIsTargetless: boolean): Findings {
@@ -17,6 +15,8 @@ export function verify(config: Config, absentIsTargetless: boolean): Findings {
   checkTarget(config, kind, findings)
   checkNetwork(config, findings)
   checkEnvAndFiles(config, findings)
+  checkFilters(config, findings)
+  checkDatabases(config, findings)
   if (config.agent.namespace !== undefined && (config.agent.ephemeral || kind === "targetless")) {
     findings.warnings.push('"agent.namespace" has no effect with an ephemeral agent or without a target')
   }
@@ -75,8 +75,6 @@ function checkNetwork({ feature: { network } }: Config, { errors, warnings }: Fi
     warnings.push('"feature.network.dns.filter.remote" is empty: all names are resolved locally')
   }
   patterns("feature.network.outgoing.unix_streams", outgoing.unix_streams, errors)
-  patterns("feature.network.incoming.http_filter.header_filter", [incoming.http_filter.header_filter], errors)
-  patterns("feature.network.incoming.http_filter.path_filter", [incoming.http_filter.path_filter], errors)
 }
 
 function checkEnvAndFiles({ feature: { env, fs } }: Config, { errors, warnings }: Findings): void {
