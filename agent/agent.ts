@@ -3,18 +3,20 @@ import type { Interceptor } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
 import { targetEnded } from "../core/protocol/index.ts"
 import { Clients } from "./clients.ts"
-import type { AgentOptions } from "./command-line.ts"
+import type { AgentMode, AgentOptions } from "./command-line.ts"
 import { createDns } from "./dns/feature.ts"
 import { createEnvironment } from "./environment.ts"
 import type { AgentContext, AgentFeature } from "./feature.ts"
 import { createFiles } from "./files/feature.ts"
-import { listenForClients } from "./listener.ts"
+import { dirtyExitCode, refuseForeignRules } from "./foreign-rules.ts"
+import { type ClientLink, listenForClients } from "./listener.ts"
 import { AgentMetrics } from "./metrics.ts"
 import { serveMetrics } from "./metrics-server.ts"
 import { operatorTls } from "./operator-tls.ts"
 import { createOutgoing } from "./outgoing/feature.ts"
-import type { AgentSettings } from "./settings.ts"
+import { type AgentSettings, wantedBackend } from "./settings.ts"
 import { joinTarget } from "./target/join.ts"
+import type { AgentTarget } from "./target/target.ts"
 import { watchProcess } from "./target/watch.ts"
 
 /**
@@ -23,6 +25,7 @@ import { watchProcess } from "./target/watch.ts"
  */
 const readyLine = "agent ready"
 
+const inTheWay: End = { exitCode: dirtyExitCode, reason: "Rules of another agent are in the way" }
 /** How long clients get to take their last message; one that reads has it long before. */
 const goodbyeMilliseconds = 1000
 /** How long each feature gets to undo what it did. */
@@ -42,7 +45,7 @@ export interface AgentRun {
 
 /** Why the agent ends; clients hear the reason. */
 interface End {
-  exitCode: 0 | 1
+  exitCode: 0 | 1 | typeof dirtyExitCode
   reason: string
 }
 
@@ -70,7 +73,21 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
     if (metricsServer) undo.push(metricsServer.stop)
     const fail = (error: Error) => end({ exitCode: 1, reason: errorText(error) })
     const context: AgentContext = { target, surroundings, settings, metrics, log, signal: stopping.signal, fail }
-    const features = await createFeatures(context, interceptor)
+    const provided = target && (await interceptor())
+    const refusal = target && provided && (await refuseForeignRules(provided, target, options.mode, settings, log))
+    if (refusal !== undefined) {
+      const refusing = listenForClients(
+        options.listen,
+        tls,
+        log,
+        (link) => void tellAndEnd(link, refusal).then(() => end(inTheWay)),
+      )
+      undo.push(refusing.stop)
+      print(readyLine)
+      setTimeout(() => end(inTheWay), options.firstClientSeconds * 1000).unref()
+      return (await ended).exitCode
+    }
+    const features = await createFeatures(context, provided)
     undo.push(() => Promise.all(features.map((feature) => feature.close?.())))
 
     const clients = new Clients({
@@ -86,6 +103,7 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
     const listener = listenForClients(options.listen, tls, log, (link) => clients.add(link))
     undo.push(listener.stop)
     const { address } = listener
+    if (target && provided) await keepOutOfMesh(provided, target, listener.port, options.mode, settings, undo, log)
     log.info("listening", { address, mode: options.mode.kind, pid: target?.pid, metricsPort: metricsServer?.port })
     print(readyLine)
 
@@ -99,12 +117,34 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
   }
 }
 
-async function createFeatures(context: AgentContext, interceptor: AgentRun["interceptor"]): Promise<AgentFeature[]> {
+async function createFeatures(context: AgentContext, interceptor: Interceptor | undefined): Promise<AgentFeature[]> {
   const features = [createEnvironment(context), createFiles(context), createDns(context), createOutgoing(context)]
-  const provided = context.target && (await interceptor())
-  if (!provided) return features
+  if (!interceptor) return features
   const { createIncoming } = await import("./incoming/incoming.ts")
-  return [...features, createIncoming(context, provided)]
+  return [...features, createIncoming(context, interceptor)]
+}
+
+/** What an ephemeral agent needs in a mesh whose proxy would otherwise take what clients send to the agent's port. */
+async function keepOutOfMesh(
+  interceptor: Interceptor,
+  { inNamespace }: AgentTarget,
+  port: number | undefined,
+  mode: AgentMode,
+  settings: AgentSettings,
+  undo: (() => unknown)[],
+  log: Logger,
+): Promise<void> {
+  const isWanted = mode.kind === "ephemeral" && settings.excludeFromMesh && settings.inServiceMesh
+  if (!isWanted || port === undefined) return
+  undo.push(await interceptor.exemptPort({ inNamespace, port, backend: wantedBackend(settings) }))
+  log.info("the mesh leaves the agent's port alone", { port })
+}
+
+/** Resolves when the client has the reason, or does not want it. */
+async function tellAndEnd(link: ClientLink, reason: string): Promise<void> {
+  link.send({ kind: "Close", value: reason })
+  link.close()
+  await atMost(goodbyeMilliseconds, link.ended)
 }
 
 function tlsOf({ operatorCertificate, requireTls }: AgentSettings) {

@@ -57,7 +57,8 @@ Options:
   -t, --communication-timeout <seconds>  how long to wait for the first client (default 30)
       --metrics <ip:port>                serve Prometheus metrics there
       --operator-tls-cert-pem <pem>      certificate of the only operator that may connect
-      --clean-iptables-on-start          accepted; what a dead podside agent left is always removed
+      --clean-iptables-on-start          remove iptables rules of other agents (mirrord's) instead of refusing
+                                         to start; what a dead podside agent left is always removed
 
 Modes:
   targeted -c, --container-id <id> [-r, --container-runtime docker|containerd|cri-o]

@@ -4,7 +4,7 @@ import { runAgent } from "./agent.ts"
 import { type AgentOptions, agentUsage, readCommandLine } from "./command-line.ts"
 import { type AgentSettings, readSettings } from "./settings.ts"
 
-/** The agent role. Exit codes: 0 done, 1 failed, 2 bad command line. */
+/** The agent role. Exit codes: 0 done, 1 failed, 2 bad command line, 99 another agent's firewall rules are in the way. */
 export const run: RunRole = async (argv, context) => {
   const options = readCommandLine(argv)
   if (!options) {

@@ -7,7 +7,7 @@ import type { Logger } from "../core/log.ts"
 import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
 import type { ListenAddress } from "./command-line.ts"
 
-type ClientLink = Link<ClientMessage, DaemonMessage>
+export type ClientLink = Link<ClientMessage, DaemonMessage>
 
 /** How long the operator may take for the TLS handshake. */
 const handshakeMilliseconds = 10_000
@@ -17,6 +17,8 @@ const F_DUPFD_CLOEXEC = 1030
 export interface ClientListener {
   /** For logs: "[::]:61337" or the path. */
   address: string
+  /** Undefined for a unix socket. */
+  port: number | undefined
   stop(): void
 }
 
@@ -35,10 +37,11 @@ export function listenForClients(
   try {
     if (address.kind === "unix") {
       const listener = accept({ unix: address.path })
-      return { address: address.path, stop: () => listener.stop() }
+      return { address: address.path, port: undefined, stop: () => listener.stop() }
     }
     const { listener, hostname } = acceptBothFamilies(address.port, accept)
-    return { address: `${hostname}:${(listener as { port?: number }).port}`, stop: () => listener.stop() }
+    const { port } = listener as { port?: number }
+    return { address: `${hostname}:${port}`, port, stop: () => listener.stop() }
   } catch (cause) {
     throw new AppError("cannot-listen", `Cannot listen for clients: ${errorText(cause)}`, {
       cause,

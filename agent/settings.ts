@@ -1,5 +1,5 @@
 import { isIP } from "node:net"
-import type { DiversionBackend } from "../core/interceptor.ts"
+import { type DiversionBackend, diversionBackends } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
 
 /** What the agent is told through its environment. Variables and defaults: mirrord's agent, plus podside's own. */
@@ -24,6 +24,7 @@ export interface AgentSettings {
   rules: DiversionBackend | undefined
   cleanRulesOnStart: boolean
   podIps: readonly string[]
+  /** The application gets connections on the address the caller used; otherwise on the loopback address. mirrord's default is false. */
   externalIpFix: boolean
   unusedPortLingerSeconds: number
   httpDetectionTimeoutSeconds: number
@@ -70,7 +71,7 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     rules: read("PODSIDE_AGENT_RULES", backend),
     cleanRulesOnStart: flag("MIRRORD_AGENT_CLEAN_IPTABLES_ON_START"),
     podIps: read("MIRRORD_AGENT_POD_IPS", addresses) ?? [],
-    externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX"),
+    externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX", true),
     unusedPortLingerSeconds: count("MIRRORD_AGENT_UNUSED_PORT_LINGER_SECS", 0),
     httpDetectionTimeoutSeconds: count("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", 2),
     maxBodyBufferBytes: count("MIRRORD_MAX_BODY_BUFFER_SIZE", 65536),
@@ -86,12 +87,19 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
   }
 }
 
+/** mirrord's setting chooses between two iptables programs; nf_tables by netlink stands in for the nft one. */
+export function wantedBackend({ rules, nftables }: Pick<AgentSettings, "rules" | "nftables">): DiversionBackend {
+  if (rules !== undefined) return rules
+  if (nftables === undefined) return "auto"
+  return nftables ? "nf_tables" : "iptables-legacy"
+}
+
 function boolean(text: string): boolean | undefined {
   return text === "true" ? true : text === "false" ? false : undefined
 }
 
 function backend(text: string): DiversionBackend | undefined {
-  return (["auto", "nf_tables", "iptables-nft", "iptables-legacy"] as const).find((known) => known === text)
+  return diversionBackends.find((known) => known === text)
 }
 
 function whole(text: string): number | undefined {

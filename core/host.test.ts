@@ -127,7 +127,7 @@ describe("hooks at boot", () => {
     const provider = (name: string): Plugin => ({
       name,
       config: v.strictObject({}),
-      agent: () => ({ provideInterceptor: () => ({ open: async () => ({}) as never }) }),
+      agent: () => ({ provideInterceptor: () => ({ open: async () => ({}) }) as never }),
     })
     const log = createLogger({ write: () => {} })
     const two = startPlugins("agent", builtIn(provider("first"), provider("second")), { log })

@@ -28,22 +28,49 @@ export interface DivertedConnection {
   destination: Endpoint
 }
 
-/** `auto`: nf_tables by netlink where the kernel has it, iptables programs otherwise. */
-export type DiversionBackend = "auto" | "nf_tables" | "iptables-nft" | "iptables-legacy"
+/**
+ * `auto`: nf_tables by netlink where the kernel has it, iptables programs otherwise. `nf_tables-unowned` works as on kernels whose tables
+ * nobody can own (before 5.12): a second process removes what a killed agent leaves.
+ */
+export const diversionBackends = ["auto", "nf_tables", "nf_tables-unowned", "iptables-nft", "iptables-legacy"] as const
+export type DiversionBackend = (typeof diversionBackends)[number]
 
 export interface DiversionOptions {
   /** Runs `make` with the calling thread inside the target's network namespace; `make` must be synchronous. */
   inNamespace<T>(make: () => T): T
   /** Cut established connections to a port when it starts being diverted. Default false. */
   flushConnections?: boolean
+  /** For that also make connection tracking forget them, where the kernel cannot reset them at once. Default true. */
+  flushConntrack?: boolean
+  /** Connections to the application go to the loopback address instead of where the caller's went. Default false. */
+  applicationOnLoopback?: boolean
+  /** The pod is in a mesh, even if its rules cannot be seen. Default: as seen. */
+  meshExpected?: boolean
   /** Default `auto`. */
   backend?: DiversionBackend
   /** Says who takes care of the socket from now on. */
   onConnection(connection: DivertedConnection): TcpEvents
 }
 
+/** Rules of agents that are not podside's: in use, or left by one that failed. */
+export interface ForeignRules {
+  /** Names of their chains; empty: there are none. */
+  names: readonly string[]
+  /** @throws AppError when some are still there afterwards */
+  remove(): void
+}
+
 /** Takes incoming traffic out of a target's network. Provided by exactly one plugin on the agent side. */
 export interface Interceptor {
+  /**
+   * Looks for rules of mirrord's agents beside a container. `containerId`: empty when it is any of the pod, undefined when it is not
+   * known; then only what old versions left is found. @throws AppError
+   */
+  findForeignRules(
+    options: Pick<DiversionOptions, "inNamespace"> & { containerId: string | undefined },
+  ): Promise<ForeignRules>
+  /** Keeps a port of the agent's own out of a mesh's hands until the returned function is called. @throws AppError */
+  exemptPort(options: Pick<DiversionOptions, "inNamespace" | "backend"> & { port: number }): Promise<() => void>
   /** Makes listeners and an empty rule set. @throws AppError "interception-unavailable" with the missing capability. */
   open(options: DiversionOptions): Promise<Diversion>
 }

@@ -26,8 +26,8 @@ async function main(): Promise<number> {
     return runLauncher()
   }
   // The agent starts it once more as the process that removes iptables rules after it.
-  if (process.argv[2] === "__iptables-guard") {
-    const { runGuard } = await import("../plugins/interception/agent/iptables-guard.ts")
+  if (process.argv[2] === "__rules-guard") {
+    const { runGuard } = await import("../plugins/interception/agent/rules-guard.ts")
     await runGuard(process.argv[3] ?? "")
     return 0
   }

@@ -1,6 +1,7 @@
 import { errorText } from "../../core/errors.ts"
-import type { Diversion, DiversionBackend, DivertedConnection, Interceptor, TcpEvents } from "../../core/interceptor.ts"
+import type { Diversion, DivertedConnection, Interceptor, TcpEvents } from "../../core/interceptor.ts"
 import type { AgentContext } from "../feature.ts"
+import { wantedBackend } from "../settings.ts"
 import type { ClientChannel } from "./client-channel.ts"
 import { Port } from "./port.ts"
 
@@ -9,6 +10,9 @@ const arrivalMilliseconds = 300
 
 /** Decides what becomes of a new connection; `diversion` is the way to the application. */
 export type ServeConnection = (connection: DivertedConnection, port: Port, diversion: Diversion) => TcpEvents
+
+/** Of an unused port; timers of the runtime reach no further. */
+const maxLingerSeconds = 2_000_000
 
 interface Join {
   number: number
@@ -26,6 +30,7 @@ export class Ports {
   #diversion: Promise<Diversion> | undefined
   #joining: Join[] | undefined
   #removedAt = Number.NEGATIVE_INFINITY
+  readonly #lingering = new Map<Port, ReturnType<typeof setTimeout>>()
   /** Changes of kernel rules happen one after the other, in the order they were asked for. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -67,6 +72,7 @@ export class Ports {
     for (const { number, enter, resolve } of joining) {
       const port = this.#ports.get(number) ?? new Port(number)
       this.#ports.set(number, port)
+      this.#stopLingering(port)
       enter(port)
       resolve()
     }
@@ -94,9 +100,10 @@ export class Ports {
     })
   }
 
-  /** No new connections, once those on their way are here. Those there are need the rules that remain: what translates their packets back goes with the last rule. */
+  /** No new connections, once those on their way are here; no port lingers. Those there are need the rules that remain: what translates their packets back goes with the last rule. */
   stopDiverting(): Promise<void> {
     return this.#inOrder(async () => {
+      for (const port of this.#lingering.keys()) this.#stopLingering(port)
       const numbers = [...this.#ports.keys()]
       this.#ports.clear()
       await this.#remove(numbers)
@@ -112,10 +119,32 @@ export class Ports {
     })
   }
 
+  /** Ports nobody needs any more go at once, or after a while in which whoever comes back finds them as they were. */
   async #dropUnused(ports: Port[]): Promise<void> {
     const unused = ports.filter((port) => port.unused)
-    for (const port of unused) this.#ports.delete(port.number)
-    await this.#remove(unused.map((port) => port.number))
+    if (unused.length === 0) return
+    const lingerSeconds = Math.min(this.#context.settings.unusedPortLingerSeconds, maxLingerSeconds)
+    if (lingerSeconds === 0) return this.#drop(unused)
+    for (const port of unused) this.#linger(port, lingerSeconds)
+  }
+
+  #linger(port: Port, seconds: number): void {
+    if (this.#lingering.has(port)) return
+    const timer = setTimeout(() => {
+      this.#lingering.delete(port)
+      this.#inOrder(() => this.#drop(port.unused ? [port] : [])).catch((thrown) => this.#context.fail(thrown))
+    }, seconds * 1000)
+    this.#lingering.set(port, timer)
+  }
+
+  #stopLingering(port: Port): void {
+    clearTimeout(this.#lingering.get(port))
+    this.#lingering.delete(port)
+  }
+
+  async #drop(unused: readonly Port[]): Promise<void> {
+    const numbers = unused.map((port) => port.number).filter((number) => this.#ports.delete(number))
+    await this.#remove(numbers)
   }
 
   async #remove(numbers: readonly number[]): Promise<void> {
@@ -131,7 +160,10 @@ export class Ports {
       .open({
         inNamespace: (make) => (target ? target.inNamespace(make) : make()),
         flushConnections: settings.flushConnections,
-        backend: settings.rules ?? wantedBackend(settings.nftables),
+        flushConntrack: settings.flushConntrack,
+        applicationOnLoopback: !settings.externalIpFix,
+        meshExpected: settings.istioCni,
+        backend: wantedBackend(settings),
         onConnection: (connection) => this.#accept(connection, opened),
       })
       .then((diversion) => {
@@ -157,10 +189,4 @@ export class Ports {
     this.#last = result.catch((thrown) => this.#context.log.debug("rules not changed", { reason: errorText(thrown) }))
     return result
   }
-}
-
-/** mirrord's setting chooses between two iptables programs; nf_tables by netlink stands in for the nft one. */
-function wantedBackend(nftables: boolean | undefined): DiversionBackend {
-  if (nftables === undefined) return "auto"
-  return nftables ? "nf_tables" : "iptables-legacy"
 }

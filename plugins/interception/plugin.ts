@@ -6,12 +6,14 @@ export default definePlugin({
   name: "interception",
   config: v.strictObject({}),
   agent: ({ log }) => ({
-    provideInterceptor: () => ({
-      async open(options) {
-        const { createInterceptor } = await import("./agent/interceptor.ts")
-        return createInterceptor(log).open(options)
-      },
-    }),
+    provideInterceptor() {
+      const load = async () => (await import("./agent/interceptor.ts")).createInterceptor(log)
+      return {
+        open: async (options) => (await load()).open(options),
+        findForeignRules: async (options) => (await load()).findForeignRules(options),
+        exemptPort: async (options) => (await load()).exemptPort(options),
+      }
+    },
   }),
   client: () => ({
     provideEngine: () => ({

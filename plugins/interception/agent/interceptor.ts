@@ -12,9 +12,13 @@ import type {
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import type { Logger } from "../../../core/log.ts"
 import { forgetConnections } from "./conntrack.ts"
+import { exemptPort } from "./exempt-port.ts"
+import { findForeignRules } from "./foreign-agents.ts"
+import type { IptablesKind } from "./iptables-programs.ts"
 import { openIptablesRules } from "./iptables-rules.ts"
 import { openNfTablesRules } from "./nftables-rules.ts"
 import type { RuleSet, RuleSetOptions } from "./rule-set.ts"
+import { resetConnections } from "./sock-diag.ts"
 import { connectMarked, originalDestination, sourceOf, toEvents } from "./tcp-sockets.ts"
 
 /** The bit mirrord uses for the same purpose; clear of the marks of kube-proxy, Istio and the common network plugins. */
@@ -24,9 +28,10 @@ const listenBacklog = 4096
 export function createInterceptor(log: Logger): Interceptor {
   return {
     async open(options) {
-      const { inNamespace, flushConnections = false } = options
+      const { inNamespace, flushConnections = false, flushConntrack = true, meshExpected = false } = options
       const listener = inNamespace(() => listen(options, log))
-      const ruleOptions = { listenerPort: listener.port, ownMark, flush: flushConnections, holder: holderName() }
+      const flush = flushConnections && flushConntrack
+      const ruleOptions = { listenerPort: listener.port, ownMark, flush, meshExpected, holder: holderName() }
       let rules: RuleSet
       try {
         rules = inNamespace(() => openRules(options.backend ?? "auto", ruleOptions))
@@ -36,11 +41,23 @@ export function createInterceptor(log: Logger): Interceptor {
       }
       return diversion(options, log, listener, rules)
     },
+    async findForeignRules({ inNamespace, containerId }) {
+      const { names, remove } = inNamespace(() => findForeignRules(containerId))
+      return { names, remove: () => inNamespace(remove) }
+    },
+    async exemptPort({ inNamespace, backend = "auto", port }) {
+      try {
+        const end = inNamespace(() => exemptPort(port, holderName(), programsOf(backend)))
+        return () => inNamespace(end)
+      } catch (thrown) {
+        throw unavailable(thrown)
+      }
+    },
   }
 }
 
 function diversion(
-  { inNamespace, flushConnections }: DiversionOptions,
+  { inNamespace, flushConnections, flushConntrack = true, applicationOnLoopback }: DiversionOptions,
   log: Logger,
   listener: { stop(closeConnections?: boolean): void },
   rules: RuleSet,
@@ -50,18 +67,26 @@ function diversion(
     async add(ports) {
       inNamespace(() => {
         rules.add(ports)
-        if (flushConnections) log.debug("connections cut", { count: forgetConnections(ports) })
+        if (!flushConnections) return
+        const forgotten = flushConntrack ? forgetConnections(ports) : 0
+        log.debug("connections cut", { forgotten, reset: resetConnections(ports) })
       })
     },
     async remove(ports) {
       inNamespace(() => rules.remove(ports))
     },
-    connectToApplication: (destination, events) => connect(inNamespace, destination, events),
+    connectToApplication(destination, events) {
+      return connect(inNamespace, applicationOnLoopback ? loopbackOf(destination) : destination, events)
+    },
     async close() {
       inNamespace(() => rules.close())
       listener.stop(false)
     },
   }
+}
+
+function loopbackOf({ ip, port }: Endpoint): Endpoint {
+  return { ip: ip.includes(":") ? "::1" : "127.0.0.1", port }
 }
 
 function connect(inNamespace: DiversionOptions["inNamespace"], destination: Endpoint, events: TcpEvents): TcpSocket {
@@ -123,8 +148,9 @@ function listen({ onConnection }: DiversionOptions, log: Logger) {
 const deaf: TcpEvents = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
 
 function openRules(backend: DiversionBackend, options: RuleSetOptions): RuleSet {
-  if (backend === "iptables-nft") return openIptablesRules("nft", options)
-  if (backend === "iptables-legacy") return openIptablesRules("legacy", options)
+  const programs = programsOf(backend)
+  if (programs) return openIptablesRules(programs, options)
+  if (backend === "nf_tables-unowned") return openNfTablesRules(options, false)
   try {
     return openNfTablesRules(options)
   } catch (thrown) {
@@ -132,6 +158,11 @@ function openRules(backend: DiversionBackend, options: RuleSetOptions): RuleSet 
     if (backend === "nf_tables" || isLinuxError(thrown, errno.EPERM)) throw thrown
     return openWithoutNfTables(options, thrown)
   }
+}
+
+function programsOf(backend: DiversionBackend): IptablesKind | undefined {
+  if (backend === "iptables-nft") return "nft"
+  return backend === "iptables-legacy" ? "legacy" : undefined
 }
 
 /** @throws what nf_tables said, when iptables cannot do better */

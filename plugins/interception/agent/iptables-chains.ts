@@ -11,7 +11,7 @@ export interface ChainNames {
   outgoing: string
 }
 
-const ownChain = /^-N (MRD(?:IN|STD|OUT)_podside_(\d+))$/
+const ownChain = /^-N (MRD(?:IN|STD|OUT|MSH)_podside_(\d+))$/
 
 export function chainNames(listenerPort: number, mesh: boolean): ChainNames {
   const id = `podside_${listenerPort}`
@@ -60,11 +60,15 @@ export function removeFromAll(kind: IptablesKind, families: readonly NatTable["f
   }
 }
 
-/** The other agent's chain that redirects one of `ports`, podside's or mirrord's. */
-export function whoHolds(rules: readonly string[], ports: readonly number[], own: string) {
+/** The chain of another agent that diverts one of `ports`; `own` are the caller's chains. */
+export function whoHolds(rules: readonly string[], ports: readonly number[], own: readonly string[]) {
   for (const rule of rules) {
-    const [, chain, port] = /^-A (MRDIN_\S+|MIRRORD_INPUT) .*--dport (\d+) -j REDIRECT/.exec(rule) ?? []
-    if (chain !== undefined && chain !== own && ports.includes(Number(port))) return { chain, port: Number(port) }
+    const [, chain, port] =
+      /^-A (MRD(?:IN|OUT|STD)_\S+|MIRRORD_(?:INPUT|OUTPUT|STANDARD)) .*--dport (\d+) .*-j (?:REDIRECT|DNAT)/.exec(
+        rule,
+      ) ?? []
+    if (chain !== undefined && !own.includes(chain) && ports.includes(Number(port)))
+      return { chain, port: Number(port) }
   }
   return undefined
 }

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs"
 import { AppError } from "../../../core/errors.ts"
 
 export type IptablesKind = "nft" | "legacy"
@@ -7,6 +8,12 @@ export type IpFamily = 4 | 6
 const knownPlaces = "/usr/local/sbin:/usr/sbin:/sbin"
 /** Other programs may hold the lock of the legacy tables. */
 const lockSeconds = 5
+const usualLock = "/run/xtables.lock"
+/**
+ * What the legacy programs lock instead where nobody has made the usual file: the network namespace itself. It can be opened on a
+ * read-only root, and programs in other containers of the pod, which have another /run, meet at it.
+ */
+const namespaceLock = { XTABLES_LOCKFILE: "/proc/self/ns/net" }
 
 /** The nat table of one family, as one kind of iptables sees it, in the network namespace of the calling thread. */
 export interface NatTable {
@@ -29,6 +36,16 @@ export function natTable(kind: IptablesKind, family: IpFamily): NatTable {
   }
 }
 
+/** Whether the legacy nat table of one family exists in this namespace; to ask the program for it would make it. */
+export function hasLegacyNat(family: IpFamily): boolean {
+  try {
+    const names = readFileSync(`/proc/thread-self/net/${family === 4 ? "ip" : "ip6"}_tables_names`, "utf8")
+    return names.split("\n").includes("nat")
+  } catch {
+    return false
+  }
+}
+
 /** Whether the mangle table, too, has a rule that `pattern` fits. @throws AppError "iptables-failed" */
 export function hasMangleRule(kind: IptablesKind, pattern: RegExp): boolean {
   return run(`iptables-${kind}`, ["-w", `${lockSeconds}`, "-t", "mangle", "-S"])
@@ -43,7 +60,8 @@ function run(name: string, args: string[], input = ""): string {
       next: "Use an agent image that contains iptables, or leave the choice of the backend to the agent.",
     })
   }
-  const { stdout, stderr, exitCode } = Bun.spawnSync([program, ...args], { stdin: Buffer.from(input), env: {} })
+  const env = existsSync(usualLock) ? {} : namespaceLock
+  const { stdout, stderr, exitCode } = Bun.spawnSync([program, ...args], { stdin: Buffer.from(input), env })
   if (exitCode === 0) return stdout.toString()
   const reason = stderr.toString().trim().split("\n")[0] || `exit code ${exitCode}`
   throw new AppError("iptables-failed", `${name}: ${reason}`, {

@@ -1,20 +1,11 @@
-import { AppError } from "../../../core/errors.ts"
-import {
-  type ChainNames,
-  chainNames,
-  leftoverChains,
-  removeChains,
-  removeFromAll,
-  whoHolds,
-} from "./iptables-chains.ts"
-import { startGuard } from "./iptables-guard.ts"
-import { hasMangleRule, type IptablesKind, type NatTable, natTable } from "./iptables-programs.ts"
+import { type ChainNames, chainNames, removeFromAll } from "./iptables-chains.ts"
+import { type IptablesKind, type NatTable, natTable } from "./iptables-programs.ts"
+import { removeLeftovers } from "./leftovers.ts"
+import { type Mesh, meshOf } from "./mesh.ts"
+import { NfTables } from "./nf-tables.ts"
 import type { RuleSet, RuleSetOptions } from "./rule-set.ts"
-import { isListening } from "./sockets-of-namespace.ts"
-
-/** Jumps by which Istio, Linkerd and Kuma take what a pod sends. */
-const meshRule = /^-A OUTPUT .*-j (?:ISTIO_OUTPUT|PROXY_INIT_OUTPUT|KUMA_MESH_OUTBOUND)$/
-const istioRule = /^-A OUTPUT .*-j ISTIO_OUTPUT$/
+import { startGuard } from "./rules-guard.ts"
+import { refuseTaken } from "./taken-ports.ts"
 
 /**
  * Chains in the nat tables of both families, changed by the iptables programs, one run per change however many ports it has. The
@@ -24,17 +15,18 @@ const istioRule = /^-A OUTPUT .*-j ISTIO_OUTPUT$/
 export function openIptablesRules(kind: IptablesKind, options: RuleSetOptions): RuleSet {
   const tables = usableTables(kind)
   const families = tables.map(({ family }) => family)
-  for (const table of tables) removeChains(table, (rules) => leftoverChains(rules, isListening))
-  const mesh = tables.some((table) => table.rules().some((rule) => meshRule.test(rule)))
-  if (mesh) refuseAmbient(kind)
-  const names = chainNames(options.listenerPort, mesh)
+  withNfTables(removeLeftovers)
+  const mesh = meshOf(kind, tables, options.meshExpected)
+  const names = chainNames(options.listenerPort, mesh !== "none")
   const chains = [names.incoming, names.outgoing]
-  const dismissGuard = startGuard({ kind, families, chains })
+  const dismissGuard = startGuard({ backend: "iptables", kind, families, chains })
   const present = new Set<number>()
 
   function redirect(verb: "-A" | "-D", ports: readonly number[]): void {
-    const lines = ports.flatMap((port) => portRules(names, port, options.listenerPort)).map((rule) => `${verb} ${rule}`)
-    for (const table of tables) table.change(lines)
+    for (const table of tables) {
+      const rules = ports.flatMap((port) => portRules(names, mesh, table, port, options))
+      table.change(rules.map((rule) => `${verb} ${rule}`))
+    }
   }
 
   function close(): void {
@@ -56,11 +48,11 @@ export function openIptablesRules(kind: IptablesKind, options: RuleSetOptions): 
     add(wanted) {
       const added = [...new Set(wanted)].filter((port) => !present.has(port))
       if (added.length === 0) return
-      refuseTaken(tables, names, added)
+      withNfTables((nfTables) => refuseTaken(nfTables, chains, added))
       redirect("-A", added)
       try {
         // Somebody else may have added the same port between the look and the act; then both step back.
-        refuseTaken(tables, names, added)
+        withNfTables((nfTables) => refuseTaken(nfTables, chains, added))
       } catch (thrown) {
         redirect("-D", added)
         throw thrown
@@ -88,44 +80,64 @@ function usableTables(kind: IptablesKind): NatTable[] {
   }
 }
 
+/** Some of what is looked for is in nf_tables, on kernels that have it. */
+function withNfTables(look: (tables: NfTables | undefined) => void): void {
+  const tables = openNfTables()
+  try {
+    look(tables)
+  } finally {
+    tables?.close()
+  }
+}
+
+function openNfTables(): NfTables | undefined {
+  const tables = new NfTables()
+  try {
+    tables.tables()
+    return tables
+  } catch {
+    tables.close()
+    return undefined
+  }
+}
+
+/** The mark of connections that Istio's ambient mode hands to its proxy without changing where they go; to divert them would tear them. */
+const handedToAmbient = "0x111/0xfff"
+const opening = "--tcp-flags FIN,SYN,RST,ACK SYN"
+
 /**
  * Behind a mesh's own chains: what its proxy takes stays its, and the proxy's connection to the application, decrypted, is caught
- * on the way out. Without a mesh in front of everything: chains of kube-proxy and of network plugins would otherwise decide first.
+ * on the way out; of the ambient mode in front of them, because there they let everything within the pod pass. Without a mesh in front
+ * of everything: chains of kube-proxy and of network plugins would otherwise decide first.
  */
-function chainLines({ incoming, outgoing }: ChainNames, mesh: boolean, ownMark: number): string[] {
+function chainLines({ incoming, outgoing }: ChainNames, mesh: Mesh, ownMark: number): string[] {
   const mark = `0x${ownMark.toString(16)}`
-  const jump = (chain: string) => (mesh ? `-A ${chain}` : `-I ${chain} 1`)
+  const jump = (chain: string, behind: boolean) => (behind ? `-A ${chain}` : `-I ${chain} 1`)
   return [
     `-N ${incoming}`,
     `-N ${outgoing}`,
     `-A ${outgoing} -p tcp -m mark --mark ${mark}/${mark} -j RETURN`,
+    ...(mesh === "ambient" ? [`-A ${incoming} -m mark --mark ${handedToAmbient} -j RETURN`] : []),
     // Only what is meant for this namespace: traffic it forwards (a node's namespace, for one) is nobody's business here.
-    `${jump("PREROUTING")} -p tcp -m addrtype --dst-type LOCAL -j ${incoming}`,
-    `${jump("OUTPUT")} -o lo -p tcp -j ${outgoing}`,
+    `${jump("PREROUTING", mesh !== "none")} -p tcp -m addrtype --dst-type LOCAL -j ${incoming}`,
+    `${jump("OUTPUT", mesh === "sidecar" || mesh === "unseen")} -o lo -p tcp -j ${outgoing}`,
   ]
 }
 
-function portRules({ incoming, outgoing }: ChainNames, port: number, listenerPort: number): string[] {
-  const what = `-p tcp -m tcp --dport ${port} -j REDIRECT --to-ports ${listenerPort}`
-  return [`${incoming} ${what}`, `${outgoing} ${what}`]
-}
-
-function refuseTaken(tables: readonly NatTable[], own: ChainNames, wanted: readonly number[]): void {
-  for (const table of tables) {
-    const holder = whoHolds(table.rules(), wanted, own.incoming)
-    if (!holder) continue
-    throw new AppError(
-      "port-taken",
-      `Port ${holder.port} is already taken by the agent that made the iptables chain "${holder.chain}"`,
-      { next: "End that session, or use another port." },
-    )
-  }
-}
-
-/** The node's proxy of an ambient mesh speaks with the pods' callers' addresses, which this redirect cannot bring to the listener. */
-function refuseAmbient(kind: IptablesKind): void {
-  if (!hasMangleRule(kind, istioRule)) return
-  throw new AppError("interception-unavailable", "iptables rules cannot take traffic from Istio in ambient mode", {
-    next: "Leave the choice of the backend to the agent.",
-  })
+/**
+ * Only first packets, unless connections are to be cut: then a packet of a connection that connection tracking does not know comes to
+ * the listener, which resets it. What comes in is left to a mesh whose rules are not seen: it may be encrypted for its proxy.
+ */
+function portRules(
+  { incoming, outgoing }: ChainNames,
+  mesh: Mesh,
+  { family }: NatTable,
+  port: number,
+  { listenerPort, flush }: RuleSetOptions,
+): string[] {
+  const what = `-p tcp -m tcp --dport ${port}${flush ? "" : ` ${opening}`}`
+  // The ambient proxy speaks with the callers' addresses, which only the address it speaks to can answer.
+  const keepsAddress = mesh === "ambient" && family === 4
+  const how = keepsAddress ? `-j DNAT --to-destination :${listenerPort}` : `-j REDIRECT --to-ports ${listenerPort}`
+  return (mesh === "unseen" ? [outgoing] : [incoming, outgoing]).map((chain) => `${chain} ${what} ${how}`)
 }

@@ -21,6 +21,8 @@ import {
  */
 
 const NFPROTO_INET = 1
+/** Families of the tables the iptables-nft programs make. */
+const NFPROTO_OF = { 4: 2, 6: 10 } as const
 const SUBSYSTEM = 10 << 8
 const BATCH_BEGIN = 0x10
 const BATCH_END = 0x11
@@ -28,6 +30,7 @@ const NEWTABLE = 0
 const GETTABLE = 1
 const DELTABLE = 2
 const NEWCHAIN = 3
+const GETCHAIN = 4
 const NEWRULE = 6
 const NEWSET = 9
 const NEWSETELEM = 12
@@ -78,6 +81,7 @@ const META_L4PROTO = 16
 const ARPHRD_LOOPBACK = Buffer.from(new Uint16Array([772]).buffer)
 const RTN_LOCAL = 2
 const CT_STATE_NEW = 8
+const NAT_DESTINATION = 1
 
 export const match = {
   tcp: () => [meta(META_L4PROTO), equals(Buffer.from([TCP]))],
@@ -88,6 +92,9 @@ export const match = {
   sourcePortIn: (map: string) => [transportHeader(0, 2), inMap(map)],
   leavingByLoopback: () => [meta(META_OIFTYPE), equals(ARPHRD_LOOPBACK)],
   markedWith: (mark: number) => [meta(META_MARK), masked(host32(mark)), equals(host32(0), true)],
+  /** All bits under `mask` are as in `mark`. */
+  markedExactly: (mark: number, mask: number) => [meta(META_MARK), masked(host32(mask)), equals(host32(mark))],
+  destinationPort: (port: number) => [transportHeader(2, 2), equals(be16(port))],
   /** Destination is an address of this namespace. */
   toHere: () => [
     expression("fib", register(1), attribute(2, be32(3)), attribute(3, be32(2))),
@@ -100,9 +107,24 @@ export const match = {
   ],
 }
 
+/** Maps the destination's port to the one in register 2; the address stays. */
+const toPortInRegister2 = expression(
+  "nat",
+  attribute(1, be32(NAT_DESTINATION)),
+  attribute(2, be32(NFPROTO_INET)),
+  attribute(5, be32(2)),
+)
+
 export const act = {
-  /** To the port the last map gave. */
+  /** To the port the last map gave, on the address the connection was made to. */
+  toMappedPort: () => [toPortInRegister2],
+  /** To the port the last map gave, on an address of the interface: what kernels can that do not know the form above. */
   redirectAsMapped: () => [expression("redir", attribute(1, be32(2)))],
+  /** No later nat rule of any table is asked: the connection is mapped, to where it goes anyway. */
+  keepPort: (port: number) => [
+    expression("immediate", attribute(1, be32(2)), nested(2, attribute(1, be16(port)))),
+    toPortInRegister2,
+  ],
   leaveAlone: () => [expression("immediate", attribute(1, be32(0)), nested(2, nested(2, attribute(1, be32(RETURN)))))],
   resetConnection: () => [expression("reject", attribute(1, be32(1)))],
 }
@@ -208,6 +230,15 @@ export class NfTables {
   tables(): string[] {
     const bodies = this.#socket.dump({ type: SUBSYSTEM | GETTABLE, body: body(NFPROTO_INET, 0) }, "list nf_tables")
     return bodies.map((found) => nameIn(readAttributes(found.subarray(4)).get(1)))
+  }
+
+  /** Names of the chains in table `nat` of one family, where the iptables-nft programs keep theirs. @throws LinuxError */
+  natChains(family: 4 | 6): string[] {
+    const bodies = this.#socket.dump({ type: SUBSYSTEM | GETCHAIN, body: body(NFPROTO_OF[family], 0) }, "list chains")
+    return bodies
+      .map((found) => readAttributes(found.subarray(4)))
+      .filter((chain) => nameIn(chain.get(1)) === "nat")
+      .map((chain) => nameIn(chain.get(3)))
   }
 
   /** The keys of a map made by `newPortMap`. @throws LinuxError */

@@ -14,8 +14,10 @@ export interface RuleSetOptions {
   listenerPort: number
   /** Connections that carry this mark (all its bits) are never redirected. */
   ownMark: number
-  /** Cut connections that were established before their port was added. */
+  /** Cut connections that were established before their port was added and that connection tracking was made to forget. */
   flush: boolean
+  /** A mesh is said to be in the pod, whether its rules are seen or not. */
+  meshExpected: boolean
   /** Names the agent in rules, so that another one can say who holds a port; letters, digits, underscores. */
   holder: string
 }

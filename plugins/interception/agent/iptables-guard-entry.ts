@@ -1,3 +1,0 @@
-import { runGuard } from "./iptables-guard.ts"
-
-await runGuard(process.argv[2] ?? "")

@@ -1,0 +1,3 @@
+import { runGuard } from "./rules-guard.ts"
+
+await runGuard(process.argv[2] ?? "")
