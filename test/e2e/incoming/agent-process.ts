@@ -20,27 +20,17 @@ export interface AgentProcess {
 
 const mainFile = join(import.meta.dir, "../../../core/main.ts")
 
-/** `under`: a program that starts it, such as `setpriv` with its options. */
+/** `under`: a program that starts it, such as `setpriv` with its options. `mode`: instead of `process`. */
 export async function startAgentProcess(
   pid: number,
   env: Record<string, string> = {},
   under: readonly string[] = [],
+  mode: readonly string[] = ["process", "--pid", String(pid)],
 ): Promise<AgentProcess> {
   const folder = mkdtempSync(join(tmpdir(), "podside-incoming-"))
   const socketPath = join(folder, "agent.sock")
   const child = Bun.spawn(
-    [
-      ...under,
-      process.execPath,
-      mainFile,
-      "--mode",
-      "agent",
-      "--listen",
-      `unix:${socketPath}`,
-      "process",
-      "--pid",
-      String(pid),
-    ],
+    [...under, process.execPath, mainFile, "--mode", "agent", "--listen", `unix:${socketPath}`, ...mode],
     {
       env: { ...process.env, MIRRORD_AGENT_IDLE_TTL: "20", ...env },
       stdio: ["ignore", "pipe", "pipe"],

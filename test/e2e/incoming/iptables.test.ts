@@ -20,10 +20,8 @@ import { makePod, type Pod, whyNoPods } from "./pod.ts"
 
 const kinds = ["nft", "legacy"] as const
 type Kind = (typeof kinds)[number]
-const meshes = { istio: 15006, linkerd: 4143, kuma: 15006 } as const
 const appPort = 30080
-/** A port the rules of every mesh leave to the application. */
-const skippedPort = 30081
+const otherPort = 30081
 const reason =
   whyNoPods() ??
   (kinds.every((kind) => Bun.which(`iptables-${kind}`)) ? undefined : "the iptables programs are missing")
@@ -140,7 +138,7 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     const left = ["*nat", `-N ${chain}`, `-A PREROUTING -p tcp -j ${chain}`, "COMMIT", ""].join("\n")
     run(`iptables-${kind}-restore`, ["--noflush"], left)
     application(appPort, "app")
-    application(skippedPort, "other")
+    application(otherPort, "other")
     const [first, second] = [await (await agent()).connect(), await (await agent()).connect()]
     expect(await subscribe(first, steal({ kind: "All", value: appPort }))).toBe("Ok")
     expect(rules()).not.toContain(chain)
@@ -152,42 +150,15 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
       },
     })
     expect(await stolen(second)).toMatchObject({ value: { kind: "Err", value: { kind: "PortAlreadyStolen" } } })
-    expect(await subscribe(second, steal({ kind: "All", value: skippedPort }))).toBe("Ok")
+    expect(await subscribe(second, steal({ kind: "All", value: otherPort }))).toBe("Ok")
     await agents.pop()!.stop()
-    expect(await exchange(pod, pod.ip4, skippedPort, "x")).toBe("other: x")
+    expect(await exchange(pod, pod.ip4, otherPort, "x")).toBe("other: x")
     const still = await call(pod, pod.ip4, appPort)
     expect((await stolen(first)).kind).toBe("NewConnectionV2")
     still.reset()
     await agents.pop()!.stop()
     expect(rules()).toBe(before)
   }, 30_000)
-
-  test.each(Object.keys(meshes) as (keyof typeof meshes)[])(
-    "%s keeps its traffic, and its proxy's is taken",
-    async (mesh) => {
-      const before = restore(mesh)
-      application(meshes[mesh], "proxy")
-      application(appPort, "app")
-      application(skippedPort, "app")
-      const client = await (await agent()).connect()
-      expect(await subscribe(client, steal({ kind: "All", value: appPort }))).toBe("Ok")
-      expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("proxy: x")
-      const fromProxy = await call(pod, "127.0.0.1", appPort, "inPod")
-      expect((await stolen(client)).kind).toBe("NewConnectionV2")
-      fromProxy.reset()
-      expect((await stolen(client)).kind).toBe("Close")
-      expect(await exchange(pod, pod.ip4, skippedPort, "x")).toBe("app: x")
-      expect(await subscribe(client, stealMatching(skippedPort, header("x-user: me")))).toBe("Ok")
-      const skipped = await call(pod, pod.ip4, skippedPort)
-      skipped.send("GET / HTTP/1.1\r\nHost: a\r\nX-User: me\r\n\r\n")
-      let next = await stolen(client)
-      while (next.kind !== "HttpRequestChunked") next = await stolen(client)
-      skipped.reset()
-      await agents.pop()!.stop()
-      expect(rules()).toBe(before)
-    },
-    30_000,
-  )
 
   test("what kube-proxy would send elsewhere is taken before, and only while it is asked for", async () => {
     const before = restore("kube-proxy")

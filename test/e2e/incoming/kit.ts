@@ -25,14 +25,15 @@ export interface TestApplication {
 export function startApplication(
   pod: Pod,
   answer: (received: string, isEnd: boolean) => string | Buffer,
-  options: { port?: number; speaksFirst?: string } = {},
+  options: { port?: number; fd?: number; speaksFirst?: string } = {},
 ): TestApplication {
   const received: string[] = []
   const sockets = new Set<{ write(text: string): number }>()
   const listener = pod.inPod(() =>
     Bun.listen<{ index: number; read: number; queue: Buffer; ending: boolean }>({
-      hostname: "::",
-      port: options.port ?? 0,
+      ...(options.fd === undefined
+        ? { hostname: "::", port: options.port ?? 0 }
+        : ({ fd: options.fd } as unknown as { hostname: string; port: number })),
       allowHalfOpen: true,
       socket: {
         open(socket) {
