@@ -77,13 +77,13 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
     async (_, dump, program, chain) => {
       restore(dump, program)
       const before = rules()
-      const { socketPath, exited } = await start()
+      const { socketPath, ended } = await start()
       const client = new TestClient(await connectLink(askingSide, { unix: socketPath }))
       client.send({ kind: "SwitchProtocolVersion", value: "1.29.0" })
       const told = await client.closed()
       expect(told).toStartWith("Detected dirty iptables.")
       expect(told).toContain(chain)
-      expect(await within("the exit", exited)).toBe(99)
+      expect(await within("the exit", ended)).toBe(99)
       expect(rules()).toBe(before)
     },
     30_000,
@@ -91,8 +91,8 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
 
   test("nobody who comes to learn it does not keep the agent", async () => {
     restore(oldChains)
-    const { exited } = await start({}, ["-t", "1"])
-    expect(await within("the exit", exited)).toBe(99)
+    const { ended } = await start({}, ["-t", "1"])
+    expect(await within("the exit", ended)).toBe(99)
   }, 30_000)
 
   test("they are removed when that is wished, in both families, and nothing else is", async () => {
@@ -125,9 +125,9 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
       "--kill-child",
     ]
     agent = await startAgentProcess(pod.pid, {}, inside, ["ephemeral"])
-    const { socketPath, exited } = agent
+    const { socketPath, ended } = agent
     const refused = new TestClient(await connectLink(askingSide, { unix: socketPath }))
     expect(await refused.closed()).toContain(`MRDIN_${otherId.slice(0, 20)}`)
-    expect(await within("the exit", exited)).toBe(99)
+    expect(await within("the exit", ended)).toBe(99)
   }, 30_000)
 })
