@@ -19,7 +19,7 @@ export interface TestAgent {
 }
 
 /** Bounds every wait of a test. */
-const patienceMilliseconds = 10_000
+const patienceMilliseconds = 45_000
 
 export async function startAgent(
   mode: readonly string[],

@@ -2,6 +2,7 @@ import { cpus } from "node:os"
 import { join } from "node:path"
 import { noClusterReason } from "./cluster/connection.ts"
 import { killAll, runBounded } from "./run/bounded.ts"
+import { failuresIn } from "./run/failures.ts"
 import { type Counts, findTests, type Kind, runTestFile } from "./run/test-file.ts"
 
 /*
@@ -14,6 +15,7 @@ import { type Counts, findTests, type Kind, runTestFile } from "./run/test-file.
 const root = join(import.meta.dir, "..")
 const bin = (name: string) => join(root, "node_modules/.bin", name)
 const total: Counts = { passed: 0, failed: 0, skipped: 0 }
+/** What failed, each with the beginning of its error. */
 const failures: string[] = []
 const skipReasons = new Set<string>()
 
@@ -22,6 +24,14 @@ const skipReasons = new Set<string>()
 const controls = /[\0-\x08\x0b\x0c\x0e-\x1a\x7f]/g
 const say = (line: string) => void process.stdout.write(`${line.replace(controls, "?")}\n`)
 
+function lastLines(text: string, count: number): string {
+  const lines = text.split("\n").filter((line) => line.trim() !== "")
+  return lines
+    .slice(-count)
+    .map((line) => `  ${line}`)
+    .join("\n")
+}
+
 /** A program that is one check by itself. */
 async function check(name: string, command: string[], limitSeconds: number): Promise<boolean> {
   const { code, timedOut, output, seconds } = await runBounded(command, { cwd: root, limitSeconds })
@@ -29,7 +39,7 @@ async function check(name: string, command: string[], limitSeconds: number): Pro
   total[isGood ? "passed" : "failed"]++
   say(`${isGood ? "ok  " : "FAIL"} ${name} (${seconds.toFixed(1)} s)`)
   if (!isGood) {
-    failures.push(name)
+    failures.push(`${name}\n${lastLines(output, 12)}`)
     say(output.trimEnd() + (timedOut ? `\nStopped after ${limitSeconds} s.` : ""))
   }
   return isGood
@@ -48,7 +58,7 @@ async function runFiles(kind: Kind, paths: readonly string[], atOnce: number): P
       say(`${result.failed ? "FAIL" : "ok  "} ${path} (${counts.join(", ")}, ${result.seconds.toFixed(1)} s)`)
       for (const reason of result.skipReasons) say(`     ${reason}`)
       if (result.failed) {
-        failures.push(path)
+        for (const failure of failuresIn(result.output)) failures.push(`${path} > ${failure}`)
         say(result.output.trimEnd())
       }
     }
@@ -66,7 +76,7 @@ async function withCluster(use: () => Promise<void>): Promise<void> {
   const up = await runBounded(cluster("up"), { cwd: root, limitSeconds: 2700, onLine: (line) => say(`     ${line}`) })
   total[up.code === 0 ? "passed" : "failed"]++
   say(`${up.code === 0 ? "ok  " : "FAIL"} cluster up (${up.seconds.toFixed(1)} s)`)
-  if (up.code !== 0) failures.push("cluster up")
+  if (up.code !== 0) failures.push(`cluster up\n${lastLines(up.output, 12)}`)
   try {
     if (up.code === 0) await use()
   } finally {
@@ -92,15 +102,20 @@ async function main(words: readonly string[]): Promise<void> {
     say("The tests of whole programs were left out, because the build failed.")
   }
   for (const reason of skipReasons) say(reason)
-  if (failures.length > 0) say(`Failed: ${failures.join(", ")}`)
+  sayFailures()
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ""
   say(`${total.passed} passed, ${total.failed} failed${skipped}`)
   process.exit(total.failed === 0 ? 0 : 1)
 }
 
+function sayFailures(): void {
+  if (failures.length > 0) say(`\nFailed:\n${failures.join("\n")}\n`)
+}
+
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
     killAll()
+    sayFailures()
     process.exit(130)
   })
 }

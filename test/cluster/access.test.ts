@@ -122,7 +122,7 @@ describe.skipIf(!cluster.available)("an aggregated API", () => {
         },
       },
     ])
-  }, 60_000)
+  }, 120_000)
 
   afterAll(async () => {
     if (server) await cluster.kubectl("delete", "apiservice", `v1.${group}`, "--ignore-not-found")
@@ -173,5 +173,5 @@ describe.skipIf(!cluster.available)("network policies", () => {
       cluster.kubectl("exec", "caller", "--", "sample", "get", "http://guarded:8080/"),
     )
     expect(JSON.parse(text).name).toBe("guarded")
-  }, 60_000)
+  }, 120_000)
 })

@@ -84,14 +84,14 @@ describe.skipIf(!cluster.available)("the tests' cluster", () => {
       .split("\0")
       .filter((entry) => entry.startsWith("SAMPLE_NAME="))
     for (const name of ["web", "client", "two", "side", "agent"]) expect(names).toContain(`SAMPLE_NAME=${name}`)
-  }, 60_000)
+  }, 120_000)
 
   test("an ephemeral container joins a running pod and shares its network", async () => {
     const flags = ["--image=podside.test/sample:1", "--image-pull-policy=Never", "--container=guest", "--quiet"]
     await cluster.kubectl("debug", "client", ...flags, "--", "sample", "get", "http://127.0.0.1:8080/from-inside")
     const log = await cluster.eventually("its log", () => cluster.kubectl("logs", "client", "-c", "guest"))
     expect(JSON.parse(log)).toMatchObject({ name: "client", path: "/from-inside" })
-  }, 60_000)
+  }, 120_000)
 
   test("what never happens ends in an error with the namespace's pods, events and logs", async () => {
     await cluster.apply(pod("imageless", { image: "podside.test/nothing:1" }))
@@ -104,7 +104,7 @@ describe.skipIf(!cluster.available)("the tests' cluster", () => {
     const { message } = error as Error
     expect(message).toStartWith("Not within 1 s: the impossible")
     for (const part of ["imageless", "ErrImageNeverPull", "hello from a pod"]) expect(message).toContain(part)
-  }, 60_000)
+  }, 120_000)
 
   test("a file that is no image is refused, an image is taken and runs", async () => {
     if (!cluster.own) return console.error("SKIPPED: another cluster's import command decides")

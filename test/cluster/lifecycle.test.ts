@@ -18,10 +18,10 @@ if (reason !== null) process.stderr.write(`SKIPPED: the life of a cluster is not
 
 const say = (line: string) => void process.stderr.write(`${line}\n`)
 const [one, two] = ["test-one", "test-two"]
-const longMs = 180_000
+const longMs = 420_000
 
 const main = join(import.meta.dir, "main.ts")
-const command = (...args: string[]) => run([process.execPath, main, ...args], { timeoutSeconds: 150 })
+const command = (...args: string[]) => run([process.execPath, main, ...args], { timeoutSeconds: 240 })
 
 /** Whether something listens on a TCP port (either IP version) in the network of process `pid`. */
 async function listens(pid: number, port: number): Promise<boolean> {
@@ -29,7 +29,7 @@ async function listens(pid: number, port: number): Promise<boolean> {
   return ["tcp", "tcp6"].some((table) => listening.test(readFileSync(`/proc/${pid}/net/${table}`, "utf8")))
 }
 
-async function until(what: string, probe: () => Promise<boolean>, seconds = 60): Promise<void> {
+async function until(what: string, probe: () => Promise<boolean>, seconds = 120): Promise<void> {
   for (const deadline = Date.now() + seconds * 1000; !(await probe()); await Bun.sleep(200)) {
     if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`)
   }
@@ -62,7 +62,7 @@ describe.skipIf(reason !== null)("clusters of one machine", () => {
       env: { KUBECONFIG: join(first.folder, "admin.kubeconfig") },
       input: JSON.stringify(object),
     })
-    await kubectl(first, "wait", "--for=condition=Ready", "pod/stays", "--timeout=50s")
+    await kubectl(first, "wait", "--for=condition=Ready", "pod/stays", "--timeout=110s")
     await until("the pod answers", podAnswers)
   }, 2_400_000)
 
@@ -160,7 +160,7 @@ describe.skipIf(reason !== null)("a cluster that cannot be", () => {
 
   /** `up` started through another program, which takes something away. */
   const faulty = (through: string[], env: Record<string, string> = {}) =>
-    run([...through, process.execPath, main, "up", "--name", name], { env, timeoutSeconds: 60 })
+    run([...through, process.execPath, main, "up", "--name", name], { env, timeoutSeconds: 180 })
 
   test.each([
     [["up", "--name", "Not_A_Name"], 2, '"Not_A_Name" cannot name a cluster'],
@@ -221,5 +221,5 @@ describe.skipIf(reason !== null)("a cluster that cannot be", () => {
     expect(result).toMatchObject({ code: 1 })
     expect(result.stderr).toContain("Cannot build kubernetes")
     expect(result.stderr).toContain("next: Check the disk space and the connection to the Go module proxy")
-  }, 60_000)
+  }, 120_000)
 })

@@ -6,7 +6,7 @@ export interface RunOptions {
   /** Added to this process's environment. */
   env?: Record<string, string>
   cwd?: string
-  /** The program is killed after this many seconds. Default 60. */
+  /** The program is killed after this many seconds. Default 120. */
   timeoutSeconds?: number
 }
 
@@ -18,7 +18,7 @@ export interface RunResult {
 
 /** Runs a program to its end and collects what it says. Never throws for a bad exit code. */
 export async function run(command: string[], options: RunOptions = {}): Promise<RunResult> {
-  const timeoutSeconds = options.timeoutSeconds ?? 60
+  const timeoutSeconds = options.timeoutSeconds ?? 120
   let timedOut = false
   let child: Bun.Subprocess<Buffer | "ignore", "pipe", "pipe">
   try {

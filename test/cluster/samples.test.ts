@@ -52,7 +52,7 @@ describe.skipIf(!cluster.available)("the echo sample", () => {
   beforeAll(async () => {
     await cluster.apply([pod("echo"), service("echo")])
     await cluster.ready("pod/echo")
-  }, 60_000)
+  }, 120_000)
 
   test("HTTP/1.1: method, path, headers and body come back", async () => {
     await using forwarding = await cluster.forward("pod/echo", 8080)
@@ -138,7 +138,7 @@ describe.skipIf(!cluster.available)("the sample with odd files", () => {
   beforeAll(async () => {
     await cluster.apply(pod("files", { image: await cluster.importFilesImage() }))
     await cluster.ready("pod/files")
-  }, 60_000)
+  }, 120_000)
   const sh = (script: string) => cluster.tryKubectl("exec", "files", "--", "sh", "-c", script)
 
   test("a chain of links ends at its file, a loop and a dangling link do not", async () => {

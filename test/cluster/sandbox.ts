@@ -66,7 +66,7 @@ export async function startSandbox(layout: Layout): Promise<number> {
   child.on("exit", () => (ended = true))
   child.on("error", () => (ended = true))
   child.unref()
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline && !ended; await Bun.sleep(20)) {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline && !ended; await Bun.sleep(20)) {
     const holder = holderOf(layout.folder)
     if (holder === null) continue
     try {
@@ -121,7 +121,7 @@ export async function stopSandbox(layout: Layout): Promise<void> {
   const holder = holderOf(layout.folder)
   if (holder !== null) {
     process.kill(holder, "SIGKILL")
-    for (const deadline = Date.now() + 20_000; !hasEnded(holder); await Bun.sleep(20)) {
+    for (const deadline = Date.now() + 60_000; !hasEnded(holder); await Bun.sleep(20)) {
       if (Date.now() < deadline) continue
       throw new AppError("sandbox-stuck", `The cluster's processes do not end (holder ${holder})`, {
         next: "Look for processes in uninterruptible sleep (state D); only a restart of the machine ends them.",

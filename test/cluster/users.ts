@@ -5,7 +5,7 @@ import { AppError } from "../../core/errors.ts"
 import { kubeconfigText, serverOf } from "./pki.ts"
 import { must } from "./run.ts"
 
-const signSeconds = 30
+const signSeconds = 60
 
 /**
  * A kubeconfig file for a person with a client certificate, signed through the cluster's own certificate API, so that it

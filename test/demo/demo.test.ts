@@ -12,7 +12,7 @@ test.skipIf(!namespaces)(
   async () => {
     await podsideBinary()
     const main = new URL("./main.ts", import.meta.url).pathname
-    const { code, stdout, stderr } = await run([process.execPath, main], { timeoutSeconds: 90 })
+    const { code, stdout, stderr } = await run([process.execPath, main], { timeoutSeconds: 240 })
     expect(stderr).toBe("")
     expect(
       stdout

@@ -8,7 +8,7 @@ import { backend, podName, podPort, type Stage } from "./stage.ts"
 /** Says what a step has shown; throws when it has not. */
 export type Report = (step: string, work: () => Promise<string>) => Promise<void>
 
-const seenLimitMs = 10_000
+const seenLimitMs = 30_000
 const localName = "your own server"
 
 /** A server for Node: answers with its name and prints what it was asked. */

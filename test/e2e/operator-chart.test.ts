@@ -92,7 +92,7 @@ describe.skipIf(!cluster.available)("the chart", () => {
 
   test("passes helm lint", async () => {
     expect(await cluster.helm("lint", "--strict", chart)).toContain("0 chart(s) failed")
-  }, 60_000)
+  }, 120_000)
 
   test.each([
     ["a value that does not exist", { oprator: {} }],
@@ -113,7 +113,7 @@ describe.skipIf(!cluster.available)("the chart", () => {
     })
     for (const kind of ["deployment.apps", "apiservice", "clusterrole", "service/", "configmap"])
       expect(said).toContain(kind)
-  }, 60_000)
+  }, 120_000)
 })
 
 test("the files made from code are up to date; `bun config/manifests/write-chart.ts` makes them", () => {

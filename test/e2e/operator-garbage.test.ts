@@ -56,7 +56,7 @@ describe.skipIf(!cluster.available)("the operator's sessions", () => {
       socket.on("error", () => {})
       socket.resume()
       socket.send(data)
-      await inTime(closed, 10_000)
+      await inTime(closed, 60_000)
       expect(await other.answers()).toBe("web")
       other.link.close()
       expect(await restarts()).toBe(0)

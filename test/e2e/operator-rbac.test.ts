@@ -162,7 +162,7 @@ describe.skipIf(!cluster.available).each(["impersonate", "review"])("with rbac-i
     const again = await ann.connect({ namespace: cluster.namespace, target: "deployment.web", sessionId })
     again.close()
     link.close()
-  }, 60_000)
+  }, 120_000)
 
   test("refusals are recorded with who asked for what", async () => {
     await cluster.eventually("an Event about cat", async () => {
@@ -170,5 +170,5 @@ describe.skipIf(!cluster.available).each(["impersonate", "review"])("with rbac-i
       return items.some((event: { message: string }) => event.message.includes("user cat"))
     })
     expect(await installed.logs()).toMatch(/"kind":"session-denied".*"user":"cat"/)
-  }, 60_000)
+  }, 120_000)
 })

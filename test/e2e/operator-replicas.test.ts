@@ -2,6 +2,7 @@ import { afterEach, beforeAll, describe, expect, test } from "bun:test"
 import { readdirSync, readFileSync } from "node:fs"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
+import { slack } from "../slack.ts"
 import { type ConnectOptions, group, newSessionId, operatorClient, reader } from "./operator/client.ts"
 import { useOperator } from "./operator/install.ts"
 
@@ -156,10 +157,10 @@ describe.skipIf(!cluster.available)("two replicas of the operator", () => {
       const lostAt = Date.now()
       // What mirrord's proxy does: the same request at once, then after pauses.
       const back = await cluster.eventually("the session is back", () => openSession({ sessionId }), {
-        timeoutSeconds: 5,
+        timeoutSeconds: 30,
       })
       expect(await steal(back, 7000)).toEqual({ kind: "Ok", value: 7000 })
-      expect(Date.now() - lostAt).toBeLessThan(5_000)
+      expect(Date.now() - lostAt).toBeLessThan(5_000 * slack)
       expect((await replicasOf(sessionId)).filter((replica) => replica !== lost!.replica)).toHaveLength(1)
       expect(await refusal({ sessionId }, stranger)).toBe(403)
       expect(await refusal({ sessionId, target: "pod.nothing" })).toBe(403)
@@ -178,7 +179,7 @@ describe.skipIf(!cluster.available)("two replicas of the operator", () => {
       for (const { link } of [back, other!]) link.close()
       await twoReady()
     },
-    180_000,
+    240_000,
   )
 
   test("a replica dies and its client stays away: the port is free within 15 s", async () => {
@@ -190,9 +191,9 @@ describe.skipIf(!cluster.available)("two replicas of the operator", () => {
     const lostAt = Date.now()
     expect(await steal(other!, 7000)).toMatchObject({ kind: "Err" })
     await cluster.eventually("the port", async () => (await steal(other!, 7000)).kind === "Ok", {
-      timeoutSeconds: 20,
+      timeoutSeconds: 90,
     })
-    expect(Date.now() - lostAt).toBeLessThan(15_000)
+    expect(Date.now() - lostAt).toBeLessThan(15_000 * slack)
     other!.link.close()
     await twoReady()
   }, 180_000)

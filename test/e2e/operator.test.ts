@@ -142,7 +142,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
       status: 410,
       body: { code: 410, reason: "ReconnectNotPossible" },
     })
-  }, 90_000)
+  }, 120_000)
 
   test("stolen traffic of every pod arrives, whichever pod it was meant for", async () => {
     const { link, read } = await openSession()
@@ -170,7 +170,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
     }
     expect(seen.sort()).toEqual(items.map((pod: { status: { podIP: string } }) => pod.status.podIP).sort())
     link.close()
-  }, 90_000)
+  }, 120_000)
 
   test("stealing a port that is stolen is refused, unless the user overrides", async () => {
     const steal = async (params: Record<string, string>) => {
@@ -198,7 +198,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
     expect((await first.read.nextOf("Close")).value).toContain("took port 8080 over")
     second.link.close()
     third.link.close()
-  }, 90_000)
+  }, 120_000)
 
   test("diagnose latency: the ping socket answers pings", async () => {
     const link = await admin.ping()
@@ -224,7 +224,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
     expect(kinds).toEqual(["SessionKilled", "SessionStarted"])
     const lines = (await installed.logs()).split("\n").filter((line) => line.includes('"audit"') && line.includes(name))
     expect(lines.map((line) => JSON.parse(line).kind)).toEqual(["session-started", "session-killed"])
-  }, 90_000)
+  }, 120_000)
 
   test.each([
     ["no certificate", { certificate: "" }, 401],
@@ -253,7 +253,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
     good.link.send({ kind: "Ping" })
     expect(await good.read.next()).toEqual({ kind: "Pong" })
     good.link.close()
-  }, 60_000)
+  }, 120_000)
 
   const podside = (...args: string[]) =>
     must([process.execPath, join(import.meta.dir, "../../core/main.ts"), ...args], {

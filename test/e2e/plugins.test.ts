@@ -220,7 +220,7 @@ test("plugin types compile together with a plugin, and know its settings", async
   } finally {
     await rm(place, { recursive: true, force: true })
   }
-}, 60_000)
+}, 120_000)
 
 test("every value the declarations promise is there at run time", async () => {
   const set = await plugins({

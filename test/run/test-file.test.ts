@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { runBounded } from "./bounded.ts"
+import { failuresIn } from "./failures.ts"
 import { runTestFile } from "./test-file.ts"
 
 /* A runner that counts wrongly would hide everything else. */
@@ -38,6 +39,32 @@ describe("counts", () => {
     expect((await outcome("loud", `console.log("look here"); test("a", () => expect(1).toBe(2))`)).output).toContain(
       "look here",
     )
+  })
+})
+
+describe("failures", () => {
+  test("each is named with the beginning of its error and its place", async () => {
+    const { output } = await outcome(
+      "failing",
+      `test("good", () => console.log("error: of no concern"))
+       test("differs", () => { console.log("said"); expect({ a: 1 }).toEqual({ a: 2 }) })
+       test("throws", () => { throw new TypeError("odd thing") })
+       test("hangs", () => new Promise(() => {}), 50)
+       test("long", () => { throw new Error("line\\n".repeat(40)) })
+       test("good again", () => {})`,
+    )
+    const [differs, throws, hangs, long, ...more] = failuresIn(output)
+    expect(differs).toStartWith("differs\n  error: expect(received).toEqual(expected)")
+    expect(differs).toMatch(/- {3}"a": 2,\n {2}\+ {3}"a": 1,[\s\S]*failing\.test\.ts:3/)
+    expect(throws).toMatch(/^throws\n {2}TypeError: odd thing\n +at [^\n]*failing\.test\.ts:4[^\n]*$/)
+    expect(hangs).toBe("hangs\n  this test timed out after 50ms.")
+    expect(long!.split("\n").length).toBeLessThan(16)
+    expect(long).toContain("failing.test.ts:6")
+    expect(more).toEqual([])
+  })
+  test("a file that died shows its last words", async () => {
+    const { output } = await outcome("died", `test("a", () => { console.log("farewell"); process.exit(0) })`)
+    expect(failuresIn(output)[0]).toMatch(/^the file itself\n[\s\S]*farewell/)
   })
 })
 

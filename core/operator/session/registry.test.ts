@@ -175,7 +175,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     const ended = () => other.closed.map((each) => each.split(":")[0]!).filter((name) => names.includes(name))
     await cluster.eventually("both ends", () => ended().length === 2)
     expect(ended()).toEqual(names)
-  }, 30_000)
+  }, 120_000)
 
   test("a session that could not be begun is as if it had never been", async () => {
     const one = await replica()

@@ -130,7 +130,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
   const { client, agent: end } = linkPair()
   links.push(client)
   const denials: string[] = []
-  const first = { agent: agents[0]!, link: await agents[0]!.connect(AbortSignal.timeout(1000)) }
+  const first = { agent: agents[0]!, link: await agents[0]!.connect(AbortSignal.timeout(30_000)) }
   const relay = new Relay({
     client: end,
     first,
@@ -153,7 +153,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
     wake?.()
   })
   const next = async (): Promise<DaemonMessage> => {
-    const until = Date.now() + 5000
+    const until = Date.now() + 30_000
     for (;;) {
       const message = inbox.shift()
       if (message) return message
@@ -168,7 +168,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 3000; i++) {
     if (condition()) return
     await Bun.sleep(10)
   }

@@ -8,7 +8,7 @@ import { deployment, service } from "../../cluster/samples/workloads.ts"
 import { type ClusterUser, useCluster } from "../../cluster/use.ts"
 
 const cluster = useCluster("direct")
-const limitMs = 150_000
+const limitMs = 240_000
 
 describe.skipIf(!cluster.available)("a session without an operator", () => {
   let binary = ""
@@ -36,7 +36,7 @@ describe.skipIf(!cluster.available)("a session without an operator", () => {
   ]
   const own = () => ({ KUBECONFIG: user.kubeconfig, MIRRORD_OPERATOR_ENABLE: "false" })
   const exec = (options: string[], program: string[], env: Record<string, string> = {}) =>
-    run(command(options, program), { env: { ...own(), ...env }, timeoutSeconds: 90 })
+    run(command(options, program), { env: { ...own(), ...env }, timeoutSeconds: 180 })
   const start = (options: string[], program: string[]) =>
     Bun.spawn(command(options, program), {
       env: { ...process.env, ...own() },
@@ -169,7 +169,7 @@ describe.skipIf(!cluster.available)("a session without an operator", () => {
   test(
     "an agent whose pod is deleted is missed within seconds, and the program ends",
     async () => {
-      const child = start(["-t", "deployment/web"], ["sh", "-c", "echo started; sleep 60"])
+      const child = start(["-t", "deployment/web"], ["sh", "-c", "echo started; sleep 180"])
       await said(child, "started")
       await cluster.kubectl("delete", "pods", "-l", "app=mirrord", "--grace-period=0", "--force")
       expect(await child.exited).toBe(1)

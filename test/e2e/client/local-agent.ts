@@ -14,7 +14,7 @@ export interface LocalAgent extends AsyncDisposable {
   freeze(): void
 }
 
-const readyLimitMs = 20_000
+const readyLimitMs = 60_000
 
 /** An agent beside a process of this machine that stands for the pod's; its variables are the pod's environment. */
 export async function startLocalAgent(variables: Record<string, string> = {}): Promise<LocalAgent> {

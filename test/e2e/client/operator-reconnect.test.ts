@@ -44,10 +44,10 @@ describe.skipIf(!cluster.available)("a session whose operator goes away", () => 
       await cluster.kubectl("delete", "pods", "-l", label, "-n", installed.namespace, "--grace-period=0", "--force")
       await cluster.eventually("the loss to be said", async () => complaints().includes("connecting again"))
       await cluster.eventually("the session to be back", async () => complaints().includes("again; connections"), {
-        timeoutSeconds: 60,
+        timeoutSeconds: 120,
       })
       await cluster.eventually("its port", async () => (await visit().catch(() => "")) === "mine", {
-        timeoutSeconds: 30,
+        timeoutSeconds: 60,
       })
       expect(child.exitCode).toBeNull()
     } finally {

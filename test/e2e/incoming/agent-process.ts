@@ -50,7 +50,7 @@ export async function startAgentProcess(
   await within(
     "the agent's start",
     Promise.race([ready.promise, ended.then(() => Promise.reject(new Error(output)))]),
-    20_000,
+    60_000,
   )
   return {
     pid: child.pid,

@@ -32,12 +32,12 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
   beforeAll(async () => {
     pod = await makePod()
     agent = await startAgentProcess(pod.pid)
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     await agent?.stop()
     pod?.close()
-  }, 20_000)
+  }, 120_000)
 
   const newConnection = async (client: TestClient, kind: "Tcp" | "TcpSteal" = "TcpSteal") => {
     const message = await stolen(client, kind)
@@ -90,7 +90,7 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
     expect(Bun.hash(await received(client))).toBe(Bun.hash(sent))
     caller.reset()
     client.link.close()
-  }, 30_000)
+  }, 120_000)
 
   test("a newcomer that steals the whole port replaces who was there", async () => {
     const [first, second] = [await agent.connect(), await agent.connect()]
@@ -139,7 +139,7 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
     expect(app.received[0]?.length).toBe(32 << 20)
     client.link.abort()
     app.stop()
-  }, 30_000)
+  }, 120_000)
 
   test("a mirror with a filter copies just the requests that match, also beside a thief", async () => {
     const app = startApplication(pod, answerWithPath)
@@ -191,7 +191,7 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
     for (const { reset } of idle) reset()
     client.link.close()
     app.stop()
-  }, 30_000)
+  }, 120_000)
 
   test("an application that dies in the middle of an answer takes only that connection with it", async () => {
     const app = startApplication(pod, (text) => (text ? "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf" : ""))

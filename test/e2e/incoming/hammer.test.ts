@@ -24,7 +24,7 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
   beforeAll(async () => {
     pod = await makePod()
     app = startApplication(pod, answerWithPath)
-  }, 30_000)
+  }, 120_000)
 
   afterAll(() => {
     app?.stop()
@@ -97,7 +97,7 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
     await agent.stop()
     expect(failures).toEqual([])
     expect(asked).toBeGreaterThan(20)
-  }, 60_000)
+  }, 120_000)
 
   test("no request fails while agents end, told to or because their last client left", async () => {
     const { asked, failures } = await hammering(async () => {
@@ -114,5 +114,5 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
     })
     expect(failures).toEqual([])
     expect(asked).toBeGreaterThan(20)
-  }, 60_000)
+  }, 120_000)
 })

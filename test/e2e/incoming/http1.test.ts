@@ -34,12 +34,12 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
   beforeAll(async () => {
     pod = await makePod()
     agent = await startAgentProcess(pod.pid)
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     await agent?.stop()
     pod?.close()
-  }, 20_000)
+  }, 120_000)
 
   /** An application of its own port, stolen with `filter` for the length of `run`. */
   async function filtered(

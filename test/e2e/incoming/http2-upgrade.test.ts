@@ -99,13 +99,13 @@ describe.skipIf(reason !== undefined)("HTTP/2 after an upgrade from HTTP/1.1", (
     pod = await makePod()
     app = startUpgrading(pod)
     agent = await startAgentProcess(pod.pid)
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     await agent?.stop()
     app?.stop()
     pod?.close()
-  }, 20_000)
+  }, 120_000)
 
   /** Requests one after the other on one connection; those that begin with "/mine" carry the header of the filter. */
   async function curl(...paths: string[]): Promise<string> {

@@ -65,13 +65,13 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
     await started.stdout.getReader().read()
     server = started
     agent = await startAgentProcess(pod.pid)
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     server?.kill()
     await agent?.stop()
     pod?.close()
-  }, 20_000)
+  }, 120_000)
 
   async function ask(...requests: Record<string, unknown>[]): Promise<Got[]> {
     const child = pod.inCaller(() =>
@@ -151,7 +151,7 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
         expect(length).toBe(claimed ? 200_000 : 200_000 + text.length)
       }
     })
-  }, 20_000)
+  }, 120_000)
 
   test("a filter for bodies decides stream by stream", async () => {
     await filtered(

@@ -36,13 +36,13 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     pod = await makePod()
     agents = []
     apps = []
-  }, 30_000)
+  }, 120_000)
 
   afterEach(async () => {
     for (const agent of agents) await agent.kill()
     for (const app of apps) app.stop()
     pod.close()
-  }, 20_000)
+  }, 120_000)
 
   function application(port: number, name: string): void {
     apps.push(startApplication(pod, (text) => (text === "" ? "" : `${name}: ${text}`), { port }))
@@ -76,7 +76,7 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     const poll = async () => {
       while (rules() !== wanted) await Bun.sleep(50)
     }
-    await within("the rules of before", poll(), 10_000).catch(() => expect(rules()).toBe(wanted))
+    await within("the rules of before", poll(), 60_000).catch(() => expect(rules()).toBe(wanted))
   }
 
   test("every way to the application is taken, what nobody claims passes, and afterwards the rules are as before", async () => {
@@ -114,7 +114,7 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     caller.reset()
     await agents.pop()!.stop()
     expect(rules()).toBe(before)
-  }, 30_000)
+  }, 120_000)
 
   test("after kill -9 the rules are as before, and the application is reached", async () => {
     const before = rules()
@@ -126,7 +126,7 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     await killed.kill()
     await rulesBecome(before)
     expect(await exchange(pod, pod.ip4, appPort, "direct")).toBe("app: direct")
-  }, 30_000)
+  }, 120_000)
 
   test("two agents hold different ports; the same is refused by name; another's chains stay, leftovers of the dead go", async () => {
     const foreign = ["-N MRDIN_0123456789abcdef0123", "-A PREROUTING -j MRDIN_0123456789abcdef0123"]
@@ -158,7 +158,7 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     still.reset()
     await agents.pop()!.stop()
     expect(rules()).toBe(before)
-  }, 30_000)
+  }, 120_000)
 
   test("what kube-proxy would send elsewhere is taken before, and only while it is asked for", async () => {
     const before = restore("kube-proxy")
@@ -173,5 +173,5 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     await agents.pop()!.stop()
     expect(rules()).toBe(before)
     expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("elsewhere: x")
-  }, 30_000)
+  }, 120_000)
 })

@@ -27,12 +27,12 @@ describe.skipIf(reason !== undefined)("the kernel's rules", () => {
   beforeAll(async () => {
     pod = await makePod()
     app = startApplication(pod, (text) => (text === "" ? "" : `app: ${text}`))
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     for (const agent of agents) await agent.kill()
     pod?.close()
-  }, 20_000)
+  }, 120_000)
 
   async function agent(env: Record<string, string> = {}): Promise<AgentProcess> {
     const started = await startAgentProcess(pod.pid, env)
@@ -243,5 +243,5 @@ describe.skipIf(reason !== undefined)("the kernel's rules", () => {
     await stopping
     expect(tables()).toEqual([])
     slow.stop()
-  }, 15_000)
+  }, 120_000)
 })

@@ -75,7 +75,7 @@ describe.skipIf(reason !== undefined)("traffic whose TLS the agent ended, delive
     application?.close()
     pod?.close()
     pki?.remove()
-  }, 20_000)
+  }, 120_000)
 
   async function curl(...options: string[]): Promise<string> {
     const trust = ["--resolve", `app.test:${port}:${pod.ip4}`, "--cacert", pki.path("authority.pem")]

@@ -119,14 +119,14 @@ describe.skipIf(reason !== undefined)("TLS that the agent ends", () => {
     })
     const config = Buffer.from(JSON.stringify(entries)).toString("base64").replace(/=+$/, "")
     agent = await startAgentProcess(pod.pid, { MIRRORD_AGENT_STEAL_TLS_CONFIG: config })
-  }, 60_000)
+  }, 120_000)
 
   afterAll(async () => {
     await agent?.stop()
     for (const server of servers) server.close()
     pod?.close()
     pki?.remove()
-  }, 20_000)
+  }, 120_000)
 
   /** What curl printed on both outputs, with the certificate it was shown. */
   async function curl(name: string, paths: string[], ...options: string[]): Promise<{ out: string; shown: string }> {
@@ -207,7 +207,7 @@ describe.skipIf(reason !== undefined)("TLS that the agent ends", () => {
         expect((await curl("usual", ["/large"], option, "--limit-rate", "40M")).out.length).toBe(8 << 20)
       }
     })
-  }, 60_000)
+  }, 120_000)
 
   test("without ALPN in the configuration none is agreed upon, and HTTP/1.1 is found by its bytes", async () => {
     await stealing("http1", async (client) => {

@@ -5,7 +5,7 @@ import { podsideBinary } from "../../binary.ts"
 
 /** Nobody: a user without any privilege. */
 const userId = 65534
-const outputLimitMs = 30_000
+const outputLimitMs = 60_000
 
 /** A developer's desk: a user without privileges, with podside, a kubeconfig file and a home of his own. */
 export class Desk {

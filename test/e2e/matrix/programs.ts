@@ -13,7 +13,7 @@ export interface Program {
 }
 
 const sources = join(import.meta.dir, "programs")
-const buildSeconds = 120
+const buildSeconds = 300
 /** Only programs that any user of the machine may run. */
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -150,7 +150,7 @@ export function reader(link: Link<DaemonMessage, ClientMessage>) {
   })
   void link.ended.then(() => wake?.())
   return {
-    async next(withinMs = 20_000): Promise<DaemonMessage> {
+    async next(withinMs = 45_000): Promise<DaemonMessage> {
       const until = Date.now() + withinMs
       for (;;) {
         const message = queue.shift()

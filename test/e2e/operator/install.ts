@@ -29,7 +29,7 @@ export function useOperator(cluster: TestCluster, values: Record<string, unknown
   let unlock: (() => void) | undefined
   let locked: Promise<unknown> | undefined
 
-  const admin = () => ({ env: { KUBECONFIG: cluster.kubeconfig }, timeoutSeconds: 120 })
+  const admin = () => ({ env: { KUBECONFIG: cluster.kubeconfig }, timeoutSeconds: 180 })
   const apply = async (given: Record<string, unknown>) => {
     const operator = { image: "podside", imageTag: "dev", imagePullPolicy: "Never", logLevel: "debug" }
     const objects = manifests(
@@ -39,7 +39,7 @@ export function useOperator(cluster: TestCluster, values: Record<string, unknown
     applied = [...new Set([...applied, input])]
     await must(["kubectl", "apply", "-f", "-"], { ...admin(), input })
     await must(
-      ["kubectl", "rollout", "status", "deployment/podside-operator", "-n", namespace, "--timeout=90s"],
+      ["kubectl", "rollout", "status", "deployment/podside-operator", "-n", namespace, "--timeout=150s"],
       admin(),
     )
     await cluster.eventually("the operator's API", async () => {
@@ -83,7 +83,7 @@ export function useOperator(cluster: TestCluster, values: Record<string, unknown
         await locked
       }
     },
-    { timeout: 180_000 },
+    { timeout: 300_000 },
   )
 
   return {

