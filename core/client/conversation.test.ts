@@ -40,6 +40,20 @@ test("logs are asked for and shown, an operator's ping is answered", async () =>
   expect(notices).toEqual(["warn: port is busy"])
 })
 
+test("what nobody waits for leaves ahead of the next message, or alone when there is none", async () => {
+  const { conversation, heard } = converse()
+  conversation.begin()
+  const end = (connectionId: bigint): ClientMessage => ({
+    kind: "TcpOutgoing",
+    value: { kind: "Close", value: { connectionId } },
+  })
+  conversation.sendUnhurried(end(1n))
+  conversation.send({ kind: "Ping" })
+  conversation.sendUnhurried(end(2n))
+  await until(() => heard.length >= 4)
+  expect(heard).toEqual([{ kind: "ReadyForLogs" }, end(1n), { kind: "Ping" }, end(2n)])
+})
+
 test("an agent that answers pings stays, one that falls silent is lost", async () => {
   const { conversation, agent, heard } = converse({ pingEveryMs: 20, deadAfterMs: 400 })
   let answers = true

@@ -24,6 +24,9 @@ export interface ConversationOptions {
 const maxHeldMessages = 16_384
 /** Connections given up for silence in a row, without any sign of life on the new ones. */
 const maxSilentLosses = 5
+/** How long a message nobody waits for may wait for company, and how many may do so. */
+const companyMs = 2
+const maxUnhurried = 64
 
 /**
  * Everything said with an agent after the version is agreed: hands each answer to the feature that waits for it, keeps
@@ -46,6 +49,8 @@ export class Conversation {
   #begun = false
   /** What waits while a lost connection is made again; undefined while there is one. */
   #held: ClientMessage[] | undefined
+  #unhurried: ClientMessage[] = []
+  #company: ReturnType<typeof setTimeout> | undefined
   #connectedAgain = Promise.withResolvers<void>()
   #silentLosses = 0
   #holds = 0
@@ -120,6 +125,29 @@ export class Conversation {
 
   /** False: wait for `whenWritable` before producing more. */
   send(message: ClientMessage): boolean {
+    if (this.#unhurried.length > 0) this.#sendUnhurried()
+    return this.#sendNow(message)
+  }
+
+  /**
+   * For what nobody waits for, as the end of something: goes out with the next message, or alone a moment later. Each message
+   * that travels by itself costs every hop between here and the agent as much as one that carries data.
+   */
+  sendUnhurried(message: ClientMessage): void {
+    this.#unhurried.push(message)
+    if (this.#unhurried.length >= maxUnhurried) this.#sendUnhurried()
+    else this.#company ??= setTimeout(() => this.#sendUnhurried(), companyMs)
+  }
+
+  #sendUnhurried(): void {
+    clearTimeout(this.#company)
+    this.#company = undefined
+    const messages = this.#unhurried
+    this.#unhurried = []
+    for (const message of messages) this.#sendNow(message)
+  }
+
+  #sendNow(message: ClientMessage): boolean {
     if (!this.#held) return this.#link.send(message)
     if (this.#held.length >= maxHeldMessages) this.#lose("too much waits for it")
     else this.#held.push(message)
@@ -199,6 +227,8 @@ export class Conversation {
       return
     }
     this.#held = []
+    // They end what the lost connection took with it.
+    this.#unhurried = []
     this.#connectedAgain = Promise.withResolvers()
     this.#link.abort()
     const error = this.#loss(why)
@@ -265,6 +295,7 @@ export class Conversation {
     if (this.#over) return
     this.#ending.abort()
     this.#connectedAgain.resolve()
+    clearTimeout(this.#company)
     clearInterval(this.#timer)
     for (const ending of this.#endings) ending(error)
   }

@@ -26,6 +26,8 @@ const podAddress = "10.99.0.7"
 export class MemoryNetwork implements OutgoingWorld {
   readonly connected: RemotePeer[] = []
   open = 0
+  /** Connections whose program ended its direction, and that were not closed outright. */
+  ended = 0
   readonly #options: MemoryNetworkOptions
   #nextPort = 40_000
 
@@ -60,7 +62,10 @@ export class MemoryNetwork implements OutgoingWorld {
         if (bytes) deliver(() => handlers!.onData(bytes))
         return true
       },
-      end: () => deliver(() => handlers!.onEnd()),
+      end: () => {
+        this.ended++
+        deliver(() => handlers!.onEnd())
+      },
       close: () => {
         if (isOpen) this.open--
         isOpen = false

@@ -136,6 +136,22 @@ print(got.digest() == hashlib.md5(data).digest())
     expect(outgoing.open).toBe(0)
   })
 
+  test("a program that closes after the answer ends the connection, one that only ends its direction still hears", async () => {
+    const script = `
+import socket
+for _ in range(3):
+    s = socket.create_connection(("10.99.1.1", 7)); s.sendall(b"x"); print(s.recv(1)); s.close()
+s = socket.create_connection(("10.99.1.1", 7)); s.sendall(b"x"); print(s.recv(1))
+s.shutdown(socket.SHUT_WR); print(s.recv(1))
+s = socket.create_connection(("10.99.1.1", 7)); s.sendall(b"y" * 100); s.close()
+`
+    const outgoing = new MemoryNetwork({ answer: (data) => (data[0] === 0x79 ? undefined : data) })
+    expect((await runIn({ outgoing }, python(script))).output).toBe("b'x'\nb'x'\nb'x'\nb'x'\nb''\n")
+    expect(outgoing.open).toBe(0)
+    // Half closes: of the fourth, and of the fifth, whose last word nobody has answered.
+    expect(outgoing.ended).toBe(2)
+  })
+
   test("UDP: connected, unconnected, by message, with the true addresses", async () => {
     const script = `
 import socket

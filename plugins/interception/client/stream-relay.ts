@@ -2,6 +2,9 @@ import type { RemoteConnection } from "../../../core/client/engine.ts"
 
 type Handlers = Bun.SocketHandler<StreamRelay | undefined>
 
+/** More than this may still be on its way when an answer comes; less is in the remote kernel's hands then. In bytes. */
+const surelySentBytes = 16 * 1024
+
 /**
  * Carries bytes between a local socket and a remote connection, both ways, with half closes. Neither side is read while
  * the other cannot take what is there.
@@ -10,16 +13,30 @@ export class StreamRelay {
   readonly #socket: Bun.Socket<StreamRelay | undefined>
   readonly #remote: RemoteConnection
   readonly #onClosed: () => void
+  readonly #isPeerGone: () => boolean
+  /** Written since the remote side last said something. */
+  #unansweredBytes = 0
+  /** Whether all that was written before that has surely left the agent. */
+  #isSurelySent = true
   #queue: Uint8Array[] = []
   #ending = false
   #closing = false
   #closed = false
 
-  /** To be called with an open socket whose handlers are `relayHandlers`. */
-  constructor(socket: Bun.Socket<StreamRelay | undefined>, remote: RemoteConnection, onClosed: () => void) {
+  /**
+   * To be called with an open socket whose handlers are `relayHandlers`. `isPeerGone` tells a program that has closed its
+   * socket from one that has only ended its own direction; both look alike to us.
+   */
+  constructor(
+    socket: Bun.Socket<StreamRelay | undefined>,
+    remote: RemoteConnection,
+    onClosed: () => void,
+    isPeerGone = () => false,
+  ) {
     this.#socket = socket
     this.#remote = remote
     this.#onClosed = onClosed
+    this.#isPeerGone = isPeerGone
     socket.data = this
     socket.setNoDelay(true)
     remote.attach({
@@ -39,11 +56,18 @@ export class StreamRelay {
   }
 
   fromLocal(data: Uint8Array): void {
+    this.#unansweredBytes += data.length
+    if (this.#unansweredBytes > surelySentBytes) this.#isSurelySent = false
     if (!this.#remote.write(data)) this.#socket.pause()
   }
 
+  /**
+   * Without anybody who could read what comes, one message ends all. An agent may drop what it has not sent yet when it gets
+   * that message, so it is for connections whose last word was the remote side's.
+   */
   localEnded(): void {
-    this.#remote.end()
+    if (this.#unansweredBytes === 0 && this.#isSurelySent && this.#isPeerGone()) this.#remote.close()
+    else this.#remote.end()
   }
 
   drained(): void {
@@ -74,6 +98,7 @@ export class StreamRelay {
 
   #fromRemote(data: Uint8Array): void {
     if (this.#closed) return
+    this.#unansweredBytes = 0
     let rest = data
     if (this.#queue.length === 0) {
       const count = Math.max(0, this.#socket.write(data))

@@ -8,6 +8,7 @@ import { disconnect, HeldConnections } from "./held-connections.ts"
 import { heldDescriptors } from "./held-descriptors.ts"
 import { EPOLLOUT, type Readiness } from "./readiness.ts"
 import type { SharedState } from "./shared-state.ts"
+import { isSocketGone } from "./socket-gone.ts"
 import {
   addressFor,
   connectLoopback,
@@ -208,7 +209,7 @@ export class TcpConnections {
       return
     }
     this.#arriving.delete(port)
-    new StreamRelay(socket, arriving.connection, () => this.#unname(port, arriving.named))
+    startRelay(socket, arriving.connection, () => this.#unname(port, arriving.named))
   }
 
   async #relay(fd: number, connection: RemoteConnection, port: number, named: Named): Promise<void> {
@@ -218,7 +219,7 @@ export class TcpConnections {
       data: undefined,
       socket: {
         ...relayHandlers,
-        open: (socket: Socket) => new StreamRelay(socket, connection, () => this.#unname(port, named)),
+        open: (socket: Socket) => startRelay(socket, connection, () => this.#unname(port, named)),
       },
     } as unknown as Bun.TCPSocketConnectOptions<StreamRelay | undefined>)
   }
@@ -239,6 +240,12 @@ export class TcpConnections {
       })
     })
   }
+}
+
+function startRelay(socket: Socket, connection: RemoteConnection, onClosed: () => void): void {
+  const own = { ip: socket.localAddress, port: socket.localPort }
+  const program = { ip: socket.remoteAddress, port: socket.remotePort }
+  new StreamRelay(socket, connection, onClosed, () => isSocketGone(program, own))
 }
 
 function loopbackFor(fd: number, family: number): LoopbackIp {

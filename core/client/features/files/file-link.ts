@@ -66,7 +66,7 @@ export class FileLink {
 
   close({ fd, generation }: Descriptor): void {
     if (generation !== this.#generation) return
-    this.#conversation.send({ kind: "FileRequest", value: { kind: "Close", value: { fd } } })
+    this.#conversation.sendUnhurried({ kind: "FileRequest", value: { kind: "Close", value: { fd } } })
   }
 
   /** Waits until what was written is on its way, so that a fast writer does not fill the memory. */

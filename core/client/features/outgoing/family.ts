@@ -57,7 +57,7 @@ export class OutgoingFamily {
       forget: () => this.#open.delete(connectionId),
       wire: {
         write: (bytes) => this.#send({ kind: "Write", value: { connectionId, bytes } }),
-        close: () => void this.#send({ kind: "Close", value: { connectionId } }),
+        close: () => this.#sendUnhurried({ kind: "Close", value: { connectionId } }),
         whenWritable: () => this.#conversation.whenWritable(),
       },
     })
@@ -89,6 +89,10 @@ export class OutgoingFamily {
 
   #send(value: LayerTcpOutgoing): boolean {
     return this.#conversation.send({ kind: this.#kind, value } as ClientMessage)
+  }
+
+  #sendUnhurried(value: LayerTcpOutgoing): void {
+    this.#conversation.sendUnhurried({ kind: this.#kind, value } as ClientMessage)
   }
 
   #received(message: DaemonTcpOutgoing): void {
