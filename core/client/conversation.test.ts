@@ -40,7 +40,7 @@ test("logs are asked for and shown, an operator's ping is answered", async () =>
   expect(notices).toEqual(["warn: port is busy"])
 })
 
-test("what nobody waits for leaves ahead of the next message, or alone when there is none", async () => {
+test("what nobody waits for leaves right behind the next message, or alone when there is none", async () => {
   const { conversation, heard } = converse()
   conversation.begin()
   const end = (connectionId: bigint): ClientMessage => ({
@@ -51,7 +51,7 @@ test("what nobody waits for leaves ahead of the next message, or alone when ther
   conversation.send({ kind: "Ping" })
   conversation.sendUnhurried(end(2n))
   await until(() => heard.length >= 4)
-  expect(heard).toEqual([{ kind: "ReadyForLogs" }, end(1n), { kind: "Ping" }, end(2n)])
+  expect(heard).toEqual([{ kind: "ReadyForLogs" }, { kind: "Ping" }, end(1n), end(2n)])
 })
 
 test("an agent that answers pings stays, one that falls silent is lost", async () => {

@@ -125,8 +125,10 @@ export class Conversation {
 
   /** False: wait for `whenWritable` before producing more. */
   send(message: ClientMessage): boolean {
+    const open = this.#sendNow(message)
+    // Behind it: what somebody waits for is served first.
     if (this.#unhurried.length > 0) this.#sendUnhurried()
-    return this.#sendNow(message)
+    return open
   }
 
   /**

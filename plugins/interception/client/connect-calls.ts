@@ -69,11 +69,12 @@ export function connectCalls({ world, tcp, udp, unix, listeners, waits }: Networ
         return success
       }
       // Connected, connecting or listening already: the kernel knows what to say.
-      if (endpointName("getpeername", fd) || tcp.isPending(endpointName("getsockname", fd))) return proceed
+      if (endpointName("getpeername", fd) || tcp.isPending(fd)) return proceed
       // Other protocols (MPTCP) wait as blocking sockets do: they know no simultaneous open.
       if (isNonBlocking(fd) && socketProtocol(fd) === IPPROTO_TCP) {
         mine = false
-        return failure(-tcp.begin(fd, family, peer, reach))
+        const result = await tcp.begin(call.tid, fd, family, peer, reach)
+        return result === 0 ? success : failure(-result)
       }
       return await waits.interruptible(call, async (given) => {
         await tcp.join(fd, family, peer, async () => given(await reach(), (connection) => connection.close()))

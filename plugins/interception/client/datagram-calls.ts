@@ -11,6 +11,7 @@ import {
   addressBytes,
   addressFor,
   endpointName,
+  fitting,
   isNonBlocking,
   isOnlyV6,
   readAddress,
@@ -19,7 +20,6 @@ import {
   socketType,
   writeAddress,
 } from "./socket-info.ts"
-import { fitting } from "./socket-name-calls.ts"
 import type { NetworkSupervision } from "./supervision.ts"
 import {
   fetchDescriptor,

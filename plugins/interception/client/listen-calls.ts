@@ -12,6 +12,7 @@ import {
   addressBytes,
   addressFor,
   endpointName,
+  fitting,
   intOption,
   isLoopback,
   isNonBlocking,
@@ -22,7 +23,6 @@ import {
   withoutBlocking,
   writeAddress,
 } from "./socket-info.ts"
-import { fitting } from "./socket-name-calls.ts"
 import type { NetworkSupervision } from "./supervision.ts"
 import { fetchDescriptor, withDescriptor } from "./tracee.ts"
 

@@ -1,25 +1,20 @@
-import { SOCK_STREAM } from "../../../core/linux/socket.ts"
+import { socketInode } from "./file-identity.ts"
 import type { Notification } from "./notification.ts"
 import type { SharedNames } from "./shared-names.ts"
-import { endpointName, socketFamily, socketType, writeAddress } from "./socket-info.ts"
-import { fitting } from "./socket-name-calls.ts"
-import { withDescriptor, writeMemory } from "./tracee.ts"
+import { writeAddress } from "./socket-info.ts"
+import { writeMemory } from "./tracee.ts"
 
 /**
- * Answers getsockname and getpeername of established TCP connections on the watching thread: Go asks both after each
- * connect. Tells whether the answer is in the program's memory; the main thread sees to everything else.
+ * Answers getsockname and getpeername of established connections on the watching thread: Go asks both after each connect.
+ * Tells whether the answer is in the program's memory; the main thread sees to everything else.
  */
 export function answersName(call: Notification, which: "getsockname" | "getpeername", names: SharedNames): boolean {
+  const inode = socketInode(`/proc/${call.tid}/fd/${call.int(0)}`)
+  const address = inode === undefined ? undefined : names.get(inode, which === "getpeername" ? "peer" : "own")
+  if (!address) return false
   try {
-    return withDescriptor(call.tid, call.int(0), (fd) => {
-      const peer = endpointName("getpeername", fd)
-      const own = peer && endpointName("getsockname", fd)
-      const name = peer && own && names.get(own.port, peer.port)
-      if (!name || socketType(fd) !== SOCK_STREAM) return false
-      const address = fitting(socketFamily(fd), which === "getpeername" ? name.peer : name.own)
-      writeAddress(call.tid, call.word(1), call.word(2), address)
-      return true
-    })
+    writeAddress(call.tid, call.word(1), call.word(2), address)
+    return true
   } catch {
     return false
   }

@@ -1,17 +1,18 @@
 import type { Endpoint } from "../../../core/interceptor.ts"
-import { decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
+import { fitting } from "./socket-info.ts"
 
 /*
- * One entry per local port: stamp u32 (0: no entry), port of our end u32, then two sockaddr of `addressBytes`.
+ * A table of slots; a socket's slot is its inode modulo their number, and newer ones push out older ones.
+ * One slot: stamp u32 (0: nothing there), inode u32, length of both addresses u32, then the peer's and the own sockaddr.
  */
-const entryBytes = 64
+const slotBytes = 72
 const addressBytes = 28
-const peerAt = 8
+const peerAt = 12
 const ownAt = peerAt + addressBytes
-const ports = 1 << 16
+const slots = 1 << 14
 
 /** Memory for `SharedNames`; the kernel only provides what is used of it. */
-export const sharedNamesBytes = ports * entryBytes
+export const sharedNamesBytes = slots * slotBytes
 
 /** What a connection of the program is called in the pod. */
 export interface SharedName {
@@ -20,8 +21,8 @@ export interface SharedName {
 }
 
 /**
- * Names of established TCP connections, by the program's port on the loopback. The answering thread writes, the watching
- * thread reads: an entry whose stamp changed meanwhile counts as none.
+ * Names of connected sockets, by the inode of the program's socket (a number of its own for every socket there is). The answering thread
+ * writes, the watching thread reads: an entry whose stamp changed meanwhile counts as none.
  */
 export class SharedNames {
   readonly #words: Int32Array
@@ -33,29 +34,37 @@ export class SharedNames {
     this.#bytes = new Uint8Array(memory, offset, sharedNamesBytes)
   }
 
-  /** `joint` is the port of our end, which tells this connection from others that use the same port of the program. */
-  set(port: number, joint: number, { peer, own }: SharedName): void {
-    const at = port * entryBytes
-    this.remove(port)
-    Atomics.store(this.#words, at / 4 + 1, joint)
-    this.#bytes.set(encodeEndpoint(peer), at + peerAt)
-    this.#bytes.set(encodeEndpoint(own), at + ownAt)
+  /** `family` of the socket. */
+  set(inode: number, family: number, { peer, own }: SharedName): void {
+    const at = slotOf(inode)
+    const peerAddress = fitting(family, peer)
+    Atomics.store(this.#words, at / 4, 0)
+    this.#words[at / 4 + 1] = inode | 0
+    this.#words[at / 4 + 2] = peerAddress.length
+    this.#bytes.set(peerAddress, at + peerAt)
+    this.#bytes.set(fitting(family, own), at + ownAt)
     this.#stamp = (this.#stamp + 1) & 0x7fff_ffff || 1
     Atomics.store(this.#words, at / 4, this.#stamp)
   }
 
-  remove(port: number): void {
-    Atomics.store(this.#words, (port * entryBytes) / 4, 0)
+  remove(inode: number): void {
+    const at = slotOf(inode)
+    if (this.#words[at / 4 + 1] === (inode | 0)) Atomics.store(this.#words, at / 4, 0)
   }
 
-  get(port: number, joint: number): SharedName | undefined {
-    const at = port * entryBytes
+  /** The sockaddr for the program; undefined when nothing is known. */
+  get(inode: number, which: "peer" | "own"): Uint8Array | undefined {
+    const at = slotOf(inode)
     const stamp = Atomics.load(this.#words, at / 4)
-    if (stamp === 0 || Atomics.load(this.#words, at / 4 + 1) !== joint) return undefined
-    const copy = Buffer.from(this.#bytes.slice(at + peerAt, at + peerAt + 2 * addressBytes))
-    if (Atomics.load(this.#words, at / 4) !== stamp) return undefined
-    const peer = decodeEndpoint(copy.subarray(0, addressBytes))
-    const own = decodeEndpoint(copy.subarray(addressBytes))
-    return peer && own && { peer, own }
+    if (stamp === 0 || this.#words[at / 4 + 1] !== (inode | 0)) return undefined
+    const from = at + (which === "peer" ? peerAt : ownAt)
+    const address = new Uint8Array(new ArrayBuffer(addressBytes))
+    address.set(this.#bytes.subarray(from, from + addressBytes))
+    const length = this.#words[at / 4 + 2]!
+    return Atomics.load(this.#words, at / 4) === stamp ? address.subarray(0, length) : undefined
   }
+}
+
+function slotOf(inode: number): number {
+  return (inode % slots) * slotBytes
 }

@@ -1,7 +1,7 @@
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { check, errno } from "../../../core/linux/errno.ts"
 import { getSocketOption } from "../../../core/linux/socket.ts"
-import { AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
+import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import type { Call } from "./call.ts"
 import { SOL_SOCKET } from "./rules.ts"
@@ -67,6 +67,15 @@ export function withoutBlocking<T>(fd: number, make: () => T): T {
 /** sockaddr of an endpoint for a socket of this family: IPv4 on an IPv6 socket is a mapped address. */
 export function addressFor(family: number, { ip, port }: Endpoint): Buffer {
   return encodeEndpoint(family === AF_INET6 && !ip.includes(":") ? { ip: `::ffff:${ip}`, port } : { ip, port })
+}
+
+/** An IPv6 address has no form on an IPv4 socket; mirrord shows the loopback then, and so do we. */
+export function fitting(family: number, endpoint: Endpoint): Buffer {
+  const address = addressFor(family, endpoint)
+  if (family === AF_INET && address.readUInt16LE(0) !== AF_INET) {
+    return addressFor(family, { ip: "127.0.0.1", port: endpoint.port })
+  }
+  return address
 }
 
 /** sockaddr the program hands over, at most `addressBytes` of it. @throws LinuxError EFAULT */

@@ -4,7 +4,7 @@ import { AF_INET, AF_INET6, AF_UNIX } from "../../../core/linux/socket-address.t
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, type Handlers, proceed, success } from "./call.ts"
 import { NotHeld } from "./held-descriptors.ts"
-import { addressFor, endpointName, rawName, socketFamily, socketType, writeAddress } from "./socket-info.ts"
+import { endpointName, fitting, rawName, socketFamily, socketType, writeAddress } from "./socket-info.ts"
 import { connectedSocket } from "./socket-table.ts"
 import type { NetworkSupervision } from "./supervision.ts"
 import { fetchDescriptor } from "./tracee.ts"
@@ -64,13 +64,4 @@ export function socketNameCalls({ tcp, udp, unix, listeners }: NetworkSupervisio
   }
 
   return { getpeername: name, getsockname: name }
-}
-
-/** An IPv6 address has no form on an IPv4 socket; mirrord shows the loopback then, and so do we. */
-export function fitting(family: number, endpoint: Endpoint): Buffer {
-  const address = addressFor(family, endpoint)
-  if (family === AF_INET && address.readUInt16LE(0) !== AF_INET) {
-    return addressFor(family, { ip: "127.0.0.1", port: endpoint.port })
-  }
-  return address
 }

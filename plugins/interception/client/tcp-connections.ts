@@ -4,8 +4,10 @@ import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { pendingError } from "../../../core/linux/socket.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { errnoOf } from "./call.ts"
+import { socketInode } from "./file-identity.ts"
 import { disconnect, HeldConnections } from "./held-connections.ts"
 import { heldDescriptors } from "./held-descriptors.ts"
+import { Patience, patienceMs } from "./patience.ts"
 import { EPOLLOUT, type Readiness } from "./readiness.ts"
 import type { SharedState } from "./shared-state.ts"
 import { isSocketGone } from "./socket-gone.ts"
@@ -25,6 +27,8 @@ type Socket = Bun.Socket<StreamRelay | undefined>
 /** What a connection of the program is called. */
 interface Named {
   peer: Endpoint
+  /** Of the program's socket. */
+  inode?: number
   connection?: RemoteConnection
 }
 
@@ -43,11 +47,14 @@ interface Loopback {
 export class TcpConnections {
   readonly #readiness: Readiness
   readonly #shared: SharedState
+  readonly #patience = new Patience()
   readonly #loopbacks = new Map<LoopbackIp, Loopback>()
   /** Connected but not yet accepted by our listener, by the program's port. */
   readonly #arriving = new Map<number, { connection: RemoteConnection; named: Named }>()
   /** By the program's port on the loopback. */
   readonly #named = new Map<number, Named>()
+  /** Sockets that wait for the remote side. */
+  #held = 0
   /** Errno by socket cookie. */
   readonly #failures = new Map<bigint, number>()
 
@@ -58,7 +65,41 @@ export class TcpConnections {
 
   /** Connects a blocking socket once the remote side has; `fd` stays the caller's. @throws ErrnoError, LinuxError */
   async join(fd: number, family: number, peer: Endpoint, connect: () => Promise<RemoteConnection>): Promise<void> {
-    const connection = await connect()
+    await this.#joinTo(await connect(), fd, family, peer)
+  }
+
+  /**
+   * Connects a non-blocking socket of thread `tid` and takes over `fd`. Returns 0 when it is connected already, EINPROGRESS when
+   * what comes of it will show on the socket, or another errno, all negative. @throws ErrnoError, LinuxError
+   */
+  async begin(
+    tid: number,
+    fd: number,
+    family: number,
+    peer: Endpoint,
+    connect: () => Promise<RemoteConnection>,
+  ): Promise<number> {
+    const isWorthwhile = this.#patience.isWorthwhile(tid)
+    const answered = this.#patience.begin(tid)
+    const connecting = connect()
+    connecting.then(answered, answered)
+    try {
+      if (isWorthwhile) {
+        const connection = await within(connecting, patienceMs)
+        if (connection) {
+          await this.#joinTo(connection, fd, family, peer)
+          syscall("close", fd)
+          return 0
+        }
+      }
+    } catch (thrown) {
+      syscall("close", fd)
+      throw thrown
+    }
+    return this.#hold(fd, family, peer, connecting)
+  }
+
+  async #joinTo(connection: RemoteConnection, fd: number, family: number, peer: Endpoint): Promise<void> {
     try {
       const ip = loopbackFor(fd, family)
       const address = addressFor(family, { ip, port: this.#loopback(ip).listener.port })
@@ -66,7 +107,7 @@ export class TcpConnections {
       if (result < 0 && result !== inProgress) throw new LinuxError(result, "connect to the relay")
       const port = endpointName("getsockname", fd)!.port
       const named = this.#name(port, { peer })
-      this.#established(port, this.#loopback(ip).listener.port, named, connection)
+      this.#established(fd, family, named, connection)
       this.#arriving.set(port, { connection, named })
       if (result === inProgress)
         await this.#connected(fd).catch((thrown) => {
@@ -80,24 +121,22 @@ export class TcpConnections {
     }
   }
 
-  /**
-   * Lets a non-blocking socket wait for the remote side; what came of it shows on the socket. Takes over `fd`.
-   * Returns a negative errno when it cannot even begin.
-   */
-  begin(fd: number, family: number, peer: Endpoint, connect: () => Promise<RemoteConnection>): number {
+  /** Lets a non-blocking socket wait for the remote side. Returns a negative errno: EINPROGRESS, or why it cannot even begin. */
+  #hold(fd: number, family: number, peer: Endpoint, connecting: Promise<RemoteConnection>): number {
     const ip = loopbackFor(fd, family)
     const { held } = this.#loopback(ip)
     const result = held.hold(fd, addressFor(family, { ip, port: held.port }))
     if (result < 0) {
       syscall("close", fd)
+      connecting.then((connection) => connection.close()).catch(() => {})
       return result
     }
     const own = endpointName("getsockname", fd)!
     const { port } = own
     const named = this.#name(port, { peer })
     const join = async () => {
-      const connection = await connect()
-      this.#established(port, held.port, named, connection)
+      const connection = await connecting
+      this.#established(fd, family, named, connection)
       try {
         await this.#relay(held.complete(own), connection, port, named)
         heldDescriptors.letGo(fd)
@@ -106,13 +145,17 @@ export class TcpConnections {
         throw thrown
       }
     }
+    this.#held++
     join()
       .catch((thrown) => {
         this.#unname(port, named)
         this.#remember(socketCookie(fd), errnoOf(thrown) ?? errno.EIO)
         disconnect(fd)
       })
-      .finally(() => syscall("close", fd))
+      .finally(() => {
+        this.#held--
+        syscall("close", fd)
+      })
     return inProgress
   }
 
@@ -139,8 +182,10 @@ export class TcpConnections {
     return named && { peer: named.peer, own: named.connection?.local }
   }
 
-  /** The peer of a socket that still connects, which the kernel does not tell. */
-  isPending(own: Endpoint | undefined): boolean {
+  /** Whether the socket still connects, which the kernel does not tell. */
+  isPending(fd: number): boolean {
+    if (this.#held === 0) return false
+    const own = endpointName("getsockname", fd)
     const named = own && this.#named.get(own.port)
     return named !== undefined && named.connection === undefined
   }
@@ -159,21 +204,22 @@ export class TcpConnections {
 
   #name(port: number, named: Named): Named {
     this.#shared.namedSockets = true
-    this.#shared.names.remove(port)
     this.#named.set(port, named)
     return named
   }
 
-  /** `joint` is the port of our end. */
-  #established(port: number, joint: number, named: Named, connection: RemoteConnection): void {
+  #established(fd: number, family: number, named: Named, connection: RemoteConnection): void {
     named.connection = connection
-    if (connection.local) this.#shared.names.set(port, joint, { peer: named.peer, own: connection.local })
+    if (!connection.local) return
+    named.inode = socketInode(`/proc/self/fd/${fd}`)
+    if (named.inode !== undefined)
+      this.#shared.names.set(named.inode, family, { peer: named.peer, own: connection.local })
   }
 
   #unname(port: number, named: Named): void {
     if (this.#named.get(port) !== named) return
     this.#named.delete(port)
-    this.#shared.names.remove(port)
+    if (named.inode !== undefined) this.#shared.names.remove(named.inode)
   }
 
   #remember(cookie: bigint, number: number): void {
@@ -243,9 +289,23 @@ export class TcpConnections {
 }
 
 function startRelay(socket: Socket, connection: RemoteConnection, onClosed: () => void): void {
-  const own = { ip: socket.localAddress, port: socket.localPort }
-  const program = { ip: socket.remoteAddress, port: socket.remotePort }
-  new StreamRelay(socket, connection, onClosed, () => isSocketGone(program, own))
+  const isPeerGone = () =>
+    isSocketGone(
+      { ip: socket.remoteAddress, port: socket.remotePort },
+      { ip: socket.localAddress, port: socket.localPort },
+    )
+  new StreamRelay(socket, connection, onClosed, isPeerGone)
+}
+
+/** What `work` comes to, undefined when that takes longer; it goes on then. */
+async function within<T>(work: Promise<T>, milliseconds: number): Promise<T | undefined> {
+  const limit = Promise.withResolvers<undefined>()
+  const timer = setTimeout(() => limit.resolve(undefined), milliseconds)
+  try {
+    return await Promise.race([work, limit.promise])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function loopbackFor(fd: number, family: number): LoopbackIp {
