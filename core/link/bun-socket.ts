@@ -1,5 +1,4 @@
-import type { Socket, SocketHandler, TCPSocketListener, TLSOptions, TLSUpgradeOptions, UnixSocketListener } from "bun"
-import { AppError, errorText } from "../errors.ts"
+import type { Socket, SocketHandler, TCPSocketListener, TLSOptions, UnixSocketListener } from "bun"
 import type { Link } from "../link.ts"
 import type { LinkLimits, Side } from "./side.ts"
 import { type Carrier, StreamLink } from "./stream-link.ts"
@@ -7,9 +6,24 @@ import { type Carrier, StreamLink } from "./stream-link.ts"
 /** Where a stream begins. A descriptor is owned by the link from then on. */
 export type StreamAddress = { hostname: string; port: number } | { unix: string } | { fd: number }
 
-/** What Bun's handlers find in `socket.data`. */
-interface Attached<In, Out> {
+/** What Bun's handlers find in `socket.data`. They are the same for all sockets: closures of each would outweigh a quiet link. */
+export interface Attached<In, Out> {
   link?: StreamLink<In, Out>
+  /** While the connection is being made. */
+  attempt?: { fail(error: unknown): void }
+}
+
+export const streaming: SocketHandler<Attached<never, unknown>> = {
+  data: (socket, chunk) => socket.data.link?.received(chunk),
+  drain: (socket) => socket.data.link?.drained(),
+  end: (socket) => socket.data.link?.peerEnded(),
+  close: (socket, error) => ended(socket, error),
+  error: (socket, error) => ended(socket, error),
+}
+
+function ended(socket: Socket<Attached<never, unknown>>, error: Error | undefined): void {
+  socket.data?.attempt?.fail(error ?? "closed at once")
+  socket.data?.link?.failed(error)
 }
 
 /**
@@ -19,108 +33,55 @@ interface Attached<In, Out> {
 export function bunSocketHandlers<In, Out>(
   side: Side<In, Out>,
   onLink: (link: Link<In, Out>, socket: Socket<Attached<In, Out>>) => void,
-  options: { limits?: Partial<LinkLimits>; tls?: boolean } = {},
+  options: { limits?: Partial<LinkLimits> } = {},
 ): SocketHandler<Attached<In, Out>> {
-  const adopt = (socket: Socket<Attached<In, Out>>) => {
-    socket.pause()
-    socket.setNoDelay(true)
-    const link = new StreamLink(carrierOf(socket), side, options.limits)
-    socket.data = { link }
-    onLink(link, socket)
-  }
   return {
+    ...(streaming as unknown as SocketHandler<Attached<In, Out>>),
     // Without a handshake handler Bun calls `open` of a TLS socket when the handshake is over.
-    open: adopt,
-    data: (socket, chunk) => socket.data.link?.received(chunk),
-    drain: (socket) => socket.data.link?.drained(),
-    end: (socket) => socket.data.link?.peerEnded(),
-    close: (socket, error) => socket.data?.link?.failed(error),
-    error: (socket, error) => socket.data?.link?.failed(error),
+    open: (socket) => onLink(adopt(socket, side, options.limits), socket),
   }
 }
 
-function carrierOf(socket: Socket<unknown>): Carrier {
-  return {
-    // -1 says that the socket is closed or not connected yet; in both cases nothing was taken.
-    write: (chunk) => Math.max(0, socket.write(chunk)),
-    pause: () => void socket.pause(),
-    resume: () => void socket.resume(),
-    end: () => void socket.shutdown(),
-    destroy: (abortive) => void (abortive ? socket.terminate() : socket.end()),
-  }
-}
-
-/** Who is the TLS server on a stream that is opened here: the peer, as usual, or this end. */
-export type ConnectTls = TLSOptions | { asServer: { cert: string; key: string } }
-
-/**
- * Opens a stream and makes a link of it. Certificates are checked as `tls` says (default: they must be valid).
- * @param options.signal gives the attempt up; a link that stands is not touched
- * @throws AppError "link-unreachable"
- */
-export async function connectLink<In, Out>(
+export function adopt<In, Out>(
+  socket: Socket<Attached<In, Out>>,
   side: Side<In, Out>,
-  address: StreamAddress,
-  options: { tls?: ConnectTls; limits?: Partial<LinkLimits>; signal?: AbortSignal } = {},
-): Promise<Link<In, Out>> {
-  const { promise, resolve, reject } = Promise.withResolvers<Link<In, Out>>()
-  const { tls, signal } = options
-  const handlers = bunSocketHandlers(side, resolve, { limits: options.limits })
-  const failed = (error: unknown) => reject(unreachable(address, error))
-  const watched: SocketHandler<Attached<In, Out>> = {
-    ...handlers,
-    connectError: (_socket, error) => failed(error),
-    close: (socket, error) => {
-      failed(error ?? "closed at once")
-      return handlers.close?.(socket, error)
-    },
-  }
-  let opened: Socket<Attached<In, Out>> | undefined
-  const giveUp = () => {
-    failed(signal?.reason)
-    opened?.terminate()
-  }
-  Bun.connect({
-    ...address,
-    ...(tls === undefined || "asServer" in tls ? {} : { tls }),
-    allowHalfOpen: true,
-    data: {},
-    socket: {
-      ...watched,
-      open: (socket) => {
-        opened = socket
-        if (signal?.aborted) giveUp()
-        else if (tls && "asServer" in tls) secureAsServer(socket, tls.asServer, watched)
-        else return watched.open?.(socket)
-      },
-    },
-  } as Parameters<typeof Bun.connect<Attached<In, Out>>>[0]).catch(failed)
-  signal?.addEventListener("abort", giveUp)
-  try {
-    return await promise
-  } finally {
-    signal?.removeEventListener("abort", giveUp)
-  }
+  limits: Partial<LinkLimits> | undefined,
+): Link<In, Out> {
+  socket.pause()
+  socket.setNoDelay(true)
+  const link = new StreamLink(new BunCarrier(socket), side, limits)
+  socket.data = { link }
+  return link
 }
 
-/** From now on `handlers` hear the secured stream. `isServer` is what `node:tls` itself uses and the types leave out. */
-function secureAsServer<Data>(
-  socket: Socket<Data>,
-  { cert, key }: { cert: string; key: string },
-  handlers: SocketHandler<Data>,
-): void {
-  const secured: SocketHandler<Data> = {
-    ...handlers,
-    // `open` would come for a handshake that failed, too.
-    open: () => {},
-    handshake: (socket, success, error) => {
-      if (success) return handlers.open?.(socket)
-      handlers.close?.(socket, error ?? undefined)
-      socket.terminate()
-    },
+class BunCarrier implements Carrier {
+  readonly #socket: Socket<unknown>
+
+  constructor(socket: Socket<unknown>) {
+    this.#socket = socket
   }
-  const upgrade = { isServer: true, tls: { cert, key }, data: socket.data, socket: secured }
-  socket.upgradeTLS(upgrade as TLSUpgradeOptions<Data>)
+
+  write(chunk: Uint8Array): number {
+    // -1 says that the socket is closed or not connected yet; in both cases nothing was taken.
+    return Math.max(0, this.#socket.write(chunk))
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  end(): void {
+    this.#socket.shutdown()
+  }
+
+  destroy(abortive: boolean): void {
+    if (abortive) this.#socket.terminate()
+    else this.#socket.end()
+  }
 }
 
 /** A listener whose every accepted stream becomes a link. `Bun.listen` runs before this returns. @throws what `Bun.listen` throws */
@@ -137,14 +98,4 @@ export function listenLinks<In, Out>(
     data: {},
     socket: bunSocketHandlers(side, onLink, { limits: options.limits }),
   } as never)
-}
-
-function unreachable(address: StreamAddress, cause: unknown): AppError {
-  const where =
-    "unix" in address
-      ? address.unix
-      : "fd" in address
-        ? `descriptor ${address.fd}`
-        : `${address.hostname}:${address.port}`
-  return new AppError("link-unreachable", `Cannot connect to ${where}: ${errorText(cause)}`, { cause })
 }

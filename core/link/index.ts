@@ -1,5 +1,6 @@
 /* Carriers of the protocol: implementations of `core/link.ts` over byte streams, WebSockets and memory. */
-export { bunSocketHandlers, connectLink, listenLinks, type StreamAddress } from "./bun-socket.ts"
+export { bunSocketHandlers, listenLinks, type StreamAddress } from "./bun-socket.ts"
+export { type ConnectOptions, type ConnectTls, connectLink } from "./connect.ts"
 export { duplexLink } from "./duplex.ts"
 export { linkPair } from "./memory.ts"
 export { askingSide, defaultLinkLimits, type LinkLimits, type Side, servingSide } from "./side.ts"
