@@ -10,7 +10,17 @@ import type { Link } from "../link.ts"
 import { openSocket, SOCK_STREAM } from "../linux/socket.ts"
 import { syscall } from "../linux/syscall.ts"
 import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
-import { askingSide, connectLink, duplexLink, linkPair, listenLinks, servingSide, webSocketLink } from "./index.ts"
+import {
+  askingSide,
+  connectLink,
+  duplexLink,
+  linkPair,
+  listenLinks,
+  servedWebSocketLink,
+  servingSide,
+  switchingProtocols,
+  webSocketLink,
+} from "./index.ts"
 
 const AF_INET = 2
 
@@ -93,6 +103,24 @@ async function overWebSockets(): Promise<Ends> {
   return { client: webSocketLink(ws as never, askingSide), agent: await accepted.promise }
 }
 
+/** The serving side reads and writes the frames itself. */
+async function overServedWebSocket(): Promise<Ends> {
+  const accepted = Promise.withResolvers<Ends["agent"]>()
+  const http = createServer()
+  http.on("upgrade", (request, socket, head) => {
+    socket.write(switchingProtocols(request.headers["sec-websocket-key"] ?? "", "a"))
+    accepted.resolve(servedWebSocketLink(socket, head, servingSide))
+  })
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve))
+  undo.push(() => http.close())
+  const ws = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}/`, ["a"])
+  await new Promise((resolve, reject) => {
+    ws.onopen = resolve
+    ws.onerror = reject
+  })
+  return { client: webSocketLink(ws as never, askingSide), agent: await accepted.promise }
+}
+
 const carriers: [string, () => Promise<Ends>][] = [
   ["memory", async () => linkPair()],
   ["Bun TCP sockets", () => overBunSocket("tcp")],
@@ -102,6 +130,7 @@ const carriers: [string, () => Promise<Ends>][] = [
   ["adopted descriptors", overDescriptors],
   ["node streams", overNodeStreams],
   ["WebSockets", overWebSockets],
+  ["a served WebSocket", overServedWebSocket],
 ]
 
 const pattern = Uint8Array.from({ length: 1024 * 1024 }, (_, i) => (i * 7 + (i >> 8)) & 255)

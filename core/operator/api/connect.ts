@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import type { AuditEvent, Identity, SessionRequest } from "../../session.ts"
 import { formatTarget } from "../../target.ts"
@@ -15,9 +14,10 @@ import { type ConnectParams, readConnectParams } from "./connect-params.ts"
 import { acceptClient } from "./sockets.ts"
 import { badRequest, forbidden, StatusError, toStatusError, unauthorized } from "./status.ts"
 import { parseTargetName } from "./target-name.ts"
+import type { UpgradeRequest } from "./upgrade-request.ts"
 
 export interface ConnectRequest {
-  request: IncomingMessage
+  request: UpgradeRequest
   socket: Duplex
   head: Buffer
   identity: Identity
@@ -44,10 +44,13 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
       if (!agent)
         throw new StatusError(409, "Conflict", `No pod of "${formatTarget(asked.info.target)}" can be used now`)
       const link = await agent.connect(gone.signal)
-      const client = await acceptClient(request, socket, head).catch((error) => {
+      let client: ReturnType<typeof acceptClient>
+      try {
+        client = acceptClient(request, socket, head)
+      } catch (error) {
         link.abort()
         throw error
-      })
+      }
       if (fresh) opened(operator, session)
       operator.sessions.attach(session, createRelay(operator, session, { agent, link }, client, params))
     } catch (thrown) {
@@ -163,7 +166,7 @@ function createRelay(
   operator: Operator,
   session: LiveSession,
   first: { agent: PodAgent; link: Awaited<ReturnType<PodAgent["connect"]>> },
-  client: Awaited<ReturnType<typeof acceptClient>>,
+  client: ReturnType<typeof acceptClient>,
   params: ConnectParams,
 ): Relay {
   const { info, agents } = session

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http"
 import type { Duplex } from "node:stream"
 import type { Identity } from "../../session.ts"
 import type { Operator } from "../operator.ts"
@@ -7,13 +6,14 @@ import { ConnectLimit } from "./connect-limit.ts"
 import { groupVersion } from "./resources.ts"
 import { acceptClient, assertUpgradable } from "./sockets.ts"
 import { badRequest, notFound } from "./status.ts"
+import type { UpgradeRequest } from "./upgrade-request.ts"
 
 const root = `/apis/${groupVersion}`
 /** With and without the path element that RBAC sees as the verb `proxy`. */
 const targetPath = new RegExp(`^${root}/(?:proxy/)?namespaces/([^/]+)/targets/([^/]+)$`)
 const pingPath = `${root}/mirrordoperators/operator/ping`
 
-export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity) => Promise<void>
+export type Upgrade = (request: UpgradeRequest, socket: Duplex, head: Buffer, identity: Identity) => Promise<void>
 
 /** The routes that become WebSockets. */
 export function createUpgrades(operator: Operator): Upgrade {
@@ -32,8 +32,8 @@ export function createUpgrades(operator: Operator): Upgrade {
 }
 
 /** For `diagnose latency`: answers pings and nothing else. */
-async function answerPings(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-  const client = await acceptClient(request, socket, head)
+function answerPings(request: UpgradeRequest, socket: Duplex, head: Buffer): void {
+  const client = acceptClient(request, socket, head)
   client.receive((message) => {
     if (message.kind === "Ping") client.send({ kind: "Pong" })
     else client.close()
