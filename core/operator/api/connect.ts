@@ -19,7 +19,7 @@ import type { UpgradeRequest } from "./upgrade-request.ts"
 export interface ConnectRequest {
   request: UpgradeRequest
   socket: Duplex
-  head: Buffer
+  early: () => Buffer
   identity: Identity
   namespace: string
   name: string
@@ -31,7 +31,7 @@ export interface ConnectRequest {
  * Until then every failure is an HTTP answer the client can show. @throws StatusError, AppError
  */
 export async function connectTarget(operator: Operator, connect: ConnectRequest): Promise<void> {
-  const { request, socket, head } = connect
+  const { request, socket, early } = connect
   const params = readConnectParams(connect.query, request.headers)
   const asked = askedFor(operator, connect, params)
   const gone = new AbortController()
@@ -46,7 +46,7 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
       const link = await agent.connect(gone.signal)
       let client: ReturnType<typeof acceptClient>
       try {
-        client = acceptClient(request, socket, head)
+        client = acceptClient(request, socket, early)
       } catch (error) {
         link.abort()
         throw error

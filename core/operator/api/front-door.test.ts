@@ -58,6 +58,9 @@ const settings = (ca: string, more: Record<string, string> = {}): FrontProxy =>
 
 let proxy: FrontProxy | undefined = settings(trusted.pem)
 let door: FrontDoor
+/** What an upgrade waits for, and its end. */
+let waiting: Promise<unknown> = Promise.resolve()
+const gone = Promise.withResolvers<void>()
 
 beforeAll(async () => {
   const app = new Hono<FrontDoorEnv>()
@@ -69,8 +72,14 @@ beforeAll(async () => {
     certificate: serving.issue("one", "server"),
     frontProxy: () => proxy,
     app,
-    upgrade: async () => {
-      throw forbidden("not here")
+    upgrade: async (request, socket, early, identity) => {
+      if (request.url !== "/echo") throw forbidden("not here")
+      socket.once("close", gone.resolve)
+      await waiting
+      if (socket.destroyed) return
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\n\r\n${identity.user}:`)
+      socket.write(early())
+      socket.pipe(socket)
     },
     notReady: () => undefined,
     log: silentLogger,
@@ -278,6 +287,83 @@ describe("upgrades", () => {
 
   test("without the certificate it is 401 too", async () => {
     expect((await raw(["GET /x HTTP/1.1", "X-Remote-User: ann", ...upgrade], {} as Certificate)).status).toBe(401)
+  })
+})
+
+describe("an upgrade that is let in", () => {
+  const ask = [
+    "GET /echo HTTP/1.1",
+    "Host: x",
+    "X-Remote-User: ann",
+    "Upgrade: websocket",
+    "Connection: keep-alive, Upgrade",
+  ]
+  const plain = ["GET /whoami HTTP/1.1", "Host: x", "X-Remote-User: ann"]
+  const head = (...lines: string[]) => `${lines.join("\r\n")}\r\n\r\n`
+  const connected = (on: { data?(chunk: Buffer): void } = {}) =>
+    new Promise<ReturnType<typeof tlsConnect>>((resolve, reject) => {
+      const where = { host: "127.0.0.1", port: door.port, servername: "localhost", ca: serving.pem, ...apiServer }
+      const socket = tlsConnect(where, () => resolve(socket))
+      socket.on("error", reject)
+      if (on.data) socket.on("data", on.data)
+    })
+
+  /** Sends the pieces one by one and reads until `enough` has come. */
+  async function talk(pieces: string[], enough: string): Promise<string> {
+    let text = ""
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    const socket = await connected({
+      data: (chunk) => {
+        text += chunk.toString("latin1")
+        if (text.includes(enough)) resolve(text)
+      },
+    })
+    socket.once("close", () => reject(new Error(`closed after: ${text}`)))
+    socket.setNoDelay(true)
+    for (const piece of pieces) await new Promise((sent) => socket.write(piece, sent))
+    return promise.finally(() => socket.destroy())
+  }
+  const cut = (text: string, size: number) => text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? []
+
+  test.each([1, 7, 60, 1_000])("may send its request in pieces of %d bytes", async (size) => {
+    expect(await talk([...cut(head(...ask), size), "hello"], "hello")).toContain("101 Switching")
+  })
+
+  test("what comes right behind the request is not lost", async () => {
+    expect(await talk([`${head(...ask)}early`, "late"], "ann:earlylate")).toContain("101 Switching")
+  })
+
+  test.each<[string, string[]]>([
+    ["one that comes in pieces", cut(head(...plain), 5)],
+    ["one in one piece", [head(...plain)]],
+  ])("other requests are answered: %s", async (_what, pieces) => {
+    expect(await talk(pieces, '"user":"ann"')).toContain("200 OK")
+  })
+
+  test("may be the second request of its connection", async () => {
+    expect(await talk([head(...plain), head(...ask)], "101 Switching")).toContain('"user":"ann"')
+  })
+
+  test.each<[string, string[], RegExp]>([
+    ["an identity header named in Connection", [...ask, "Connection: X-Remote-User"], /401/],
+    ["a second user", [...ask, "X-Remote-User: root"], /401/],
+    ["no user", ask.filter((line) => !line.includes("ann")), /401/],
+  ])("with %s is refused", async (_what, lines, status) => {
+    expect(await talk([head(...lines)], "\r\n")).toMatch(status)
+  })
+
+  test("a client that leaves while it waits is noticed", async () => {
+    const answer = Promise.withResolvers<void>()
+    waiting = answer.promise
+    try {
+      const socket = await connected()
+      await new Promise((sent) => socket.write(head(...ask), sent))
+      socket.end()
+      await gone.promise
+    } finally {
+      answer.resolve()
+      waiting = Promise.resolve()
+    }
   })
 })
 

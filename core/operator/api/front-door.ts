@@ -7,15 +7,25 @@ import { getRequestListener } from "@hono/node-server"
 import type { Hono } from "hono"
 import type { Logger } from "../../log.ts"
 import type { Identity } from "../../session.ts"
+import { readFirstRequest } from "./first-request.ts"
 import { type FrontProxy, refusedPeer } from "./front-proxy.ts"
 import { readIdentity } from "./identity.ts"
 import { failure, failureHeaders, StatusError, toStatusError, unauthorized, unavailable } from "./status.ts"
+import type { UpgradeRequest } from "./upgrade-request.ts"
 
 /** What routes find in their context: the caller, settled before any routing. */
 export interface FrontDoorEnv {
   Bindings: { incoming: IncomingMessage; identity: Identity }
   Variables: { identity: Identity }
 }
+
+/** `early` gives, once, what the client has sent after its request. */
+export type Upgrade = (
+  request: UpgradeRequest,
+  socket: Duplex,
+  early: () => Buffer,
+  identity: Identity,
+) => Promise<void>
 
 export interface FrontDoorOptions {
   /** Address and port to listen on; port 0 takes a free one. */
@@ -27,7 +37,7 @@ export interface FrontDoorOptions {
   frontProxy(): FrontProxy | undefined
   app: Hono<FrontDoorEnv>
   /** Takes an upgrade over, or throws before anything was written to the socket. */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, identity: Identity): Promise<void>
+  upgrade: Upgrade
   /** Why the operator is not ready; undefined when it is. */
   notReady(): string | undefined
   log: Logger
@@ -82,7 +92,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
       const outgoing = response as unknown as ServerResponse
       const probe = probeAnswer(incoming.url ?? "", options.notReady)
       if (probe) return void outgoing.writeHead(probe.code, { "content-type": "text/plain" }).end(probe.text)
-      const admitted = admit(incoming, options.frontProxy())
+      const admitted = admit(tlsSocketOf(incoming), incoming, options.frontProxy())
       if (admitted instanceof StatusError) {
         outgoing.writeHead(admitted.code, failureHeaders(admitted))
         return void outgoing.end(JSON.stringify(failure(admitted)))
@@ -91,19 +101,36 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
       void listener(incoming, outgoing)
     },
   )
-  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+  const upgrade = (request: UpgradeRequest, socket: Duplex, early: () => Buffer, peer: TLSSocket) => {
     socket.on("error", destroyed)
-    const admitted = admit(request, options.frontProxy())
+    const admitted = admit(peer, request, options.frontProxy())
     if (admitted instanceof StatusError) return refuseUpgrade(socket, admitted)
-    options.upgrade(request, socket, head, admitted).catch((thrown) => {
+    options.upgrade(request, socket, early, admitted).catch((thrown) => {
       const refusal = toStatusError(thrown)
       if (refusal.code >= 500) options.log.error("upgrade failed", { error: thrown, path: request.url?.split("?")[0] })
       refuseUpgrade(socket, refusal)
     })
-  })
-  server.on("secureConnection", (socket) => {
+  }
+  // Upgrades that are not the plain first request of their connection.
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+    upgrade(request, socket, () => head, tlsSocketOf(request)),
+  )
+  const servers = server.listeners("secureConnection")
+  server.removeAllListeners("secureConnection")
+  server.on("secureConnection", (socket: TLSSocket) => {
     sockets.add(socket)
     socket.once("close", () => sockets.delete(socket))
+    const serve = () => {
+      for (const listener of servers) listener.call(server, socket)
+    }
+    if (socket.alpnProtocol === "h2") return serve()
+    readFirstRequest(socket, {
+      upgrade: (request, early) => upgrade(request, socket, early, socket),
+      other: (received) => {
+        serve()
+        socket.emit("data", received)
+      },
+    })
   })
   for (const event of ["clientError", "sessionError", "tlsClientError"]) {
     server.on(event, (error: Error, socket?: Duplex) => {
@@ -133,9 +160,13 @@ function destroyed(this: Duplex): void {
 }
 
 /** The caller, or the refusal. Knows nothing of routes. */
-function admit(request: IncomingMessage, proxy: FrontProxy | undefined): Identity | StatusError {
+function admit(
+  peer: TLSSocket,
+  request: { rawHeaders: string[] },
+  proxy: FrontProxy | undefined,
+): Identity | StatusError {
   if (!proxy) return unavailable("The operator has not read the API server's settings yet")
-  const refused = refusedPeer(tlsSocketOf(request), proxy)
+  const refused = refusedPeer(peer, proxy)
   if (refused) return unauthorized(`Only the Kubernetes API server may ask: ${refused}`)
   const identity = readIdentity(request.rawHeaders, proxy)
   return typeof identity === "string"

@@ -27,12 +27,12 @@ export function assertUpgradable({ method, headers }: UpgradeRequest): void {
 export function acceptClient(
   { headers }: UpgradeRequest,
   socket: Duplex,
-  head: Buffer,
+  early: () => Buffer,
 ): Link<ClientMessage, DaemonMessage> {
   if (!socket.writable) throw new Error("the client left before the upgrade was complete")
   if ("setNoDelay" in socket) (socket as { setNoDelay(on: boolean): void }).setNoDelay(true)
   socket.write(switchingProtocols(text(headers, "sec-websocket-key") ?? "", subprotocol))
-  return servedWebSocketLink(socket, head, servingSide)
+  return servedWebSocketLink(socket, early(), servingSide)
 }
 
 function text(headers: UpgradeRequest["headers"], name: string): string | undefined {

@@ -9,3 +9,29 @@ export interface UpgradeRequest {
   /** Names and values in turn, as received. */
   rawHeaders: string[]
 }
+
+const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\u0080-\u00ff]*?)[ \t]*$/
+
+/**
+ * The request a head stands for, when it is a plain wish for a WebSocket without a body. Undefined for everything else, and for
+ * what is in any way unusual: a whole HTTP parser judges that.
+ * @param head without the empty line at its end, one character for each byte
+ */
+export function readUpgrade(head: string): UpgradeRequest | undefined {
+  const [first = "", ...lines] = head.split("\r\n")
+  const url = /^GET (\/[\x21-\x7e]*) HTTP\/1\.1$/.exec(first)?.[1]
+  if (url === undefined) return undefined
+  const headers: Record<string, string> = Object.create(null)
+  const rawHeaders: string[] = []
+  for (const line of lines) {
+    const [, name, value] = headerLine.exec(line) ?? []
+    if (name === undefined || value === undefined) return undefined
+    rawHeaders.push(name, value)
+    const key = name.toLowerCase()
+    headers[key] = key in headers ? `${headers[key]}, ${value}` : value
+  }
+  const options = (headers["connection"] ?? "").toLowerCase().split(/[ \t]*,[ \t]*/)
+  if (headers["upgrade"]?.toLowerCase() !== "websocket" || !options.includes("upgrade")) return undefined
+  if (["content-length", "transfer-encoding", "expect"].some((name) => name in headers)) return undefined
+  return { method: "GET", url, headers, rawHeaders }
+}
