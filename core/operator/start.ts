@@ -8,7 +8,9 @@ import { AgentPool } from "./agents/agent-pool.ts"
 import { PodWatch } from "./agents/pod-watch.ts"
 import { createApp } from "./api/app.ts"
 import { record } from "./api/connect.ts"
+import { discoveryDocuments } from "./api/discovery.ts"
 import { openFrontDoor } from "./api/front-door.ts"
+import { openApiDocuments } from "./api/openapi.ts"
 import { createUpgrades } from "./api/upgrades.ts"
 import { watchFrontProxy } from "./api/watch-front-proxy.ts"
 import { Audit } from "./audit/audit.ts"
@@ -115,6 +117,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       ...settings.listen,
       certificate,
       frontProxy,
+      documents: new Map([...discoveryDocuments(), ...openApiDocuments()]),
       app,
       upgrade: createUpgrades(operator),
       notReady: () => (frontProxy() ? plugins.notReady()[0] : "the API server's settings were not read yet"),

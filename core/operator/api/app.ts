@@ -1,8 +1,6 @@
 import { Hono } from "hono"
 import type { Operator } from "../operator.ts"
-import { addDiscoveryRoutes } from "./discovery.ts"
 import type { FrontDoorEnv } from "./front-door.ts"
-import { addOpenApiRoutes } from "./openapi.ts"
 import { addCopyTargetRoutes } from "./resources/copy-targets.ts"
 import { addCredentialRoutes } from "./resources/credentials.ts"
 import { addOperatorRoutes } from "./resources/mirrord-operator.ts"
@@ -11,7 +9,7 @@ import { addSessionRoutes } from "./resources/sessions.ts"
 import { addTargetRoutes } from "./resources/targets.ts"
 import { failure, failureHeaders, notFound, toStatusError } from "./status.ts"
 
-/** Every route behind the front door that is no upgrade. Plugins come last and cannot take a route that is there. */
+/** Every route behind the front door that is neither a fixed document nor an upgrade. Plugins come last and cannot take a route that is there. */
 export function createApp(operator: Operator): Hono<FrontDoorEnv> {
   const app = new Hono<FrontDoorEnv>()
   app.use(async (c, next) => {
@@ -26,8 +24,6 @@ export function createApp(operator: Operator): Hono<FrontDoorEnv> {
   app.notFound(() => {
     throw notFound("The server could not find the requested resource")
   })
-  addDiscoveryRoutes(app)
-  addOpenApiRoutes(app)
   addOperatorRoutes(app, operator)
   addCredentialRoutes(app, operator)
   addTargetRoutes(app, operator)

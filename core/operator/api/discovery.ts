@@ -1,5 +1,4 @@
-import type { Hono } from "hono"
-import type { FrontDoorEnv } from "./front-door.ts"
+import { type FixedDocument, type FixedDocuments, jsonDocument } from "./documents.ts"
 import { group, groupVersion, type ServedResource, servedResources, version } from "./resources.ts"
 
 const groupObject = {
@@ -9,25 +8,34 @@ const groupObject = {
 }
 
 /** The discovery documents of an aggregated API server. */
-export function addDiscoveryRoutes(app: Hono<FrontDoorEnv>): void {
-  app.get("/apis", (c) => {
-    const aggregated = aggregatedVersion(c.req.header("accept"))
-    if (aggregated) {
-      const contentType = `application/json;g=apidiscovery.k8s.io;v=${aggregated};as=APIGroupDiscoveryList`
-      return c.body(JSON.stringify(aggregatedDiscovery(aggregated)), 200, { "content-type": contentType })
-    }
-    return c.json({ kind: "APIGroupList", apiVersion: "v1", groups: [groupObject] })
-  })
-  app.get(`/apis/${group}`, (c) => c.json({ kind: "APIGroup", apiVersion: "v1", ...groupObject }))
-  app.get(`/apis/${groupVersion}`, (c) =>
-    c.json({ kind: "APIResourceList", apiVersion: "v1", groupVersion, resources: servedResources.flatMap(entries) }),
-  )
+export function discoveryDocuments(): FixedDocuments {
+  const groups = jsonDocument({ kind: "APIGroupList", apiVersion: "v1", groups: [groupObject] })
+  const aggregated = { v2: aggregatedDocument("v2"), v2beta1: aggregatedDocument("v2beta1") }
+  const ownGroup = jsonDocument({ kind: "APIGroup", apiVersion: "v1", ...groupObject })
+  const resources = servedResources.flatMap(entries)
+  const list = jsonDocument({ kind: "APIResourceList", apiVersion: "v1", groupVersion, resources })
+  return new Map([
+    [
+      "/apis",
+      (accept: string) => {
+        const version = aggregatedVersion(accept)
+        return version ? aggregated[version] : groups
+      },
+    ],
+    [`/apis/${group}`, () => ownGroup],
+    [`/apis/${groupVersion}`, () => list],
+  ])
 }
 
 /** Kubernetes 1.26 asks for v2beta1, 1.30 and later for v2; both have the same shape. */
-function aggregatedVersion(accept = ""): "v2" | "v2beta1" | undefined {
+function aggregatedVersion(accept: string): "v2" | "v2beta1" | undefined {
   if (!accept.includes("as=APIGroupDiscoveryList")) return undefined
   return /v=v2(?:[;,\s]|$)/.test(accept) ? "v2" : "v2beta1"
+}
+
+function aggregatedDocument(version: "v2" | "v2beta1"): FixedDocument {
+  const contentType = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`
+  return jsonDocument(aggregatedDiscovery(version), contentType)
 }
 
 function entries(resource: ServedResource) {

@@ -12,6 +12,7 @@ import {
 } from "../credentials/certificate.ts"
 import { newPrivateKey, privateKeyToPem, spkiOf } from "../credentials/keys.ts"
 import { toPem } from "../credentials/pem.ts"
+import { jsonDocument } from "./documents.ts"
 import { type FrontDoor, type FrontDoorEnv, openFrontDoor } from "./front-door.ts"
 import { type FrontProxy, readFrontProxy } from "./front-proxy.ts"
 import { failure, forbidden, toStatusError } from "./status.ts"
@@ -71,6 +72,7 @@ beforeAll(async () => {
     port: 0,
     certificate: serving.issue("one", "server"),
     frontProxy: () => proxy,
+    documents: new Map([["/fixed", (accept: string) => jsonDocument({ accept })]]),
     app,
     upgrade: async (request, socket, early, identity) => {
       if (request.url !== "/echo") throw forbidden("not here")
@@ -365,6 +367,14 @@ describe("an upgrade that is let in", () => {
       waiting = Promise.resolve()
     }
   })
+})
+
+test("a fixed document is for the API server only, in the form that is accepted", async () => {
+  const ask = ["X-Remote-User: ann", "Accept: text/much"]
+  const { status, body } = await get(ask, apiServer, "/fixed?timeout=32s")
+  expect([status, parsed(body)]).toEqual([200, { accept: "text/much" }])
+  expect((await get(ask, {} as Certificate, "/fixed")).status).toBe(401)
+  expect((await get(["Accept: text/much"], apiServer, "/fixed")).status).toBe(401)
 })
 
 test("probes need no certificate, and tell nothing else", async () => {

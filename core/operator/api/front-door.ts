@@ -7,6 +7,7 @@ import { getRequestListener } from "@hono/node-server"
 import type { Hono } from "hono"
 import type { Logger } from "../../log.ts"
 import type { Identity } from "../../session.ts"
+import type { FixedDocuments } from "./documents.ts"
 import { readFirstRequest } from "./first-request.ts"
 import { type FrontProxy, refusedPeer } from "./front-proxy.ts"
 import { readIdentity } from "./identity.ts"
@@ -35,6 +36,8 @@ export interface FrontDoorOptions {
   certificate: { cert: string; key: string }
   /** Undefined until the API server's settings were read. */
   frontProxy(): FrontProxy | undefined
+  /** Answered without the routes. */
+  documents: FixedDocuments
   app: Hono<FrontDoorEnv>
   /** Takes an upgrade over, or throws before anything was written to the socket. */
   upgrade: Upgrade
@@ -90,12 +93,18 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     (request, response) => {
       const incoming = request as unknown as IncomingMessage
       const outgoing = response as unknown as ServerResponse
-      const probe = probeAnswer(incoming.url ?? "", options.notReady)
+      const probe = probeAnswer(pathOf(incoming), options.notReady)
       if (probe) return void outgoing.writeHead(probe.code, { "content-type": "text/plain" }).end(probe.text)
       const admitted = admit(tlsSocketOf(incoming), incoming, options.frontProxy())
       if (admitted instanceof StatusError) {
         outgoing.writeHead(admitted.code, failureHeaders(admitted))
         return void outgoing.end(JSON.stringify(failure(admitted)))
+      }
+      const document = incoming.method === "GET" && options.documents.get(pathOf(incoming))
+      if (document) {
+        const { contentType, body } = document(incoming.headers.accept ?? "")
+        outgoing.writeHead(200, { "content-type": contentType, "content-length": body.length })
+        return void outgoing.end(body)
       }
       identities.set(incoming, admitted)
       void listener(incoming, outgoing)
@@ -107,7 +116,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     if (admitted instanceof StatusError) return refuseUpgrade(socket, admitted)
     options.upgrade(request, socket, early, admitted).catch((thrown) => {
       const refusal = toStatusError(thrown)
-      if (refusal.code >= 500) options.log.error("upgrade failed", { error: thrown, path: request.url?.split("?")[0] })
+      if (refusal.code >= 500) options.log.error("upgrade failed", { error: thrown, path: pathOf(request) })
       refuseUpgrade(socket, refusal)
     })
   }
@@ -180,9 +189,10 @@ function tlsSocketOf(request: IncomingMessage): TLSSocket {
   return (stream?.session?.socket ?? request.socket) as TLSSocket
 }
 
+const pathOf = ({ url = "" }: { url?: string }): string => url.split("?", 1)[0]!
+
 /** Probes come from the kubelet, which has no certificate; they tell nothing but ready or not. */
-function probeAnswer(url: string, notReady: () => string | undefined): { code: number; text: string } | undefined {
-  const path = url.split("?")[0]
+function probeAnswer(path: string, notReady: () => string | undefined): { code: number; text: string } | undefined {
   if (path === "/health") return { code: 200, text: "ok\n" }
   if (path !== "/readyz") return undefined
   const reason = notReady()

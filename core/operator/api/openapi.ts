@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto"
 import { toJsonSchema } from "@valibot/to-json-schema"
-import type { Hono } from "hono"
 import { podsideVersion } from "../../cli/version.ts"
-import type { FrontDoorEnv } from "./front-door.ts"
+import { type FixedDocuments, jsonDocument } from "./documents.ts"
 import { group, groupVersion, type ServedResource, servedResources, version } from "./resources.ts"
 
 /*
@@ -13,15 +12,16 @@ import { group, groupVersion, type ServedResource, servedResources, version } fr
 const info = { title: "podside operator", version: podsideVersion }
 const root = `/apis/${groupVersion}`
 
-export function addOpenApiRoutes(app: Hono<FrontDoorEnv>): void {
-  const v2 = documentV2()
-  const v3 = documentV3()
-  const hash = createHash("sha256").update(JSON.stringify(v3)).digest("hex").toUpperCase()
-  app.get("/openapi/v2", (c) => c.json(v2))
-  app.get("/openapi/v3", (c) =>
-    c.json({ paths: { [root.slice(1)]: { serverRelativeURL: `/openapi/v3${root}?hash=${hash}` } } }),
-  )
-  app.get(`/openapi/v3${root}`, (c) => c.json(v3))
+export function openApiDocuments(): FixedDocuments {
+  const v2 = jsonDocument(documentV2())
+  const v3 = jsonDocument(documentV3())
+  const hash = createHash("sha256").update(v3.body).digest("hex").toUpperCase()
+  const index = jsonDocument({ paths: { [root.slice(1)]: { serverRelativeURL: `/openapi/v3${root}?hash=${hash}` } } })
+  return new Map([
+    ["/openapi/v2", () => v2],
+    ["/openapi/v3", () => index],
+    [`/openapi/v3${root}`, () => v3],
+  ])
 }
 
 function documentV2() {
