@@ -37,6 +37,9 @@ export interface StartOperatorOptions {
 /** After this a client takes a silent socket for dead: it pings every 30 s and forgives one missing answer. */
 const clientSilenceMs = 60_000
 
+/** How long one step of the end may take, in milliseconds: Kubernetes kills after 30 s. */
+const stepMs = 4_000
+
 export interface RunningOperator {
   port: number
   metricsPort: number | undefined
@@ -52,7 +55,13 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
   const place = { kube, namespace: settings.namespace, labels }
   const undo: (() => unknown)[] = [() => ending.abort()]
   const stop = async () => {
-    for (let step = undo.pop(); step; step = undo.pop()) await step()
+    for (let step = undo.pop(); step; step = undo.pop()) {
+      const undone = (async (undo) => void (await undo()))(step).then(
+        () => "undone",
+        (error) => log.warn("a step of the end failed", { error }) ?? "failed",
+      )
+      if (!(await Promise.race([undone, Bun.sleep(stepMs)]))) log.warn("a step of the end is not waited for any longer")
+    }
   }
   try {
     const frontProxy = await watchFrontProxy(kube, log, signal)
@@ -124,7 +133,12 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       log,
     })
     replace = door.replaceCertificate
-    undo.push(() => door.close(true))
+    undo.push(() => {
+      door.stopAccepting()
+      // Before their sockets end: otherwise each would be written down as left, a thousand times in a moment.
+      sessions.stop()
+      return door.close()
+    })
     const metricsServer = settings.metrics && serveMetrics(settings.metrics, metrics.render)
     if (metricsServer) undo.push(() => metricsServer.stop())
     return { port: door.port, metricsPort: metricsServer?.port, stop }

@@ -63,11 +63,11 @@ let door: FrontDoor
 let waiting: Promise<unknown> = Promise.resolve()
 const gone = Promise.withResolvers<void>()
 
-beforeAll(async () => {
+const openDoor = () => {
   const app = new Hono<FrontDoorEnv>()
   app.get("/whoami", (c) => c.json(c.env.identity))
   app.notFound((c) => c.json(failure(toStatusError(forbidden("routed"))), 403))
-  door = await openFrontDoor({
+  return openFrontDoor({
     host: "127.0.0.1",
     port: 0,
     certificate: serving.issue("one", "server"),
@@ -86,8 +86,11 @@ beforeAll(async () => {
     notReady: () => undefined,
     log: silentLogger,
   })
+}
+beforeAll(async () => {
+  door = await openDoor()
 })
-afterAll(() => door.close(true))
+afterAll(() => door.close())
 
 type Certificate = { cert: string; key: string } | undefined
 
@@ -380,6 +383,32 @@ test("a fixed document is for the API server only, in the form that is accepted"
 test("probes need no certificate, and tell nothing else", async () => {
   for (const path of ["/health", "/readyz"]) expect((await get([], {} as Certificate, path)).status).toBe(200)
   expect((await get([], {} as Certificate, "/healthy")).status).toBe(401)
+})
+
+test("closing ends what is open: upgraded, over HTTP/2, and silent", async () => {
+  const closing = await openDoor()
+  const where = { host: "127.0.0.1", port: closing.port, servername: "localhost", ca: serving.pem, ...apiServer }
+  const ends: Promise<unknown>[] = []
+  for (const lines of [
+    undefined,
+    ["GET /echo HTTP/1.1", "X-Remote-User: ann", "Upgrade: websocket", "Connection: upgrade"],
+  ]) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const socket = tlsConnect(where, () => {
+      if (lines) socket.write(`${lines.join("\r\n")}\r\n\r\n`)
+      else resolve()
+    })
+    socket.once("data", () => resolve())
+    socket.on("error", () => {})
+    ends.push(new Promise((closed) => socket.once("close", closed)))
+    await promise
+  }
+  const session = http2.connect(`https://localhost:${closing.port}`, { ca: serving.pem, ...apiServer })
+  session.on("error", () => {})
+  ends.push(new Promise((closed) => session.once("close", closed)))
+  await new Promise((connected) => session.once("connect", connected))
+  await closing.close()
+  await Promise.all(ends)
 })
 
 test("a new serving certificate is shown to new connections", async () => {

@@ -50,8 +50,10 @@ export interface FrontDoor {
   port: number
   /** From its return on, new connections see the new certificate. */
   replaceCertificate(certificate: { cert: string; key: string }): void
-  /** Stops accepting; connections that are open stay until they end or `force` is given. */
-  close(force?: boolean): Promise<void>
+  /** Takes no new connections; those that are open stay. */
+  stopAccepting(): void
+  /** Ends every connection. Resolves when they are gone; what lingers is not waited for long. */
+  close(): Promise<void>
 }
 
 /**
@@ -64,6 +66,9 @@ const headerLimits = {
   /** Of HTTP/1.1, in bytes. */
   maxHeaderSize: 1 << 20,
 }
+
+/** How long connections that were ended may take to be gone, in milliseconds. */
+const closeMs = 2_000
 
 /**
  * The TLS server the API server talks to: HTTP/2 for requests, HTTP/1.1 for upgrades. Everything but the probes needs the
@@ -124,11 +129,14 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) =>
     upgrade(request, socket, () => head, tlsSocketOf(request)),
   )
+  // From before its handshake on: one that only begins when the server closes must not stay.
+  server.on("connection", (socket: Duplex) => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  })
   const servers = server.listeners("secureConnection")
   server.removeAllListeners("secureConnection")
   server.on("secureConnection", (socket: TLSSocket) => {
-    sockets.add(socket)
-    socket.once("close", () => sockets.delete(socket))
     const serve = () => {
       for (const listener of servers) listener.call(server, socket)
     }
@@ -152,13 +160,20 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     server.listen(options.port, options.host, resolve)
   })
 
+  const { port } = server.address() as AddressInfo
+  const closed = Promise.withResolvers<void>()
+  const stopAccepting = () => {
+    if (server.listening) server.close(() => closed.resolve())
+  }
+
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     replaceCertificate: (certificate) => server.setSecureContext({ ...certificate, minVersion: "TLSv1.2" }),
-    close: (force = false) => {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      if (force) for (const socket of sockets) socket.destroy()
-      return closed
+    stopAccepting,
+    close: async () => {
+      stopAccepting()
+      for (const socket of sockets) socket.destroy()
+      await Promise.race([closed.promise, Bun.sleep(closeMs)])
     },
   }
 }
