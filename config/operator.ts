@@ -46,6 +46,8 @@ const environment = v.object({
   ),
   OPERATOR_AGENT_IMAGE: text("podside:dev"),
   OPERATOR_AGENT_HOST_PATHS: flag(false),
+  /** Agents are ephemeral containers of the target's pod instead of pods of their own. */
+  OPERATOR_AGENT_EPHEMERAL: flag(false),
   OPERATOR_AGENT_CONFIG: v.optional(agentConfig),
   /** An agent without any client leaves after this many seconds. */
   OPERATOR_AGENT_IDLE_SECONDS: whole(60, 1, 86_400),
@@ -82,6 +84,8 @@ export interface OperatorSettings {
     options: AgentChoices
     /** Mount the node's runtime sockets: only mirrord's own agent needs them. */
     hostPaths: boolean
+    /** As containers of the target's pod. */
+    ephemeral: boolean
     idleSeconds: number
     startupSeconds: number
   }
@@ -127,6 +131,7 @@ export function readOperatorSettings(env: Readonly<Record<string, string | undef
       image: read.OPERATOR_AGENT_IMAGE,
       options: read.OPERATOR_AGENT_CONFIG ?? {},
       hostPaths: read.OPERATOR_AGENT_HOST_PATHS,
+      ephemeral: read.OPERATOR_AGENT_EPHEMERAL,
       idleSeconds: read.OPERATOR_AGENT_IDLE_SECONDS,
       startupSeconds: read.OPERATOR_AGENT_STARTUP_SECONDS,
     },

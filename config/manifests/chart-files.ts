@@ -5,6 +5,7 @@ import { customResources } from "./crds.ts"
 import {
   authenticationRules,
   basicRules,
+  ephemeralRules,
   impersonateRules,
   operatorRules,
   ownNamespaceRules,
@@ -17,6 +18,7 @@ import { readValues, valuesSchema } from "./values.ts"
 export function chartFiles(): Record<string, string> {
   const rules = {
     operator: operatorRules,
+    ephemeral: ephemeralRules,
     impersonate: impersonateRules,
     review: reviewRules,
     target: targetRules,

@@ -106,6 +106,7 @@ function environment(values: Values) {
       JSON.stringify({ image_pull_policy: operator.imagePullPolicy, ...agent.extraConfig }),
     ),
     text("OPERATOR_AGENT_HOST_PATHS", agent.hostPaths),
+    text("OPERATOR_AGENT_EPHEMERAL", agent.ephemeral),
     text("OPERATOR_AGENT_IDLE_SECONDS", agent.idleSeconds),
     text("OPERATOR_AGENT_STARTUP_SECONDS", agent.startupSeconds),
     text("OPERATOR_MAX_SESSION_TIME_SECONDS", operator.maxSessionTimeSeconds),

@@ -5,6 +5,7 @@ import { pluginSettings } from "./plugin-settings.ts"
 import {
   authenticationRules,
   basicRules,
+  ephemeralRules,
   impersonateRules,
   operatorRules,
   ownNamespaceRules,
@@ -82,6 +83,7 @@ function roles(values: Values): KubeObject[] {
   return [
     cluster(operatorName, [
       ...operatorRules,
+      ...(values.agent.ephemeral ? ephemeralRules : []),
       ...(values.impersonation.mode === "impersonate" ? impersonateRules : reviewRules),
     ]),
     cluster("mirrord-operator-user", [...targetRules, ...basicRules], clusterRole["mirrord-operator-user"].labels),

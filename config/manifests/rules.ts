@@ -48,6 +48,11 @@ export const operatorRules: readonly Rule[] = [
   },
 ]
 
+/** Value agent.ephemeral: an agent may be added to any pod of the cluster. */
+export const ephemeralRules: readonly Rule[] = [
+  { apiGroups: [""], resources: ["pods/ephemeralcontainers"], verbs: ["patch"] },
+]
+
 /** `*` covers uids and extra keys of every name; nothing else is served in that group for this verb. */
 export const impersonateRules: readonly Rule[] = [
   { apiGroups: [""], resources: ["users", "groups", "serviceaccounts"], verbs: ["impersonate"] },

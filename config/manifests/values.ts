@@ -57,6 +57,13 @@ const agent = v.strictObject({
     about(v.boolean(), "Mount the node's runtime sockets; only mirrord's own agent needs them."),
     false,
   ),
+  ephemeral: v.optional(
+    about(
+      v.boolean(),
+      "Ephemeral containers of the target's pod instead of pods; each stays in the pod's list when it ended.",
+    ),
+    false,
+  ),
   extraConfig: v.optional(about(anything, "Keys of the client configuration's agent section."), {}),
 })
 

@@ -3,7 +3,7 @@ import type { Plugins } from "../host.ts"
 import type { Kube } from "../kube/kube.ts"
 import type { Logger } from "../log.ts"
 import type { Identity } from "../session.ts"
-import type { AgentPool } from "./agents/agent-pool.ts"
+import type { AgentSource } from "./agents/agent-source.ts"
 import type { PodWatch } from "./agents/pod-watch.ts"
 import type { Audit } from "./audit/audit.ts"
 import type { KeyPair } from "./credentials/operator-keys.ts"
@@ -24,7 +24,7 @@ export interface Operator {
   certificates: UserCertificates
   /** Presented to agents; undefined for plain TCP. */
   agentIdentity: KeyPair | undefined
-  agents: AgentPool
+  agents: AgentSource
   podWatch: PodWatch
   sessions: SessionRegistry
   locks: PortLocks

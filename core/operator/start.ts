@@ -5,6 +5,7 @@ import type { OwnerReference } from "../kube/objects.ts"
 import type { Logger } from "../log.ts"
 import { ownerLabel } from "./agents/agent-object.ts"
 import { AgentPool } from "./agents/agent-pool.ts"
+import { EphemeralAgents } from "./agents/ephemeral-agents.ts"
 import { PodWatch } from "./agents/pod-watch.ts"
 import { createApp } from "./api/app.ts"
 import { record } from "./api/connect.ts"
@@ -68,15 +69,18 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
     const agentIdentity = settings.agent.tls ? await agentKeyPair(place) : undefined
     const userKey = privateKeyFromPem(await userAuthorityKey(place))
     const owner: OwnerReference | undefined = await ownDeployment(kube, settings, log)
-    const agents = new AgentPool({ kube, settings, operatorCertificate: agentIdentity?.cert, owner, log, signal })
-    await agents.start()
+    const operatorCertificate = agentIdentity?.cert
+    const pool = new AgentPool({ kube, settings, operatorCertificate, owner, log, signal })
+    await pool.start()
     const podWatch = new PodWatch(kube, log)
+    const ephemeral = { kube, settings, operatorCertificate, watch: podWatch, targetless: pool, log }
+    const agents = settings.agent.ephemeral ? new EphemeralAgents(ephemeral) : pool
     undo.push(() => podWatch.stop())
 
     const access = plugins.provide("provideCallerAccess")
     const metrics = operatorMetrics(
       () => sessions.hereCount,
-      () => agents.size,
+      () => pool.size,
     )
     const { ownerMarker, namespace, podName } = settings
     const records = new Records({ kube, namespace, ownerMarker, owner, log, signal })

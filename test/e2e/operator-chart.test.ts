@@ -48,6 +48,7 @@ const choices: Record<string, Record<string, unknown>> = {
       port: 7777,
       idleSeconds: 5,
       hostPaths: true,
+      ephemeral: true,
       extraConfig: { log_level: "debug" },
     },
     impersonation: { mode: "review" },

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import type { OperatorSettings } from "../../../config/operator.ts"
 import { type AgentOptions, defaultAgentOptions } from "../../kube/agent-options.ts"
-import { type AgentIdentity, agentJob } from "../../kube/agent-spec.ts"
+import { type AgentIdentity, agentJob, ephemeralAgent } from "../../kube/agent-spec.ts"
 import { runtimeId } from "../../kube/containers.ts"
 import type { OwnerReference, Pod } from "../../kube/objects.ts"
 
@@ -70,6 +70,17 @@ export function agentObject(options: AgentObjectOptions): AgentObject {
     },
     spec: settings.agent.hostPaths ? spec : withoutHostPaths(spec),
   } as AgentObject
+}
+
+/** The agent's container when it lives in the target's own pod, and the port it listens on. */
+export function ephemeralObject(
+  { key }: AgentPlace,
+  target: { pod: Pod; container: string },
+  { attempt, settings, operatorCertificate }: Pick<AgentObjectOptions, "attempt" | "settings" | "operatorCertificate">,
+) {
+  const identity = agentIdentity(key, attempt, settings.agent.port)
+  const container = ephemeralAgent(identity, agentOptions(settings, operatorCertificate), target)
+  return { container, port: identity.port }
 }
 
 export function agentPort(agent: Pod): number {

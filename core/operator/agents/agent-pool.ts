@@ -7,6 +7,7 @@ import type { OwnerReference, Pod } from "../../kube/objects.ts"
 import { podPath } from "../../kube/resources.ts"
 import type { Logger } from "../../log.ts"
 import { type AgentPlace, agentName, agentObject, agentPort, ownerLabel, podPlace } from "./agent-object.ts"
+import { type AgentSource, notStarted, type RunningAgent } from "./agent-source.ts"
 import { agentState, waitingFor } from "./agent-state.ts"
 
 export interface AgentPoolOptions {
@@ -18,12 +19,6 @@ export interface AgentPoolOptions {
   signal: AbortSignal
 }
 
-export interface RunningAgent {
-  name: string
-  hostname: string
-  port: number
-}
-
 /** Names tried for one place before giving up; each stands for an agent that has ended but is still listed. */
 const maxAttempts = 8
 
@@ -31,7 +26,7 @@ const maxAttempts = 8
  * All agents of the cluster, whichever replica started them. An agent is found by its place, made when there is none, and
  * its object is removed when it has ended. Agents end by themselves when nobody uses them.
  */
-export class AgentPool {
+export class AgentPool implements AgentSource {
   readonly #options: AgentPoolOptions
   #agents: ReadonlyMap<string, Pod> = new Map()
   readonly #waiting = new Set<() => void>()
@@ -62,7 +57,6 @@ export class AgentPool {
     return this.#agents.size
   }
 
-  /** The running agent of a place. @throws AppError "agent-not-started" with what Kubernetes says */
   async obtain(place: AgentPlace, signal: AbortSignal): Promise<RunningAgent> {
     const { namespace, name } = await this.#ensure(place)
     return this.#running(`${namespace}/${name}`, name, signal)
@@ -165,11 +159,4 @@ export class AgentPool {
       })
       .finally(() => this.#removing.delete(uid))
   }
-}
-
-function notStarted(why: string, cause?: unknown): AppError {
-  return new AppError("agent-not-started", `The agent did not start: ${why}`, {
-    cause,
-    next: "Whoever runs the cluster finds more in the operator's log and the agent pod's events.",
-  })
 }

@@ -8,7 +8,7 @@ import type { Target } from "../../target.ts"
 import type { PodAgent } from "../session/agent-connection.ts"
 import type { SessionAgents } from "../session/session-agents.ts"
 import { type AgentPlace, podPlace, targetlessPlace } from "./agent-object.ts"
-import type { AgentPool } from "./agent-pool.ts"
+import type { AgentSource } from "./agent-source.ts"
 import { type DialOptions, dialAgent } from "./dial.ts"
 import type { PodWatch } from "./pod-watch.ts"
 import { podMatcher } from "./target-selector.ts"
@@ -19,7 +19,7 @@ export interface TargetAgentsOptions {
   /** The operator's own connection. */
   kube: Kube
   watch: PodWatch
-  pool: AgentPool
+  pool: AgentSource
   log: Logger
   identity: DialOptions["identity"]
   startupSeconds: number

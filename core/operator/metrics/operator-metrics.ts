@@ -20,7 +20,7 @@ export function operatorMetrics(sessions: () => number, agents: () => number) {
   const requests = metrics.counter("mirrord_stolen_requests_count", "Stolen HTTP requests.")
   const denied = metrics.counter("podside_denied_total", "Sessions and requests refused, by the rule that did.")
   metrics.gauge("podside_sessions", "Sessions now.", sessions)
-  metrics.gauge("podside_agents", "Agents now.", agents)
+  metrics.gauge("podside_agents", "Agents with a pod of their own now.", agents)
   metrics.gauge("podside_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss())
 
   const who = ({ info, userId }: SessionFacts) => ({

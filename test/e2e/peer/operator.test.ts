@@ -3,7 +3,7 @@ import { deployment } from "../../cluster/samples/workloads.ts"
 import { type ClusterUser, useCluster } from "../../cluster/use.ts"
 import { useOperator } from "../operator/install.ts"
 import { answerAll } from "./answer-all.ts"
-import type { InternalProxy } from "./internal-proxy.ts"
+import { InternalProxy } from "./internal-proxy.ts"
 import { ApiError, type CliOptions, mirrordCli, NoOperator, newSessionId } from "./mirrord-cli.ts"
 
 /* The whole way of a mirrord 3.250 client through the operator, by a stand-in that forgives nothing the real one would not. */
@@ -209,6 +209,20 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     },
     120_000,
   )
+
+  test("a pod and the workload it belongs to cannot be stolen from at once; another port can", async () => {
+    const { items } = await cluster.get("pods", "-l", "app=web")
+    const { proxy } = await exec()
+    expect(await proxy.steal(8080)).toEqual({ kind: "Ok", value: 8080 })
+    const ofPod = new InternalProxy(await connect(`pod.${items[0].metadata.name}`))
+    await ofPod.start()
+    expect(await ofPod.steal(8080)).toEqual({ kind: "Err", value: { kind: "PortAlreadyStolen", value: 8080 } })
+    expect(await ofPod.steal(7000)).toEqual({ kind: "Ok", value: 7000 })
+    expect(await proxy.steal(7000)).toEqual({ kind: "Err", value: { kind: "PortAlreadyStolen", value: 7000 } })
+    proxy.close()
+    await cluster.eventually("the port", async () => (await ofPod.steal(8080)).kind === "Ok")
+    ofPod.close()
+  }, 60_000)
 
   test("a closed session is answered so that its client stops trying, another's is refused", async () => {
     const { to, agreed, proxy } = await exec()
