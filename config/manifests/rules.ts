@@ -29,6 +29,8 @@ export const basicRules: readonly Rule[] = [
   { apiGroups: [api], resources: ["mirrordoperators/ping"], verbs: ["get"] },
   { apiGroups: [api], resources: ["mirrordoperators/certificate"], verbs: ["create"] },
   { apiGroups: [api], resources: ["mirrordclusteroperatorusercredentials"], verbs: ["create"] },
+  // Not supported either.
+  { apiGroups: [api], resources: ["events"], verbs: ["get", "list", "watch"] },
   { apiGroups: ["profiles.mirrord.metalbear.co"], resources: ["mirrordclusterprofiles"], verbs: ["get", "list"] },
 ]
 

@@ -15,8 +15,7 @@ import { openApiDocuments } from "./api/openapi.ts"
 import { createUpgrades } from "./api/upgrades.ts"
 import { watchFrontProxy } from "./api/watch-front-proxy.ts"
 import { Audit } from "./audit/audit.ts"
-import { privateKeyFromPem } from "./credentials/keys.ts"
-import { agentKeyPair, userAuthorityKey } from "./credentials/operator-keys.ts"
+import { agentKeyPair, userAuthorityKeys } from "./credentials/operator-keys.ts"
 import { servingCertificate } from "./credentials/serving-certificate.ts"
 import { UserCertificates } from "./credentials/user-certificates.ts"
 import { LeasePortLocks } from "./locks/lease-port-locks.ts"
@@ -67,7 +66,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
   try {
     const frontProxy = await watchFrontProxy(kube, log, signal)
     const agentIdentity = settings.agent.tls ? await agentKeyPair(place) : undefined
-    const userKey = privateKeyFromPem(await userAuthorityKey(place))
+    const userKeys = await userAuthorityKeys(place)
     const owner: OwnerReference | undefined = await ownDeployment(kube, settings, log)
     const operatorCertificate = agentIdentity?.cert
     const pool = new AgentPool({ kube, settings, operatorCertificate, owner, log, signal })
@@ -107,19 +106,21 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       () => sessions.stop(),
       () => locks.stop(),
     )
+    const audit = new Audit({ kube, log, plugins, replica: settings.podName ?? "podside-operator" })
+    undo.push(() => audit.stop())
     const operator: Operator = {
       settings,
       log,
       kube,
       asCaller: (identity) => access(kube, identity),
       plugins,
-      certificates: new UserCertificates(userKey, { commonName: "podside", organization: settings.organization }),
+      certificates: new UserCertificates(userKeys, { commonName: "podside", organization: settings.organization }),
       agentIdentity,
       agents,
       podWatch,
       sessions,
       locks,
-      audit: new Audit({ kube, log, plugins, replica: settings.podName ?? "podside-operator" }),
+      audit,
       metrics,
     }
 

@@ -12,7 +12,7 @@ const installed = useOperator(cluster, {
 })
 
 /** Connects at once; the API server spends most of the time on their TLS handshakes. */
-const crowd = 300
+const crowd = 1000
 
 describe.skipIf(!cluster.available)("the operator when things go wrong", () => {
   let client: ReturnType<typeof operatorClient>

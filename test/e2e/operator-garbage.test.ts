@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "bun:test"
+import { daemonMessage } from "../../core/protocol/index.ts"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
 import { newSessionId, operatorClient, reader } from "./operator/client.ts"
@@ -6,6 +7,10 @@ import { useOperator } from "./operator/install.ts"
 
 const cluster = useCluster("garbage")
 const installed = useOperator(cluster, { agent: { idleSeconds: 5 } })
+
+/** Numbers of the client's messages without content. */
+const ping = 7
+const readyForLogs = 11
 
 /** Bytes that are different in every place and the same in every run. */
 function noise(length: number, seed: number): Uint8Array {
@@ -16,11 +21,16 @@ function noise(length: number, seed: number): Uint8Array {
   })
 }
 
+/** 2^64-1 as the protocol writes it. */
+const largest = [253, ...Array<number>(8).fill(255)]
+
 const garbage: [what: string, data: string | Uint8Array][] = [
   ["a text message", "hello"],
   ["an empty message", new Uint8Array(0)],
   ["a message kind there is not", Uint8Array.of(250)],
   ["a message that ends too early", Uint8Array.of(0, 1)],
+  ["a length of 2^64-1", Uint8Array.of(6, ...largest)],
+  ["2^64-1 where a choice stands", Uint8Array.of(1, ...largest)],
   ["noise of 64 KiB", noise(65_536, 1)],
   ["noise that starts like a message", Uint8Array.of(2, ...noise(4_096, 2))],
 ]
@@ -63,6 +73,20 @@ describe.skipIf(!cluster.available)("the operator's sessions", () => {
     },
     60_000,
   )
+
+  test("go on with bytes after a whole message, which clients of other versions may send", async () => {
+    const socket = await client.connectSocket({ namespace: cluster.namespace, target: "deployment.web" })
+    socket.binaryType = "arraybuffer"
+    const pong = new Promise((resolve) => {
+      socket.on("message", (data: ArrayBuffer) => {
+        if (daemonMessage.decode(new Uint8Array(data)).kind === "Pong") resolve("pong")
+      })
+    })
+    socket.resume()
+    for (const message of [readyForLogs, ping]) socket.send(Uint8Array.of(message, ...largest))
+    expect(await inTime(pong, 10_000)).toBe("pong")
+    socket.close()
+  }, 60_000)
 
   async function operatorPods() {
     const { items } = await cluster.get(

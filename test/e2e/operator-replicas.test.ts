@@ -1,10 +1,10 @@
 import { afterEach, beforeAll, describe, expect, test } from "bun:test"
-import { readdirSync, readFileSync } from "node:fs"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
 import { slack } from "../slack.ts"
 import { type ConnectOptions, group, newSessionId, operatorClient, reader } from "./operator/client.ts"
 import { useOperator } from "./operator/install.ts"
+import { operatorProcess } from "./operator/process.ts"
 
 const cluster = useCluster("replicas")
 const installed = useOperator(cluster, { operator: { replicas: 2 }, agent: { idleSeconds: 10 } })
@@ -211,16 +211,3 @@ describe.skipIf(!cluster.available)("two replicas of the operator", () => {
     )
   }, 150_000)
 })
-
-/** Of our own cluster, whose processes run on this machine. */
-function operatorProcess(pod: string): number {
-  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      if (readFileSync(`/proc/${name}/environ`, "utf8").split("\0").includes(`OPERATOR_POD_NAME=${pod}`))
-        return Number(name)
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  throw new Error(`no process of pod ${pod}`)
-}

@@ -3,6 +3,7 @@ import type { Operator } from "../operator.ts"
 import type { FrontDoorEnv } from "./front-door.ts"
 import { addCopyTargetRoutes } from "./resources/copy-targets.ts"
 import { addCredentialRoutes } from "./resources/credentials.ts"
+import { addEventRoutes } from "./resources/events.ts"
 import { addOperatorRoutes } from "./resources/mirrord-operator.ts"
 import { addPortLockRoutes } from "./resources/port-locks.ts"
 import { addSessionRoutes } from "./resources/sessions.ts"
@@ -30,6 +31,7 @@ export function createApp(operator: Operator): Hono<FrontDoorEnv> {
   addCopyTargetRoutes(app)
   addPortLockRoutes(app, operator)
   addSessionRoutes(app, operator)
+  addEventRoutes(app)
   operator.plugins.add("addRoutes", app as unknown as Hono)
   return app
 }

@@ -1,7 +1,9 @@
 import type { Plugins } from "../../host.ts"
+import { KubeError } from "../../kube/errors.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Logger } from "../../log.ts"
 import type { AuditEvent } from "../../session.ts"
+import { EventTrouble } from "./event-trouble.ts"
 import { kubeEvent } from "./kube-event.ts"
 
 export interface AuditOptions {
@@ -18,10 +20,16 @@ const maxEventsInFlight = 64
 /** Keeps the record of who used what: one line for the log, one Kubernetes Event, and the plugins. Never any payload. */
 export class Audit {
   readonly #options: AuditOptions
+  readonly #trouble: EventTrouble
   #inFlight = 0
 
   constructor(options: AuditOptions) {
     this.#options = options
+    this.#trouble = new EventTrouble(options.log)
+  }
+
+  stop(): void {
+    this.#trouble.stop()
   }
 
   record(event: AuditEvent): void {
@@ -32,8 +40,8 @@ export class Audit {
   }
 
   async #tellKubernetes(event: AuditEvent): Promise<void> {
-    const { kube, log, replica } = this.#options
-    if (this.#inFlight >= maxEventsInFlight) return log.warn("too many Kubernetes Events at once, one is left out")
+    const { kube, replica } = this.#options
+    if (this.#inFlight >= maxEventsInFlight) return this.#trouble.omitted()
     this.#inFlight++
     try {
       const path = `/api/v1/namespaces/${encodeURIComponent(event.namespace)}/events`
@@ -42,9 +50,15 @@ export class Audit {
         what: `create an event in ${event.namespace}`,
       })
     } catch (error) {
-      log.warn("a Kubernetes Event could not be written", { error })
+      // A namespace that is going takes no more Events, and whoever deleted it wants none.
+      if (!isLeaving(error)) this.#trouble.failed(error)
     } finally {
       this.#inFlight--
     }
   }
+}
+
+function isLeaving(error: unknown): boolean {
+  if (!(error instanceof KubeError)) return false
+  return error.status === 404 || (error.status === 403 && error.message.includes("being terminated"))
 }

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "bun:test"
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign, X509Certificate } from "node:crypto"
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  X509Certificate,
+} from "node:crypto"
 import { dnsNames, extendedKeyUsage, issueAuthority, issueCertificate } from "./certificate.ts"
 import {
   bits,
@@ -18,6 +25,7 @@ import { newPrivateKey, spkiOf } from "./keys.ts"
 import { fromPem, toPem } from "./pem.ts"
 import { UserCertificates } from "./user-certificates.ts"
 
+const newKeys = (former: KeyObject[] = []) => ({ current: newPrivateKey("ed25519"), former })
 const issuer = { commonName: "podside", organization: "test" }
 
 /** A request as the mirrord CLI writes it: X25519's number, explicit NULLs, CRLF line ends. */
@@ -37,7 +45,7 @@ function mirrordRequest(key: KeyObject, commonName = "ann-laptop"): string {
 const headerOf = (pem: string) => Buffer.from(fromPem(pem, "CERTIFICATE")).toString("base64")
 
 describe("user certificates", () => {
-  const operator = new UserCertificates(newPrivateKey("ed25519"), issuer)
+  const operator = new UserCertificates(newKeys(), issuer)
 
   test("a mirrord request gets a certificate that names its key", () => {
     const key = newPrivateKey("ed25519")
@@ -46,6 +54,19 @@ describe("user certificates", () => {
     expect(certificate.userId).toHaveLength(43)
     expect(certificate.commonName).toBe("ann-laptop")
     expect(certificate.kind).toBe("regular")
+  })
+
+  test("after the operator's key was replaced a CI certificate still counts when the former key is kept, a person's does not", () => {
+    const keys = newKeys()
+    const before = new UserCertificates(keys, issuer)
+    const [ci, regular] = (["ci", "regular"] as const).map((kind) =>
+      headerOf(before.issue(mirrordRequest(newPrivateKey("ed25519")), kind)),
+    )
+    const after = new UserCertificates(newKeys([createPublicKey(keys.current)]), issuer)
+    expect(after.verify(ci!)).toEqual(before.verify(ci!))
+    expect(() => after.verify(regular!)).toThrow("not signed by this operator")
+    expect(() => new UserCertificates(newKeys(), issuer).verify(ci!)).toThrow("not signed by this operator")
+    expect(after.fingerprint).not.toBe(before.fingerprint)
   })
 
   test("the subject's key and both algorithms keep their NULL, so that re-encoding changes nothing", () => {
@@ -82,12 +103,7 @@ describe("user certificates", () => {
   test.each([
     [
       "of another operator with the same name",
-      headerOf(
-        new UserCertificates(newPrivateKey("ed25519"), issuer).issue(
-          mirrordRequest(newPrivateKey("ed25519")),
-          "regular",
-        ),
-      ),
+      headerOf(new UserCertificates(newKeys(), issuer).issue(mirrordRequest(newPrivateKey("ed25519")), "regular")),
     ],
     ["with a changed signature", flipped(-1)],
     ["with a changed validity", flipped(90)],

@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto"
+import { createPublicKey, X509Certificate } from "node:crypto"
 import type { Kube } from "../../kube/kube.ts"
 import {
   anHourAgo,
@@ -13,6 +13,7 @@ import {
 import { newPrivateKey, privateKeyFromPem, privateKeyToPem, spkiOf } from "./keys.ts"
 import { toPem } from "./pem.ts"
 import { sharedSecret } from "./secret-state.ts"
+import type { UserAuthorityKeys } from "./user-certificates.ts"
 
 /*
  * The operator's keys, shared by all replicas through Secrets of its namespace:
@@ -41,12 +42,25 @@ const servingDays = 90
 /** Renewed when less than this is left, so that a replica that is down for weeks is still fine. */
 const servingRenewalDays = 30
 
-/** The private key of the CA for client certificates, PEM. */
-export async function userAuthorityKey({ kube, namespace, labels }: Place): Promise<string> {
+/**
+ * Keys of the CA for client certificates. To replace the key without locking out CI jobs, whose certificates nobody renews,
+ * move the Secret's `key` to `former` (several stand one after the other) and remove it: a new one is made.
+ * @throws KubeError, and what node:crypto throws for what is no key
+ */
+export async function userAuthorityKeys({ kube, namespace, labels }: Place): Promise<UserAuthorityKeys> {
   const place = { namespace, name: "podside-operator-users", labels }
-  const read = (values: { key?: string }) => (values.key === undefined ? undefined : { key: values.key })
-  const { key } = await sharedSecret(kube, place, read, () => ({ key: privateKeyToPem(newPrivateKey("ed25519")) }))
-  return key
+  let former = ""
+  const { key } = await sharedSecret<{ key: string; former?: string }>(
+    kube,
+    place,
+    (values) => {
+      former = values.former ?? ""
+      return values.key === undefined ? undefined : { key: values.key }
+    },
+    () => ({ key: privateKeyToPem(newPrivateKey("ed25519")) }),
+  )
+  const pems = former.match(/-----BEGIN [A-Z ]+-----[^-]+-----END [A-Z ]+-----/g) ?? []
+  return { current: privateKeyFromPem(key), former: pems.map((pem) => createPublicKey(pem)) }
 }
 
 /** A self-signed certificate: agents trust nothing else, and expect its name. */

@@ -42,17 +42,26 @@ export interface UserCertificate {
   notAfter: Date
 }
 
+export interface UserAuthorityKeys {
+  /** Private; signs. */
+  current: KeyObject
+  /** Public keys of before. CI certificates they signed still count: their jobs cannot ask for another by themselves. */
+  former: readonly KeyObject[]
+}
+
 export class UserCertificates {
   readonly #key: KeyObject
   readonly #issuer: Name
   readonly #verifyKey: KeyObject
+  readonly #formerKeys: readonly KeyObject[]
   readonly #issuerName: Buffer
   readonly #remembered = new Map<string, UserCertificate>()
 
-  constructor(key: KeyObject, issuer: Name) {
-    this.#key = key
+  constructor({ current, former }: UserAuthorityKeys, issuer: Name) {
+    this.#key = current
     this.#issuer = issuer
-    this.#verifyKey = createPublicKey(key)
+    this.#verifyKey = createPublicKey(current)
+    this.#formerKeys = former
     this.#issuerName = Buffer.from(distinguishedName(issuer))
   }
 
@@ -110,8 +119,10 @@ export class UserCertificates {
     if (!tbs || !algorithm || !spki || !this.#issuerName.equals(issuer?.raw ?? Buffer.alloc(0))) {
       throw refused("it was not issued by this operator")
     }
+    const kind = optional.some((part) => part.tag === 0xa3 && isForCi(part.content)) ? "ci" : "regular"
     const expected = Buffer.from(signatureAlgorithm("ed25519", true))
-    if (!expected.equals(algorithm.raw) || !verifyBytes(this.#verifyKey, tbs.raw, bitString(signature))) {
+    const keys = kind === "ci" ? [this.#verifyKey, ...this.#formerKeys] : [this.#verifyKey]
+    if (!expected.equals(algorithm.raw) || !keys.some((key) => verifyBytes(key, tbs.raw, bitString(signature)))) {
       throw refused("it was not signed by this operator")
     }
     const [notBefore, notAfter] = children(validity).map(readTime)
@@ -119,7 +130,7 @@ export class UserCertificates {
     return {
       userId: unpadded(raw.length === 32 ? raw : createHash("sha256").update(raw).digest()),
       commonName: commonNameOf(subject),
-      kind: optional.some((part) => part.tag === 0xa3 && isForCi(part.content)) ? "ci" : "regular",
+      kind,
       notBefore: notBefore!,
       notAfter: notAfter!,
     }

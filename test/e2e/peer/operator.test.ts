@@ -260,6 +260,8 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     expect(await refusal(connect("deployment.web", splits))).toMatchObject({ code: 403 })
     expect(await refusal(connect("deployment.web", { branch_db_names: '["a"]' }))).toMatchObject({ code: 403 })
     expect(await refusal(connect("deployment.nothing"))).toMatchObject({ code: 404, reason: "NotFound" })
+    const subscribed = await cli.request("GET", "/apis/operator.metalbear.co/v1/events?watch=true&session_key=k")
+    expect(JSON.parse(subscribed.text)).toMatchObject({ code: 404, message: expect.stringContaining("subscribe") })
     // Jobs and empty deployments make a client copy, whatever the operator says it supports.
     const copies = `/apis/operator.metalbear.co/v1/namespaces/${cluster.namespace}/copytargets`
     const listed = await cli.request("GET", copies)
