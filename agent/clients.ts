@@ -5,8 +5,8 @@ import { ClientConnection } from "./client-connection.ts"
 import type { AgentFeature } from "./feature.ts"
 import type { AgentMetrics } from "./metrics.ts"
 
-/** Connections at once; an agent has one or two for each client. */
-const maxConnections = 512
+/** Connections at once; a client has one or two, an operator one for each session that shares the agent. */
+export const maxConnections = 8192
 
 interface ClientsOptions {
   features: readonly AgentFeature[]
@@ -28,6 +28,8 @@ interface ClientsOptions {
 export class Clients {
   readonly #options: ClientsOptions
   readonly #connections = new Set<ClientConnection>()
+  /** Those of them that have not said anything yet, in the order they came. */
+  readonly #silent = new Set<ClientConnection>()
   #nextId = 0
   #anybodyCame = false
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -39,17 +41,24 @@ export class Clients {
 
   add(link: Link<ClientMessage, DaemonMessage>): void {
     const { features, metrics, log } = this.#options
-    if (this.#connections.size >= maxConnections) {
-      link.send({ kind: "Close", value: `This agent serves ${maxConnections} connections already` })
+    if (this.#connections.size >= maxConnections && !this.#giveUpSilentOne()) {
+      const reason = `This agent serves ${maxConnections} connections already. End some of its sessions, or start another agent.`
+      log.warn("client refused", { reason })
+      link.send({ kind: "Close", value: reason })
       link.close()
       return
     }
     const id = this.#nextId++
-    const client = new ClientConnection(id, link, features, log.child({ client: id }), () => this.#onFirstMessage())
+    const client = new ClientConnection(id, link, features, log.child({ client: id }), () => {
+      this.#silent.delete(client)
+      this.#onFirstMessage()
+    })
     this.#connections.add(client)
+    this.#silent.add(client)
     metrics.add("mirrord_agent_client_count", 1)
     void client.ended.then(() => {
       this.#connections.delete(client)
+      this.#silent.delete(client)
       metrics.add("mirrord_agent_client_count", -1)
       this.#waitWhenIdle()
     })
@@ -68,6 +77,16 @@ export class Clients {
     await Promise.all(all.map((client) => client.ended))
   }
 
+  /** Whoever only connects must not keep clients out. */
+  #giveUpSilentOne(): boolean {
+    const [oldest] = this.#silent
+    if (!oldest) return false
+    this.#silent.delete(oldest)
+    this.#connections.delete(oldest)
+    oldest.abort()
+    return true
+  }
+
   #onFirstMessage(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -76,7 +95,7 @@ export class Clients {
   }
 
   #waitWhenIdle(): void {
-    const isServing = [...this.#connections].some((client) => client.hasSpoken)
+    const isServing = this.#connections.size > this.#silent.size
     if (isServing || !this.#anybodyCame || this.#timer) return
     this.#timer = setTimeout(() => this.#options.onIdle(), this.#options.idleSeconds * 1000)
   }

@@ -1,5 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from "node:util"
 import { AppError } from "../core/errors.ts"
+import { maxConnections } from "./clients.ts"
+import { maxDescriptors } from "./files/descriptors.ts"
 
 /** Where clients connect. */
 export type ListenAddress = { kind: "tcp"; port: number } | { kind: "unix"; path: string }
@@ -66,6 +68,10 @@ Modes:
   ephemeral                              as an ephemeral container of the target's pod
   targetless                             without a target
   process --pid <n>                      beside a process of this machine
+
+Limits: ${maxConnections} connections of clients at once, ${maxDescriptors} open files for each.
+Exit codes: 0 nobody needs the agent any more, 1 it failed, 2 bad command line, 99 another agent's
+firewall rules are in the way.
 `
 
 /** Undefined when help was asked for. @throws AppError "bad-command-line", exit code 2 */

@@ -11,6 +11,8 @@ export type ClientLink = Link<ClientMessage, DaemonMessage>
 
 /** How long the operator may take for the TLS handshake. */
 const handshakeMilliseconds = 10_000
+/** Clients that may wait to be accepted; an operator that starts again connects for all its sessions at once. */
+const backlog = 4096
 /** fcntl(2): a second descriptor that children do not inherit. */
 const F_DUPFD_CLOEXEC = 1030
 
@@ -32,8 +34,10 @@ export function listenForClients(
   log: Logger,
   onLink: (link: ClientLink) => void,
 ): ClientListener {
-  const accept = (at: StreamAddress) =>
-    tls ? acceptSecured(at, tls, log, onLink) : listenLinks(servingSide, at, onLink)
+  const accept = (where: StreamAddress) => {
+    const at = { ...where, backlog }
+    return tls ? acceptSecured(at, tls, log, onLink) : listenLinks(servingSide, at, onLink)
+  }
   try {
     if (address.kind === "unix") {
       const listener = accept({ unix: address.path })

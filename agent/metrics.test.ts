@@ -25,11 +25,11 @@ test("an address that is none is refused", () => {
 })
 
 test("settings keep their defaults for what is absent or cannot be read", () => {
-  const settings = readSettings({ MIRRORD_AGENT_IDLE_TTL: "soon", MIRRORD_AGENT_POD_IPS: "10.0.0.1,x" }, silentLogger)
-  expect(settings).toMatchObject({ idleSeconds: 0, podIps: [], flushConntrack: true, overrideCacheControl: true })
+  const settings = readSettings({ MIRRORD_AGENT_IDLE_TTL: "soon", PODSIDE_AGENT_RULES: "ipfw" }, silentLogger)
+  expect(settings).toMatchObject({ idleSeconds: 0, rules: undefined, flushConntrack: true, overrideCacheControl: true })
   const given = readSettings(
-    { MIRRORD_AGENT_IDLE_TTL: "7", MIRRORD_AGENT_POD_IPS: "10.0.0.1,fd00::1", RUST_LOG: "info,mirrord=trace" },
+    { MIRRORD_AGENT_IDLE_TTL: "7", PODSIDE_AGENT_RULES: "iptables-nft", RUST_LOG: "info,mirrord=trace" },
     silentLogger,
   )
-  expect(given).toMatchObject({ idleSeconds: 7, podIps: ["10.0.0.1", "fd00::1"], logLevel: "debug" })
+  expect(given).toMatchObject({ idleSeconds: 7, rules: "iptables-nft", logLevel: "debug" })
 })

@@ -1,8 +1,12 @@
-import { isIP } from "node:net"
 import { type DiversionBackend, diversionBackends } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
 
-/** What the agent is told through its environment. Variables and defaults: mirrord's agent, plus podside's own. */
+/**
+ * What the agent is told through its environment. Variables and defaults: mirrord's agent, plus podside's own. Not read, because
+ * nothing here depends on them: MIRRORD_AGENT_POD_IPS (the agent's own connections carry a mark, so its rules need no addresses),
+ * MIRRORD_JAQ_TIME_LIMIT (whole seconds; a jq program gets a number of steps that take 50 ms), MIRRORD_AGENT_PASSTHROUGH_MIRRORING
+ * (of older agents) and MIRRORD_AGENT_CHILD_PROCESS (there is no second agent process).
+ */
 export interface AgentSettings {
   /** `RUST_LOG` reduced to one level. */
   logLevel: "debug" | "info" | "warn" | "error"
@@ -23,14 +27,12 @@ export interface AgentSettings {
   /** Which kind of kernel rules takes incoming traffic; wins over `nftables`. */
   rules: DiversionBackend | undefined
   cleanRulesOnStart: boolean
-  podIps: readonly string[]
   /** The application gets connections on the address the caller used; otherwise on the loopback address. mirrord's default is false. */
   externalIpFix: boolean
   unusedPortLingerSeconds: number
   httpDetectionTimeoutSeconds: number
   maxBodyBufferBytes: number
   maxBodyBufferMilliseconds: number
-  jqTimeLimitSeconds: number
   injectHeaders: boolean
   overrideCacheControl: boolean
   /** Base64 of a JSON array; read by what terminates TLS of stolen traffic. */
@@ -70,13 +72,11 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     nftables: read("MIRRORD_AGENT_NFTABLES", boolean),
     rules: read("PODSIDE_AGENT_RULES", backend),
     cleanRulesOnStart: flag("MIRRORD_AGENT_CLEAN_IPTABLES_ON_START"),
-    podIps: read("MIRRORD_AGENT_POD_IPS", addresses) ?? [],
     externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX", true),
     unusedPortLingerSeconds: count("MIRRORD_AGENT_UNUSED_PORT_LINGER_SECS", 0),
     httpDetectionTimeoutSeconds: count("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", 2),
     maxBodyBufferBytes: count("MIRRORD_MAX_BODY_BUFFER_SIZE", 65536),
     maxBodyBufferMilliseconds: count("MIRRORD_MAX_BODY_BUFFER_TIMEOUT", 1000),
-    jqTimeLimitSeconds: count("MIRRORD_JAQ_TIME_LIMIT", 500),
     injectHeaders: flag("MIRRORD_AGENT_INJECT_HEADERS"),
     overrideCacheControl: flag("MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL", true),
     stealTlsConfig: text("MIRRORD_AGENT_STEAL_TLS_CONFIG"),
@@ -104,11 +104,6 @@ function backend(text: string): DiversionBackend | undefined {
 
 function whole(text: string): number | undefined {
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined
-}
-
-function addresses(text: string): string[] | undefined {
-  const list = text.split(",").filter((part) => part !== "")
-  return list.every((part) => isIP(part) !== 0) ? list : undefined
 }
 
 /** `warn,mirrord=trace` is a filter of another program's modules; its most talkative level is taken. */

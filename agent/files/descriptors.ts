@@ -4,7 +4,7 @@ import type { AgentMetrics } from "../metrics.ts"
 import { RefusedRequest } from "../response-error.ts"
 
 /** Open at once for one client; the process has one limit for all of them. */
-const maxDescriptors = 65_536
+export const maxDescriptors = 65_536
 
 /** What a remote descriptor stands for. `fd` is the agent's own one. */
 export type Descriptor =

@@ -142,11 +142,13 @@ class IncomingClient implements ClientFeature {
       )
   }
 
-  /** A client understands a taken port when it steals; anything else ends its session, with the reason and what to do. */
+  /**
+   * A taken port is an answer, in both modes: the program's `listen` fails and the session goes on. Anything else ends the session,
+   * with the reason and what to do.
+   */
   #refuse(number: number, channel: ClientChannel, thrown: unknown): void {
-    const taken = thrown instanceof AppError && thrown.code === "port-taken"
     const reason = thrown instanceof AppError && thrown.next ? `${thrown.message}. ${thrown.next}` : errorText(thrown)
-    if (!taken || channel === this.#mirror) {
+    if (!(thrown instanceof AppError && thrown.code === "port-taken")) {
       this.#client.end(reason)
       return
     }

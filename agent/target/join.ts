@@ -32,7 +32,6 @@ export async function joinTarget(mode: AgentMode, settings: AgentSettings): Prom
   const target: AgentTarget = {
     pid,
     containerId: mode.kind === "targeted" ? mode.containerId : settings.ephemeralTargetContainerId,
-    podIps: settings.podIps,
     rootFd,
     namesRootFd: ownRootFd ?? rootFd,
     environmentOf: pid,

@@ -18,6 +18,4 @@ export interface AgentTarget extends Surroundings {
   readonly pid: number
   /** Id as Kubernetes prints it, without the runtime's prefix; empty for `process` and where it is not known. */
   readonly containerId: string
-  /** Addresses of the pod as given by the client; may be empty. */
-  readonly podIps: readonly string[]
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import type { ClientMessage } from "../../../core/protocol/index.ts"
 import { NfTables, newTable } from "../../../plugins/interception/agent/nf-tables.ts"
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
 import {
@@ -146,35 +147,27 @@ describe.skipIf(reason !== undefined)("the kernel's rules", () => {
     other.stop()
   })
 
+  const mirror = (port: number): ClientMessage => ({ kind: "Tcp", value: { kind: "PortSubscribe", value: port } })
+  const theft = (port: number) => steal({ kind: "All", value: port })
   test.each([
-    ["goes on", {}, false],
-    ["is cut when that is wished", { MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS: "true" }, true],
-  ] as const)("a connection from before the subscription %s", async (_, env, cut) => {
-    // One connection from before any rule, and one that connection tracking already knows.
-    const before = await call(pod, pod.ip4, app.port)
-    before.send("1")
-    await before.until("app: 1")
-    const client = await (await agent(env)).connect()
-    expect(await subscribe(client, steal({ kind: "All", value: 1 }))).toBe("Ok")
-    const tracked = await call(pod, pod.ip4, app.port)
-    tracked.send("1")
-    await tracked.until("app: 1")
-    expect(await subscribe(client, steal({ kind: "All", value: app.port }))).toBe("Ok")
-    for (const connection of [before, tracked]) {
-      connection.send("2")
-      if (cut) {
-        await connection.ended
-        expect(connection.error).toContain("reset")
-      } else {
-        await connection.until("app: 2")
-        connection.reset()
-      }
-    }
-    const next = await call(pod, pod.ip4, app.port)
-    expect((await stolen(client)).kind).toBe("NewConnectionV2")
-    next.reset()
-    await agents.pop()!.stop()
-  })
+    ["a mirrored port", "a mirror", mirror, mirror],
+    ["a mirrored port", "a theft", mirror, theft],
+    ["a stolen port", "a mirror", theft, mirror],
+  ] as const)(
+    "%s is no other agent's for %s: that is an answer, and its session goes on",
+    async (_, __, first, second) => {
+      const [holding, other] = [await (await agent()).connect(), await (await agent()).connect()]
+      expect(await subscribe(holding, first(app.port))).toBe("Ok")
+      expect(await subscribe(other, second(app.port))).toBe("PortAlreadyStolen")
+      expect(await subscribe(other, second(1))).toBe("Ok")
+      expect(await other.ask({ kind: "Ping" })).toEqual({ kind: "Pong" })
+      const caller = await call(pod, pod.ip4, app.port)
+      expect((await stolen(holding, first === mirror ? "Tcp" : "TcpSteal")).kind).toBe("NewConnectionV2")
+      caller.reset()
+      await agents.pop()!.stop()
+      await agents.pop()!.stop()
+    },
+  )
 
   test("who connects to the agent's own listener gets nothing", async () => {
     const client = await (await agent()).connect()

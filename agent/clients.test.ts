@@ -1,0 +1,84 @@
+import { expect, test } from "bun:test"
+import type { Link } from "../core/link.ts"
+import { silentLogger } from "../core/log.ts"
+import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
+import { Clients, maxConnections } from "./clients.ts"
+import { AgentMetrics } from "./metrics.ts"
+import { startAgent, type TestClient } from "./test-agent.ts"
+
+/** A connection without a carrier: what was sent on it, and a way to say something. */
+function connection() {
+  const { promise: ended, resolve } = Promise.withResolvers<object>()
+  const sent: DaemonMessage[] = []
+  let handler: (message: ClientMessage) => void = () => {}
+  const link: Link<ClientMessage, DaemonMessage> = {
+    send: (message) => sent.push(message) > 0,
+    whenWritable: async () => {},
+    receive: (given) => void (handler = given),
+    pause() {},
+    resume() {},
+    close: () => resolve({}),
+    abort: () => resolve({}),
+    ended,
+  }
+  return { link, sent, ended, ping: () => handler({ kind: "Ping" }) }
+}
+
+function manyClients(count: number, speak: boolean) {
+  const nothing = () => {}
+  const timing = {
+    firstClientSeconds: 60,
+    idleSeconds: 60,
+    onNoClient: nothing,
+    onFirstClient: nothing,
+    onIdle: nothing,
+  }
+  const clients = new Clients({ features: [], metrics: new AgentMetrics(), log: silentLogger, ...timing })
+  const connections = Array.from({ length: count }, connection)
+  for (const { link, ping } of connections) {
+    clients.add(link)
+    if (speak) ping()
+  }
+  return { clients, connections }
+}
+
+test("one more client than fits is told so, and fits when another has gone", async () => {
+  const { clients, connections } = manyClients(maxConnections, true)
+  const late = connection()
+  clients.add(late.link)
+  expect(late.sent).toMatchObject([{ kind: "Close", value: expect.stringContaining(`${maxConnections} connections`) }])
+  connections[7]!.link.close()
+  await connections[7]!.ended
+  await Bun.sleep(0)
+  const next = connection()
+  clients.add(next.link)
+  next.ping()
+  expect(next.sent).toEqual([{ kind: "Pong" }])
+  await clients.endAll("over")
+})
+
+test("those who connect and say nothing keep nobody out", async () => {
+  const { clients, connections } = manyClients(maxConnections, false)
+  const late = connection()
+  clients.add(late.link)
+  late.ping()
+  expect(late.sent).toEqual([{ kind: "Pong" }])
+  await connections[0]!.ended
+  await clients.endAll("over")
+})
+
+test("a thousand sessions share an agent, each with its own descriptors", async () => {
+  const agent = await startAgent(["process", "--pid", `${process.pid}`])
+  const clients: TestClient[] = []
+  // Not all at once: nobody accepts here while this thread connects.
+  while (clients.length < 1000) clients.push(...(await Promise.all(Array.from({ length: 100 }, () => agent.connect()))))
+  const openOptions = { read: true, write: false, append: false, truncate: false, create: false, createNew: false }
+  const answers = await Promise.all(
+    clients.map((client) => client.file({ kind: "Open", value: { path: "/proc/self/cmdline", openOptions } })),
+  )
+  expect(
+    new Set(answers.map((answer) => JSON.stringify(answer.value, (_, v) => (typeof v === "bigint" ? `${v}` : v)))).size,
+  ).toBe(1)
+  for (const client of clients) client.link.abort()
+  await agent.stop()
+}, 60_000)
