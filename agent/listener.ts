@@ -2,6 +2,7 @@ import type { Socket, TLSOptions } from "bun"
 import { AppError, errorText } from "../core/errors.ts"
 import { connectLink, listenLinks, type StreamAddress, servingSide } from "../core/link/index.ts"
 import type { Link } from "../core/link.ts"
+import { raiseBacklog } from "../core/linux/backlog.ts"
 import { syscall } from "../core/linux/syscall.ts"
 import type { Logger } from "../core/log.ts"
 import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
@@ -34,9 +35,10 @@ export function listenForClients(
   log: Logger,
   onLink: (link: ClientLink) => void,
 ): ClientListener {
-  const accept = (where: StreamAddress) => {
-    const at = { ...where, backlog }
-    return tls ? acceptSecured(at, tls, log, onLink) : listenLinks(servingSide, at, onLink)
+  const accept = (at: StreamAddress) => {
+    const listener = tls ? acceptSecured(at, tls, log, onLink) : listenLinks(servingSide, at, onLink)
+    raiseBacklog(listener, backlog)
+    return listener
   }
   try {
     if (address.kind === "unix") {

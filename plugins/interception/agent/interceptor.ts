@@ -9,6 +9,7 @@ import type {
   TcpEvents,
   TcpSocket,
 } from "../../../core/interceptor.ts"
+import { raiseBacklog } from "../../../core/linux/backlog.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import type { Logger } from "../../../core/log.ts"
 import { forgetConnections } from "./conntrack.ts"
@@ -118,7 +119,6 @@ function listen({ onConnection }: DiversionOptions, log: Logger) {
       port: 0,
       allowHalfOpen: true,
       data: undefined as unknown as TcpEvents,
-      ...{ backlog: listenBacklog },
       socket: {
         ...toEvents,
         open(socket) {
@@ -136,6 +136,7 @@ function listen({ onConnection }: DiversionOptions, log: Logger) {
         },
       },
     })
+    raiseBacklog(listener, listenBacklog)
     return listener
   }
   try {
