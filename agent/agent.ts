@@ -62,7 +62,7 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
   undo.push(() => signal.removeEventListener("abort", onSignal))
   try {
     const tls = tlsOf(settings)
-    const joined = await joinTarget(options.mode, settings)
+    const joined = await joinTarget(options.mode, settings, log)
     undo.push(joined.close)
     const { target, surroundings } = joined
     if (joined.settled && options.listen.kind === "tcp") throw settledOnTcp()

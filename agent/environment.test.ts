@@ -1,5 +1,8 @@
 import { expect, test } from "bun:test"
-import { matchesWildcard, selectVariables } from "./environment.ts"
+import { silentLogger } from "../core/log.ts"
+import type { DaemonMessage } from "../core/protocol/index.ts"
+import { createEnvironment, matchesWildcard, selectVariables } from "./environment.ts"
+import type { AgentClient, AgentContext } from "./feature.ts"
 import { startAgent } from "./test-agent.ts"
 
 test.each([
@@ -58,5 +61,29 @@ test("the environment is that of the target's process", async () => {
     },
   })
   await agent.stop()
+  target.kill()
+})
+
+test("what the container was given fills what its process has overwritten; what the process has wins", async () => {
+  const target = Bun.spawn(["sleep", "600"], { env: { KEPT: "by the process" } })
+  const given = new Map([
+    ["KEPT", "by the container"],
+    ["LOST", "in the process"],
+    ["PATH", "/bin"],
+  ])
+  const surroundings = { environmentOf: target.pid, baseEnvironment: Promise.resolve(given) }
+  const feature = createEnvironment({ surroundings, log: silentLogger } as unknown as AgentContext)
+  const answer = Promise.withResolvers<DaemonMessage>()
+  const client = { send: answer.resolve } as unknown as AgentClient
+  feature.serve(client).handle({ kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: [] } })
+  expect(await answer.promise).toMatchObject({
+    value: {
+      kind: "Ok",
+      value: new Map([
+        ["KEPT", "by the process"],
+        ["LOST", "in the process"],
+      ]),
+    },
+  })
   target.kill()
 })

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import { errorText } from "../core/errors.ts"
 import { readEnvironmentMemory } from "../core/linux/process-memory.ts"
+import type { Logger } from "../core/log.ts"
 import type { GetEnvVarsRequest } from "../core/protocol/index.ts"
 import type { AgentContext, AgentFeature } from "./feature.ts"
 
@@ -22,26 +23,34 @@ const withheld = new Set(
   ].flatMap((line) => line.split(" ")),
 )
 
-/** The target's environment, as it was when the agent started. */
+/**
+ * The target's environment, as it was when the agent started: what its container was given, overlaid with what its process has.
+ * Programs may write over the latter, the former is not always known.
+ */
 export function createEnvironment({ surroundings, log }: AgentContext): AgentFeature {
-  const variables = new Map(surroundings.baseEnvironment)
-  try {
-    for (const [name, value] of readEnvironment(surroundings.environmentOf)) variables.set(name, value)
-  } catch (thrown) {
-    log.error("environment of the target cannot be read", { error: errorText(thrown) })
-  }
+  const ofProcess = readOrReport(surroundings.environmentOf, log)
+  const variables = surroundings.baseEnvironment.then((base) => new Map([...base, ...ofProcess]))
   return {
     kinds: ["GetEnvVarsRequest"],
     serve: (client) => ({
       handle(message) {
         if (message.kind !== "GetEnvVarsRequest") return
-        client.send({
-          kind: "GetEnvVarsResponse",
-          value: { kind: "Ok", value: selectVariables(variables, message.value) },
-        })
+        variables
+          .then((all) => selectVariables(all, message.value))
+          .then((value) => client.send({ kind: "GetEnvVarsResponse", value: { kind: "Ok", value } }))
+          .catch((thrown) => client.end(errorText(thrown)))
       },
       close() {},
     }),
+  }
+}
+
+function readOrReport(process: number | "self", log: Logger): Map<string, string> {
+  try {
+    return readEnvironment(process)
+  } catch (thrown) {
+    log.error("environment of the target cannot be read", { error: errorText(thrown) })
+    return new Map()
   }
 }
 

@@ -46,14 +46,26 @@ async function serveCri(info: Record<string, string>, grpcStatus = "0"): Promise
   return { path, asked }
 }
 
+const runtimeSpec = { process: { args: ["x"], env: ["A=1", "URL=a=b", "EMPTY=", "none", 7] } }
+const given = [
+  ["A", "1"],
+  ["URL", "a=b"],
+  ["EMPTY", ""],
+] as const
+
 test.each([
-  ["containerd", { info: JSON.stringify({ sandboxID: "x".repeat(300), pid: 4711 }) }],
-  ["cri-o", { pid: "4711" }],
-])("%s is asked for the process by the container's id", async (runtime, info) => {
-  const { path, asked } = await serveCri(info as unknown as Record<string, string>)
-  expect(await askRuntime(runtime, path, "abc")).toBe(4711)
-  expect(Buffer.concat(asked).toString("hex")).toBe("00000000070a036162631001")
-})
+  ["containerd", { info: JSON.stringify({ sandboxID: "x".repeat(300), pid: 4711, runtimeSpec }) }, given],
+  ["containerd", { info: JSON.stringify({ pid: 4711 }) }, []],
+  ["cri-o", { pid: "4711", info: JSON.stringify({ runtimeSpec }) }, given],
+  ["cri-o", { pid: "4711" }, []],
+] as const)(
+  "%s is asked by the container's id for the process and what it was started with",
+  async (runtime, info, environment) => {
+    const { path, asked } = await serveCri(info as unknown as Record<string, string>)
+    expect(await askRuntime(runtime, path, "abc")).toEqual({ pid: 4711, environment: new Map(environment) })
+    expect(Buffer.concat(asked).toString("hex")).toBe("00000000070a036162631001")
+  },
+)
 
 test("a runtime that does not know the container, or says nothing of a process, is an error that names it", async () => {
   await expect(askRuntime("cri-o", (await serveCri({}, "5")).path, "abc")).rejects.toThrow(
@@ -68,10 +80,10 @@ test("Docker is asked over HTTP", async () => {
     unix,
     fetch: (request) =>
       new URL(request.url).pathname === "/containers/abc/json"
-        ? Response.json({ State: { Pid: 99 } })
+        ? Response.json({ State: { Pid: 99 }, Config: { Env: ["A=1"] } })
         : new Response("", { status: 404 }),
   })
   undo.push(() => server.stop(true))
-  expect(await askRuntime("docker", unix, "abc")).toBe(99)
+  expect(await askRuntime("docker", unix, "abc")).toEqual({ pid: 99, environment: new Map([["A", "1"]]) })
   await expect(askRuntime("docker", unix, "none")).rejects.toThrow("status 404")
 })

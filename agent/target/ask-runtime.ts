@@ -1,12 +1,18 @@
 import { existsSync } from "node:fs"
-import { connect as connectHttp2 } from "node:http2"
-import { connect } from "node:net"
 import { AppError, errorText } from "../../core/errors.ts"
 
 /*
- * The second way to a container's main process, for runtimes whose cgroups do not show the container's id: the runtime's
- * socket, where the node's /run is mounted into the agent. containerd and CRI-O speak CRI v1 (gRPC over HTTP/2), Docker HTTP.
+ * What a container's runtime knows of it, where the node's /run is mounted into the agent: the second way to its main process (the
+ * first are the cgroups), and the environment it was started with, which the process itself may have overwritten (nginx writes its
+ * title there). containerd and CRI-O speak CRI v1 (gRPC over HTTP/2), Docker HTTP.
  */
+
+export interface KnownContainer {
+  /** Main process. */
+  pid: number
+  /** Empty when the runtime does not tell. */
+  environment: ReadonlyMap<string, string>
+}
 
 const sockets: Record<string, readonly string[]> = {
   docker: ["/host/run/docker.sock", "/host/var/run/docker.sock"],
@@ -29,12 +35,13 @@ export function runtimeSockets(runtime: string): string[] {
   return (sockets[runtime] ?? []).filter((path) => existsSync(path))
 }
 
-/** Main process of a container as its runtime knows it. @throws AppError "runtime-failed" */
-export async function askRuntime(runtime: string, socketPath: string, containerId: string): Promise<number> {
+/** A container as its runtime knows it. @throws AppError "runtime-failed" */
+export async function askRuntime(runtime: string, socketPath: string, containerId: string): Promise<KnownContainer> {
   try {
-    const pid = runtime === "docker" ? await askDocker(socketPath, containerId) : await askCri(socketPath, containerId)
+    const { pid, variables } =
+      runtime === "docker" ? await askDocker(socketPath, containerId) : await askCri(socketPath, containerId)
     if (!Number.isSafeInteger(pid) || pid <= 0) throw new Error("it tells no process")
-    return pid
+    return { pid, environment: environmentOf(variables) }
   } catch (cause) {
     throw new AppError(
       "runtime-failed",
@@ -47,16 +54,34 @@ export async function askRuntime(runtime: string, socketPath: string, containerI
   }
 }
 
-async function askDocker(unix: string, containerId: string): Promise<number> {
+/** As the runtimes write it: a list of "NAME=value". */
+function environmentOf(variables: unknown): Map<string, string> {
+  const entries = Array.isArray(variables) ? variables : []
+  return new Map(
+    entries.flatMap((entry: unknown) => {
+      const at = typeof entry === "string" ? entry.indexOf("=") : -1
+      return at < 0 ? [] : [[(entry as string).slice(0, at), (entry as string).slice(at + 1)] as const]
+    }),
+  )
+}
+
+async function askDocker(unix: string, containerId: string): Promise<{ pid: number; variables: unknown }> {
   const url = `http://localhost/containers/${encodeURIComponent(containerId)}/json`
   const answer = await fetch(url, { unix, signal: AbortSignal.timeout(answerMilliseconds) })
   if (!answer.ok) throw new Error(`status ${answer.status}`)
-  const { State } = (await answer.json()) as { State?: { Pid?: unknown } }
-  return Number(State?.Pid)
+  const { State, Config } = (await answer.json()) as { State?: { Pid?: unknown }; Config?: { Env?: unknown } }
+  return { pid: Number(State?.Pid), variables: Config?.Env }
 }
 
-/** CRI tells the process in its verbose information only: as `pid`, or inside the JSON text under `info`. */
-async function askCri(socketPath: string, containerId: string): Promise<number> {
+/** The parts that are read of the JSON text under `info`. */
+interface CriInfo {
+  pid?: unknown
+  /** As the runtime's own runtime got it: the OCI specification of the container. */
+  runtimeSpec?: { process?: { env?: unknown } }
+}
+
+/** CRI tells this in its verbose information only; the process as `pid`, or inside the JSON text under `info`. */
+async function askCri(socketPath: string, containerId: string): Promise<{ pid: number; variables: unknown }> {
   // message ContainerStatusRequest { string container_id = 1; bool verbose = 2; }
   const id = Buffer.from(containerId)
   const request = Buffer.concat([Buffer.from([0x0a, id.length]), id, Buffer.from([0x10, 1])])
@@ -73,12 +98,14 @@ async function askCri(socketPath: string, containerId: string): Promise<number> 
     )
     info.set(key!, value!)
   }
-  const direct = info.get("pid")
-  return Number(direct ?? (JSON.parse(info.get("info") ?? "{}") as { pid?: unknown }).pid)
+  const detail = JSON.parse(info.get("info") ?? "{}") as CriInfo
+  return { pid: Number(info.get("pid") ?? detail.pid), variables: detail.runtimeSpec?.process?.env }
 }
 
 /** One unary gRPC call: a message with a prefix of one flag byte and its length as u32 big-endian. */
-function call(socketPath: string, path: string, message: Buffer): Promise<Buffer> {
+async function call(socketPath: string, path: string, message: Buffer): Promise<Buffer> {
+  // Few agents need them.
+  const [{ connect: connectHttp2 }, { connect }] = await Promise.all([import("node:http2"), import("node:net")])
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const session = connectHttp2("http://localhost", { createConnection: () => connect(socketPath) })
   const timer = setTimeout(() => reject(new Error("no answer in time")), answerMilliseconds)

@@ -1,11 +1,12 @@
-import { AppError } from "../../core/errors.ts"
+import { AppError, errorText } from "../../core/errors.ts"
 import { errno, isLinuxError, LinuxError } from "../../core/linux/errno.ts"
 import { joinNetworkNamespace, ownNetworkNamespace } from "../../core/linux/namespace.ts"
 import { openFlag } from "../../core/linux/open.ts"
 import { syscall } from "../../core/linux/syscall.ts"
+import type { Logger } from "../../core/log.ts"
 import type { AgentMode } from "../command-line.ts"
 import type { AgentSettings } from "../settings.ts"
-import { askRuntime, runtimeSockets } from "./ask-runtime.ts"
+import { askRuntime, type KnownContainer, runtimeSockets } from "./ask-runtime.ts"
 import { findContainer } from "./find-container.ts"
 import type { AgentTarget, Surroundings } from "./target.ts"
 
@@ -21,9 +22,10 @@ export interface Joined {
  * Finds the target and opens what the agent needs of it.
  * @throws AppError "target-not-found", "runtime-failed", "target-gone", "namespace-denied", "target-denied"
  */
-export async function joinTarget(mode: AgentMode, settings: AgentSettings): Promise<Joined> {
+export async function joinTarget(mode: AgentMode, settings: AgentSettings, log: Logger): Promise<Joined> {
   if (mode.kind === "targetless") return targetless()
-  const pid = await mainProcess(mode, settings)
+  const asked = mode.kind === "targeted" ? askInBackground(mode.containerId, mode.runtime) : undefined
+  const pid = await mainProcess(mode, settings, asked)
   // An ephemeral container shares the pod's network, and its own environment and /etc are those of the pod.
   const isEphemeral = mode.kind === "ephemeral"
   const network = isEphemeral ? ownNetworkNamespace : joinNetworkNamespace(pid)
@@ -35,7 +37,7 @@ export async function joinTarget(mode: AgentMode, settings: AgentSettings): Prom
     rootFd,
     namesRootFd: ownRootFd ?? rootFd,
     environmentOf: pid,
-    baseEnvironment: isEphemeral ? ownEnvironment() : new Map(),
+    baseEnvironment: isEphemeral ? Promise.resolve(ownEnvironment()) : environmentFrom(asked, log),
     inNamespace: (make) => network.run(make),
   }
   return {
@@ -56,15 +58,19 @@ function targetless(): Joined {
     rootFd,
     namesRootFd: rootFd,
     environmentOf: "self",
-    baseEnvironment: new Map(),
+    baseEnvironment: Promise.resolve(new Map()),
     inNamespace: (make) => ownNetworkNamespace.run(make),
   }
   return { target: undefined, surroundings, settled: false, close: () => void syscall("close", rootFd) }
 }
 
-async function mainProcess(mode: Exclude<AgentMode, { kind: "targetless" }>, settings: AgentSettings): Promise<number> {
+async function mainProcess(
+  mode: Exclude<AgentMode, { kind: "targetless" }>,
+  settings: AgentSettings,
+  asked: Promise<KnownContainer> | undefined,
+): Promise<number> {
   if (mode.kind === "process") return mode.pid
-  if (mode.kind === "targeted") return findOrAsk(mode.containerId, mode.runtime)
+  if (mode.kind === "targeted") return findOrAsk(mode.containerId, asked)
   // Without a shared process namespace of the pod, the ephemeral container was put into the target's: its main
   // process is number 1 there.
   const id = settings.ephemeralTargetContainerId
@@ -76,14 +82,33 @@ async function mainProcess(mode: Exclude<AgentMode, { kind: "targetless" }>, set
   }
 }
 
-/** The runtime is asked only when the processes themselves do not tell, and its socket is within reach. */
-async function findOrAsk(containerId: string, runtime: string): Promise<number> {
+/** The runtime's answer counts only when the processes themselves do not tell. */
+async function findOrAsk(containerId: string, asked: Promise<KnownContainer> | undefined): Promise<number> {
   try {
     return findContainer(containerId)
   } catch (thrown) {
-    const [socketPath] = runtimeSockets(runtime)
-    if (socketPath === undefined) throw thrown
-    return askRuntime(runtime, socketPath, containerId)
+    if (!asked) throw thrown
+    return (await asked).pid
+  }
+}
+
+/** Nobody waits for the answer unless it is needed. Undefined: the runtime's socket is not within reach. */
+function askInBackground(containerId: string, runtime: string): Promise<KnownContainer> | undefined {
+  const [socketPath] = runtimeSockets(runtime)
+  const asked = socketPath === undefined ? undefined : askRuntime(runtime, socketPath, containerId)
+  asked?.catch(() => {})
+  return asked
+}
+
+async function environmentFrom(
+  asked: Promise<KnownContainer> | undefined,
+  log: Logger,
+): Promise<ReadonlyMap<string, string>> {
+  try {
+    return (await asked)?.environment ?? new Map()
+  } catch (thrown) {
+    log.warn("the runtime does not tell the target's environment", { reason: errorText(thrown) })
+    return new Map()
   }
 }
 

@@ -6,8 +6,8 @@ export interface Surroundings {
   readonly namesRootFd: number
   /** Process whose environment is read: "self" or a number. */
   readonly environmentOf: number | "self"
-  /** Variables the environment of that process is laid over. */
-  readonly baseEnvironment: ReadonlyMap<string, string>
+  /** Variables the environment of that process is laid over: what the container was started with, as far as that is known. */
+  readonly baseEnvironment: Promise<ReadonlyMap<string, string>>
   /** Runs `make` with this thread in the right network namespace; it must do its work synchronously. May be nested. */
   inNamespace<T>(make: () => T): T
 }
