@@ -1,5 +1,8 @@
-import type { DivertedConnection } from "../../core/interceptor.ts"
+import type { Diversion, DivertedConnection } from "../../core/interceptor.ts"
 import type { TrafficTransport } from "../../core/protocol/index.ts"
+import type { IncomingSettings } from "./incoming-settings.ts"
+import type { Outlet } from "./outlet.ts"
+import type { Port } from "./port.ts"
 
 /** A diverted connection whose bytes can be read: as they came, or with the TLS the agent has ended taken off. */
 export interface IncomingConnection extends DivertedConnection {
@@ -7,3 +10,13 @@ export interface IncomingConnection extends DivertedConnection {
 }
 
 export const plainTransport: TrafficTransport = { kind: "Tcp" }
+
+/** What serving the requests of one connection takes. */
+export interface HttpParts {
+  connection: IncomingConnection
+  way: Pick<Diversion, "connectToApplication">
+  port: Port
+  settings: IncomingSettings
+  /** Towards the caller. */
+  outlet: Outlet
+}

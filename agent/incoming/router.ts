@@ -2,7 +2,7 @@ import type { Diversion, TcpEvents } from "../../core/interceptor.ts"
 import type { AgentContext } from "../feature.ts"
 import type { ClientChannel } from "./client-channel.ts"
 import { type IncomingConnection, plainTransport } from "./connection.ts"
-import { Http1Connection } from "./http1/http1-connection.ts"
+import { HttpConnection } from "./http-connection.ts"
 import { type IncomingSettings, incomingSettings } from "./incoming-settings.ts"
 import type { LiveConnections } from "./live-connections.ts"
 import { MirroredConnection } from "./mirrored-connection.ts"
@@ -52,7 +52,7 @@ function serve(connection: IncomingConnection, port: Port, way: Way, settings: I
   if (port.owner) {
     if (understands(port.owner, connection)) return new StolenConnection(port.owner, connection)
   } else if (port.filtered.length > 0 && mayBeHttp(connection)) {
-    return new Http1Connection(connection, way, port, settings)
+    return new HttpConnection(connection, way, port, settings)
   }
   return passThrough(way, connection)
 }

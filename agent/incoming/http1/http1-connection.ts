@@ -1,14 +1,14 @@
-import type { Diversion, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
-import { type Choice, chooseSubscription } from "../choose.ts"
-import type { IncomingConnection } from "../connection.ts"
+import type { TcpEvents } from "../../../core/interceptor.ts"
+import type { HttpParts } from "../connection.ts"
 import { preface } from "../http2/frames.ts"
-import { Http2Connection } from "../http2/http2-connection.ts"
-import type { IncomingSettings } from "../incoming-settings.ts"
-import { Outlet } from "../outlet.ts"
-import type { FilteredSubscription, Port } from "../port.ts"
+import type { UpgradedConnection } from "../http2/http2-connection.ts"
+import type { Outlet } from "../outlet.ts"
+import type { FilteredSubscription } from "../port.ts"
+import { ApplicationSide } from "./application-side.ts"
 import { BodyReader } from "./body-reader.ts"
 import { Claim } from "./claim.ts"
 import { parseRequestHead, type RequestHead } from "./request-head.ts"
+import { RequestOwner } from "./request-owner.ts"
 import { agentAnswer } from "./response-head.ts"
 import { ResponseScanner } from "./response-scanner.ts"
 
@@ -21,7 +21,7 @@ const headMilliseconds = 10_000
 
 const empty = Buffer.alloc(0)
 
-type Phase = "head" | "passing" | "collecting" | "claimed" | "tunnel" | "raw" | "closed"
+type Phase = "head" | "passing" | "claimed" | "tunnel" | "raw" | "closed"
 
 /**
  * One HTTP/1 connection on a port with filters. Requests nobody claims go to the application byte for byte over one connection that
@@ -29,16 +29,14 @@ type Phase = "head" | "passing" | "collecting" | "claimed" | "tunnel" | "raw" | 
  * belongs to the application from there on (`raw`).
  */
 export class Http1Connection implements TcpEvents {
-  readonly #connection: IncomingConnection
-  readonly #diversion: Pick<Diversion, "connectToApplication">
-  readonly #port: Port
-  readonly #settings: IncomingSettings
+  readonly #parts: HttpParts
+  readonly #becomeHttp2: (upgraded?: UpgradedConnection) => TcpEvents
   readonly #outlet: Outlet
-  readonly #scanner = new ResponseScanner()
+  readonly #scanner: ResponseScanner
+  readonly #application: ApplicationSide
+  readonly #owner: RequestOwner
   #phase: Phase = "head"
   #spokeHttp1 = false
-  /** Serves the connection instead, once it turned out to be HTTP/2. */
-  #http2: Http2Connection | undefined
   #input: Buffer = empty
   #body: BodyReader | undefined
   #claim: Claim | undefined
@@ -50,32 +48,29 @@ export class Http1Connection implements TcpEvents {
   /** Reasons not to read from the caller. */
   #pausedBy = new Set<"input" | "application" | "client">()
   #timer: ReturnType<typeof setTimeout> | undefined
-  #application: TcpSocket | undefined
-  #applicationOutlet: Outlet | undefined
-  /** Bytes are running between the two without a look at them. */
-  #collected: { body: BodyReader; at: number; pieces: Buffer[]; bytes: number; head: RequestHead } | undefined
 
-  constructor(
-    connection: IncomingConnection,
-    diversion: Pick<Diversion, "connectToApplication">,
-    port: Port,
-    settings: IncomingSettings,
-  ) {
-    this.#connection = connection
-    this.#diversion = diversion
-    this.#port = port
-    this.#settings = settings
-    this.#outlet = new Outlet(connection.socket)
+  /** `becomeHttp2` makes what serves the connection from then on, and gets all further events. */
+  constructor(parts: HttpParts, becomeHttp2: (upgraded?: UpgradedConnection) => TcpEvents) {
+    const { connection, way, port, settings, outlet } = parts
+    this.#parts = parts
+    this.#becomeHttp2 = becomeHttp2
+    this.#outlet = outlet
+    this.#scanner = new ResponseScanner((by) => settings.onBypassed(port.number, by))
+    this.#application = new ApplicationSide((events) => way.connectToApplication(connection.destination, events), {
+      onData: (bytes) => this.#onAnswer(bytes),
+      onDrain: () => {
+        if (this.#application.onDrain()) this.#pause("application", false)
+      },
+      onEnd: () => this.#onApplicationEnd(),
+      onClose: (error) => this.#onApplicationClose(error),
+    })
+    this.#owner = new RequestOwner(parts, () => this.#process())
     this.#timer = setTimeout(() => this.#onSilence(), silenceMilliseconds)
   }
 
   // ---- the caller
 
   onData(bytes: Buffer): void {
-    if (this.#http2) {
-      this.#http2.onData(bytes)
-      return
-    }
     if (this.#phase === "raw") {
       this.#toApplication(bytes)
       return
@@ -89,14 +84,12 @@ export class Http1Connection implements TcpEvents {
   }
 
   onDrain(): void {
-    if (this.#http2) this.#http2.onDrain()
-    else if (this.#outlet.onDrain()) this.#application?.resume()
+    if (this.#outlet.onDrain()) this.#application.resume()
   }
 
   onEnd(): void {
     this.#callerEnded = true
-    if (this.#http2) this.#http2.onEnd()
-    else if (this.#phase === "raw") this.#applicationOutlet?.end()
+    if (this.#phase === "raw") this.#application.end()
     else if (this.#claim) this.#claim.callerEnded()
     else if (this.#input.length > 0 && !this.#waiting) this.#goRaw(this.#takeInput())
     else if (!this.#waiting) this.#endWithoutRequest()
@@ -105,17 +98,14 @@ export class Http1Connection implements TcpEvents {
   onClose(error?: Error): void {
     this.#phase = "closed"
     clearTimeout(this.#timer)
-    if (this.#http2) {
-      this.#http2.onClose(error)
-      return
-    }
     this.#outlet.closed()
     this.#claim?.callerGone(!error)
-    if (this.#claim) this.#settings.onClaimed(-1)
-    if (this.#scanner.outstanding > 0) this.#settings.onBypassed(this.#port.number, -this.#scanner.outstanding)
-    if (error) this.#applicationOutlet?.reset()
-    else this.#applicationOutlet?.end()
-    this.#application?.resume()
+    if (this.#claim) this.#parts.settings.onClaimed(-1)
+    this.#scanner.giveUp()
+    this.#owner.dispose()
+    if (error) this.#application.reset()
+    else this.#application.end()
+    this.#application.resume()
   }
 
   // ---- requests
@@ -132,7 +122,7 @@ export class Http1Connection implements TcpEvents {
           const start = startsHttp2(input)
           if (start === "maybe") break
           if (start === "yes") {
-            this.#becomeHttp2(input)
+            this.#startHttp2(input)
             return
           }
         }
@@ -143,7 +133,7 @@ export class Http1Connection implements TcpEvents {
           return
         }
         this.#spokeHttp1 = true
-        const choice = this.#choose(head, input, at)
+        const choice = this.#owner.of(head, input, at)
         if (choice === "undecided") break
         if (choice === "pass") {
           this.#scanner.expect(head.method)
@@ -152,7 +142,6 @@ export class Http1Connection implements TcpEvents {
           if (passFrom === -1) passFrom = at
           at = head.end
           this.#phase = this.#body.done ? "head" : "passing"
-          this.#settings.onBypassed(this.#port.number, 1)
         } else if (passFrom !== -1 || this.#scanner.outstanding > 0) {
           this.#waiting = true
           break
@@ -181,13 +170,18 @@ export class Http1Connection implements TcpEvents {
     this.#watchHead()
   }
 
-  #becomeHttp2(input: Buffer): void {
+  /** The caller began with HTTP/2. What was opened because it was silent for a while is of no use: HTTP/2 opens its own. */
+  #startHttp2(input: Buffer): void {
+    this.#leave()
+    this.#application.drop()
+    this.#becomeHttp2().onData(input)
+  }
+
+  #leave(): void {
     clearTimeout(this.#timer)
+    this.#phase = "closed"
     this.#input = empty
-    // Opened because the caller was silent for a while; HTTP/2 opens its own.
-    this.#dropApplication()
-    this.#http2 = new Http2Connection(this.#connection, this.#diversion, this.#port, this.#settings, this.#outlet)
-    this.#http2.onData(input)
+    this.#scanner.giveUp()
   }
 
   /** The request that asked for it is the only one, and has been passed on whole. */
@@ -199,88 +193,21 @@ export class Http1Connection implements TcpEvents {
 
   /** The application has agreed (RFC 7540, section 3.2): its answer becomes stream 1, and further streams may be anybody's. */
   #continueAsHttp2(bytes: Buffer, end: number): void {
-    clearTimeout(this.#timer)
-    this.#settings.onBypassed(this.#port.number, -1)
-    this.#pausedBy.clear()
-    this.#connection.socket.resume()
+    const input = this.#input
+    this.#leave()
+    this.#parts.connection.socket.resume()
     this.#outlet.write(bytes.subarray(0, end))
-    const upgraded = {
-      application: this.#application!,
-      applicationOutlet: this.#applicationOutlet!,
-      callerSettings: this.#http2Settings!,
-    }
-    this.#http2 = new Http2Connection(
-      this.#connection,
-      this.#diversion,
-      this.#port,
-      this.#settings,
-      this.#outlet,
-      upgraded,
-    )
-    if (end < bytes.length) this.#application!.data.onData(bytes.subarray(end))
-    const input = this.#takeInput()
-    if (input.length > 0) this.#http2.onData(input)
-    if (this.#callerEnded) this.#http2.onEnd()
-  }
-
-  /** Whose is it? `undecided`: the body must be read first. */
-  #choose(head: RequestHead, input: Buffer, at: number): FilteredSubscription | "pass" | "undecided" {
-    const subscriptions = this.#port.filtered
-    if (subscriptions.length === 0) return "pass"
-    let body: Buffer | undefined
-    if (head.body.kind !== "none" && subscriptions.some(({ filter }) => filter.needsBody)) {
-      const collected = this.#collect(head, input, at)
-      if (collected === "undecided") return "undecided"
-      body = collected
-    } else if (subscriptions.some(({ filter }) => filter.needsBody)) body = empty
-    const { method, target, headers } = head
-    const choice: Choice = chooseSubscription(
-      subscriptions,
-      { method, target, headers, body },
-      {
-        upgrade: head.upgrade,
-        tls: this.#connection.transport.kind === "Tls",
-      },
-    )
-    return choice ?? "pass"
-  }
-
-  /** The whole body, or undefined when it is too large or too slow. */
-  #collect(head: RequestHead, input: Buffer, at: number): Buffer | undefined | "undecided" {
-    if (!this.#collected) {
-      const pieces: Buffer[] = []
-      const collected = { body: new BodyReader(head.body), at: head.end - at, pieces, bytes: 0, head }
-      collected.body.sink = (piece) => {
-        pieces.push(piece)
-        collected.bytes += piece.length
-      }
-      this.#collected = collected
-      clearTimeout(this.#timer)
-      this.#timer = setTimeout(() => this.#giveUpBody(), this.#settings.maxBodyMilliseconds)
-      if (head.expectContinue) this.#outlet.write(Buffer.from("HTTP/1.1 100 Continue\r\n\r\n"))
-    }
-    const collected = this.#collected
-    collected.at = collected.body.feed(input, at + collected.at) - at
-    const { body, bytes, pieces } = collected
-    const tooLarge = bytes > this.#settings.maxBodyBytes
-    if (!body.done && !body.broken && !tooLarge && !this.#bodyTooLate) return "undecided"
-    this.#collected = undefined
-    this.#bodyTooLate = false
-    clearTimeout(this.#timer)
-    return body.done && !tooLarge ? Buffer.concat(pieces) : undefined
-  }
-
-  #bodyTooLate = false
-
-  #giveUpBody(): void {
-    this.#bodyTooLate = true
-    this.#process()
+    const upgraded = { ...this.#application.handOver(), callerSettings: this.#http2Settings! }
+    const http2 = this.#becomeHttp2(upgraded)
+    if (end < bytes.length) upgraded.application.data.onData(bytes.subarray(end))
+    if (input.length > 0) http2.onData(input)
+    if (this.#callerEnded) http2.onEnd()
   }
 
   #begin({ channel }: FilteredSubscription, head: RequestHead, input: Buffer): number {
     this.#phase = "claimed"
-    this.#settings.onClaimed(1)
-    const claim = new Claim(channel, this.#connection, head, this.#outlet, this.#settings.marks, {
+    this.#parts.settings.onClaimed(1)
+    const claim = new Claim(channel, this.#parts.connection, head, this.#outlet, this.#parts.settings.marks, {
       onFinished: (reusable) => this.#onAnswered(reusable),
       onUpgraded: () => (this.#phase = "tunnel"),
       onFull: () => this.#pause("client", true),
@@ -292,14 +219,14 @@ export class Http1Connection implements TcpEvents {
 
   #onAnswered(reusable: boolean): void {
     this.#claim = undefined
-    this.#settings.onClaimed(-1)
+    this.#parts.settings.onClaimed(-1)
     this.#pause("client", false)
     if (!reusable || this.#callerEnded) {
       this.#phase = "closed"
       this.#input = empty
       this.#outlet.end()
-      this.#applicationOutlet?.end()
-      this.#connection.socket.resume()
+      this.#application.end()
+      this.#parts.connection.socket.resume()
       return
     }
     this.#phase = "head"
@@ -310,38 +237,17 @@ export class Http1Connection implements TcpEvents {
   // ---- the application
 
   #toApplication(bytes: Uint8Array): void {
-    const outlet = this.#applicationOutlet ?? this.#connect()
-    if (outlet && bytes.length > 0 && !outlet.write(bytes)) this.#pause("application", true)
-  }
-
-  #connect(): Outlet | undefined {
-    try {
-      this.#application = this.#diversion.connectToApplication(this.#connection.destination, {
-        onData: (bytes) => this.#onAnswer(bytes),
-        onDrain: () => {
-          if (this.#applicationOutlet?.onDrain()) this.#pause("application", false)
-        },
-        onEnd: () => this.#onApplicationEnd(),
-        onClose: (error) => this.#onApplicationClose(error),
-      })
-      this.#applicationOutlet = new Outlet(this.#application)
-      return this.#applicationOutlet
-    } catch {
-      this.#unreachable()
-      return undefined
-    }
+    if (!this.#application.open()) this.#unreachable()
+    else if (bytes.length > 0 && !this.#application.write(bytes)) this.#pause("application", true)
   }
 
   #onAnswer(bytes: Buffer): void {
     if (this.#phase !== "raw") {
-      const before = this.#scanner.outstanding
       const end = this.#scanner.feed(bytes)
-      if (this.#scanner.outstanding < before)
-        this.#settings.onBypassed(this.#port.number, this.#scanner.outstanding - before)
       if (this.#scanner.opaque) {
         if (this.#claim) {
           // Something unasked, while somebody else is answering: this application connection is of no more use.
-          this.#dropApplication()
+          this.#application.drop()
           return
         }
         if (this.#scanner.switched && this.#mayContinueAsHttp2()) {
@@ -351,7 +257,7 @@ export class Http1Connection implements TcpEvents {
         this.#goRaw(this.#takeInput())
       }
     }
-    if (!this.#outlet.write(bytes)) this.#application?.pause()
+    if (!this.#outlet.write(bytes)) this.#application.pause()
     if (this.#waiting && this.#scanner.outstanding === 0) {
       this.#waiting = false
       this.#process()
@@ -361,7 +267,7 @@ export class Http1Connection implements TcpEvents {
 
   #onApplicationEnd(): void {
     if (this.#claim) {
-      this.#dropApplication()
+      this.#application.drop()
       return
     }
     if (this.#phase !== "raw") this.#goRaw(this.#takeInput())
@@ -369,24 +275,14 @@ export class Http1Connection implements TcpEvents {
   }
 
   #onApplicationClose(error?: Error): void {
-    this.#applicationOutlet?.closed()
-    if (!this.#application) return
-    this.#application = undefined
-    this.#applicationOutlet = undefined
+    if (!this.#application.closed()) return
     if (this.#claim || this.#phase === "closed") return
     const unanswered = this.#scanner.outstanding > 0 && !this.#scanner.midway && this.#phase !== "raw"
     this.#phase = "closed"
     if (unanswered && error) this.#unreachable()
     else if (error) this.#outlet.reset()
     else this.#outlet.end()
-    this.#connection.socket.resume()
-  }
-
-  #dropApplication(): void {
-    const outlet = this.#applicationOutlet
-    this.#application = undefined
-    this.#applicationOutlet = undefined
-    outlet?.reset()
+    this.#parts.connection.socket.resume()
   }
 
   #unreachable(): void {
@@ -404,16 +300,16 @@ export class Http1Connection implements TcpEvents {
     this.#phase = "raw"
     clearTimeout(this.#timer)
     this.#input = empty
-    this.#collected = undefined
+    this.#owner.dispose()
     this.#pause("input", false)
     this.#toApplication(bytes)
-    if (this.#callerEnded) this.#applicationOutlet?.end()
+    if (this.#callerEnded) this.#application.end()
   }
 
   #endWithoutRequest(): void {
     clearTimeout(this.#timer)
     if (this.#scanner.outstanding > 0 || this.#phase === "passing") this.#goRaw(this.#takeInput())
-    else if (this.#application) this.#applicationOutlet?.end()
+    else if (this.#application.isOpen) this.#application.end()
     else this.#outlet.end()
   }
 
@@ -428,8 +324,8 @@ export class Http1Connection implements TcpEvents {
   /** Perhaps the application speaks first: then this is nothing for HTTP clients. */
   #onSilence(): void {
     if (this.#phase !== "head" || this.#input.length > 0) return
-    this.#connect()
-    if (this.#application) this.#timer = setTimeout(() => this.#onUndecided(), this.#settings.detectionMilliseconds)
+    if (!this.#application.open()) this.#unreachable()
+    else this.#timer = setTimeout(() => this.#onUndecided(), this.#parts.settings.detectionMilliseconds)
   }
 
   #onUndecided(): void {
@@ -438,7 +334,7 @@ export class Http1Connection implements TcpEvents {
 
   /** A head that has begun must come to its end. */
   #watchHead(): void {
-    if (this.#phase === "collecting" || this.#collected) return
+    if (this.#owner.waitsForBody) return
     clearTimeout(this.#timer)
     if (this.#phase === "head" && this.#input.length > 0 && !this.#waiting && !this.#claim) {
       this.#timer = setTimeout(() => this.#onUndecided(), headMilliseconds)
@@ -450,8 +346,8 @@ export class Http1Connection implements TcpEvents {
     if (on) this.#pausedBy.add(reason)
     else this.#pausedBy.delete(reason)
     const after = this.#pausedBy.size
-    if (before === 0 && after > 0) this.#connection.socket.pause()
-    else if (before > 0 && after === 0) this.#connection.socket.resume()
+    if (before === 0 && after > 0) this.#parts.connection.socket.pause()
+    else if (before > 0 && after === 0) this.#parts.connection.socket.resume()
   }
 }
 

@@ -13,14 +13,27 @@ const coding = /\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*\r\n/i
 export class ResponseScanner {
   /** Methods of the requests that are not answered completely, oldest first. */
   readonly #awaited: string[] = []
+  readonly #onCount: (by: number) => void
   #head: Buffer | undefined
   #body: BodyReader | undefined
   #opaque = false
   #switched = false
 
+  /** `onCount` hears how many more or fewer answers are awaited. */
+  constructor(onCount: (by: number) => void) {
+    this.#onCount = onCount
+  }
+
   /** A request was passed on. */
   expect(method: string): void {
     this.#awaited.push(method)
+    this.#onCount(1)
+  }
+
+  /** No answer is awaited any more. */
+  giveUp(): void {
+    if (this.#awaited.length > 0) this.#onCount(-this.#awaited.length)
+    this.#awaited.length = 0
   }
 
   get outstanding(): number {
@@ -98,5 +111,6 @@ export class ResponseScanner {
   #finish(): void {
     this.#body = undefined
     this.#awaited.shift()
+    this.#onCount(-1)
   }
 }

@@ -1,6 +1,6 @@
 import type { Diversion, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { chooseSubscription } from "../choose.ts"
-import type { IncomingConnection } from "../connection.ts"
+import type { HttpParts, IncomingConnection } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import { Outlet } from "../outlet.ts"
 import type { FilteredSubscription, Port } from "../port.ts"
@@ -89,16 +89,9 @@ export class Http2Connection implements TcpEvents, StreamHost {
   #putIn: Buffer[] = []
   #takenBack: number[] = []
 
-  constructor(
-    connection: IncomingConnection,
-    diversion: Pick<Diversion, "connectToApplication">,
-    port: Port,
-    incoming: IncomingSettings,
-    outlet: Outlet,
-    upgraded?: UpgradedConnection,
-  ) {
+  constructor({ connection, way, port, settings: incoming, outlet }: HttpParts, upgraded?: UpgradedConnection) {
     this.#connection = connection
-    this.#diversion = diversion
+    this.#diversion = way
     this.#port = port
     this.#settings = incoming
     this.marks = incoming.marks

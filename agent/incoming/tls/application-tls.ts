@@ -2,7 +2,8 @@ import type { TLSOptions } from "bun"
 import { errorText } from "../../../core/errors.ts"
 import type { Diversion, Endpoint, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { LinuxError } from "../../../core/linux/errno.ts"
-import { deaf, handshakeMilliseconds, wrapInTls } from "./tls-socket.ts"
+import { deaf } from "../deaf.ts"
+import { handshakeMilliseconds, wrapInTls } from "./tls-socket.ts"
 
 /** `nobody`: nothing answers at the application's port. */
 export type Readiness =

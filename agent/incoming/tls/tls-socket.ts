@@ -1,11 +1,10 @@
 import type { Socket, SocketHandler, TLSOptions } from "bun"
 import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { handshakeFailure } from "../../../core/tls-outcome.ts"
+import { deaf } from "../deaf.ts"
 
 /** How long either side may take for a handshake. */
 export const handshakeMilliseconds = 10_000
-
-export const deaf: TcpEvents = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
 
 export interface Wrapping {
   tls: TLSOptions
