@@ -4,7 +4,9 @@ import type { HttpParts, IncomingConnection } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import { Outlet } from "../outlet.ts"
 import type { FilteredSubscription, Port } from "../port.ts"
+import { CallerSide, frameSize } from "./caller-side.ts"
 import { ClaimedStream, type StreamHost } from "./claimed-stream.ts"
+import { ClaimedStreams } from "./claimed-streams.ts"
 import { type RequestFields, readRequestFields } from "./fields.ts"
 import {
   encodeFrame,
@@ -29,15 +31,8 @@ import { encodeStateless, type HeaderField, HpackDecoder } from "./hpack.ts"
 import { NoApplication } from "./no-application.ts"
 import { UndecidedStream } from "./undecided-stream.ts"
 
-/** Claimed streams of one connection at a time. */
-const maxClaimed = 256
-/** Requests a caller may take back before they are answered, per period, until it is told to calm down. */
-const maxTakenBack = 200
-const takenBackPeriodMilliseconds = 30_000
-/** Ids of ended claimed streams that are still recognised when a late frame comes. */
-const maxRemembered = 4096
+/** Frames that wait while an older stream is undecided. */
 const maxHeld = 2000
-const frameSize = 16_384
 
 /** A connection that began with HTTP/1.1. */
 export interface UpgradedConnection {
@@ -59,18 +54,17 @@ export class Http2Connection implements TcpEvents, StreamHost {
   readonly #port: Port
   readonly #settings: IncomingSettings
   readonly #outlet: Outlet
+  readonly #caller: CallerSide
   readonly #fromCaller = new FrameReader()
   readonly #fromApplication = new FrameReader()
   readonly #decoder = new HpackDecoder()
-  readonly #claimed = new Map<number, ClaimedStream>()
-  readonly #ended = new Set<number>()
+  readonly #claimed = new ClaimedStreams()
   #application: TcpSocket | undefined
   #applicationOutlet: Outlet | undefined
   #noApplication: NoApplication | undefined
   #prefaceLeft = preface.length
   #block: HeaderBlock | undefined
   #lastStream = 0
-  #lastClaimed = 0
   /** Has a header block been withheld from the application? Then it must not be given the caller's blocks any more. */
   #reencode = false
   #undecided: UndecidedStream | undefined
@@ -78,16 +72,8 @@ export class Http2Connection implements TcpEvents, StreamHost {
   #held: Frame[] = []
   #raw = false
   #over = false
-  // Towards the caller
-  #window = initialWindow
-  /** Bytes of the connection's window that answers put in have used, and the application does not know about. */
-  #borrowed = 0
+  /** What the caller lets a new stream be sent. */
   #streamWindow = initialWindow
-  #waiting: Frame[] = []
-  /** Nothing may be put in now: the application's greeting must come first, and its header blocks must not be broken. */
-  #closedForOthers = true
-  #putIn: Buffer[] = []
-  #takenBack: number[] = []
 
   constructor({ connection, way, port, settings: incoming, outlet }: HttpParts, upgraded?: UpgradedConnection) {
     this.#connection = connection
@@ -96,6 +82,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     this.#settings = incoming
     this.marks = incoming.marks
     this.#outlet = outlet
+    this.#caller = new CallerSide(outlet)
     if (upgraded) this.#continue(upgraded)
     else this.#connect()
   }
@@ -142,7 +129,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     this.#over = true
     this.#outlet.closed()
     this.#undecided?.dispose()
-    for (const stream of [...this.#claimed.values()]) stream.cancel()
+    for (const stream of this.#claimed.all) stream.cancel()
     if (error) this.#applicationOutlet?.reset()
     else this.#applicationOutlet?.end()
     this.#application?.resume()
@@ -164,18 +151,19 @@ export class Http2Connection implements TcpEvents, StreamHost {
         return
       case frameTypes.data:
         if (claimed) this.#onClaimedData(claimed, frame, out)
-        else if (this.#ended.has(frame.stream)) this.credit(0, frame.payload.length)
+        else if (this.#claimed.isEnded(frame.stream)) this.credit(0, frame.payload.length)
         else this.#pass(frame, out)
         return
       case frameTypes.windowUpdate:
         this.#onWindowUpdate(frame, claimed, out)
         return
       case frameTypes.resetStream:
-        if (claimed) this.#onTakenBack(claimed)
-        else if (!this.#ended.has(frame.stream)) this.#pass(frame, out)
+        if (claimed) {
+          if (!this.#claimed.takeBack(claimed)) this.#fail(errors.calm, [], [])
+        } else if (!this.#claimed.isEnded(frame.stream)) this.#pass(frame, out)
         return
       case frameTypes.priority:
-        if (!claimed && !this.#ended.has(frame.stream)) this.#pass(frame, out)
+        if (!claimed && !this.#claimed.isEnded(frame.stream)) this.#pass(frame, out)
         return
       case frameTypes.continuation:
         this.#fail(errors.protocol, [frame], out)
@@ -207,7 +195,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     else if (block.stream > this.#lastStream) {
       this.#lastStream = block.stream
       this.#onRequest(block, fields, out)
-    } else if (!this.#ended.has(block.stream)) this.#passBlock(block, fields, out)
+    } else if (!this.#claimed.isEnded(block.stream)) this.#passBlock(block, fields, out)
   }
 
   #onRequest(block: HeaderBlock, fields: readonly HeaderField[], out: Uint8Array[]): void {
@@ -239,15 +227,14 @@ export class Http2Connection implements TcpEvents, StreamHost {
 
   #claim({ channel }: FilteredSubscription, stream: number, request: RequestFields, isLast: boolean): void {
     this.#reencode = true
-    this.#lastClaimed = Math.max(this.#lastClaimed, stream)
-    if (this.#claimed.size >= maxClaimed) {
-      this.#remember(stream)
+    if (this.#claimed.isFull) {
+      this.#claimed.addEnded(stream)
       this.sendReset(stream, errors.refused)
       return
     }
     this.#settings.onClaimed(1)
     const claimed = new ClaimedStream(stream, channel, this.#connection, request, this.#streamWindow, this)
-    this.#claimed.set(stream, claimed)
+    this.#claimed.add(stream, claimed)
     claimed.start([], isLast)
   }
 
@@ -285,24 +272,15 @@ export class Http2Connection implements TcpEvents, StreamHost {
     else this.#fail(errors.protocol, [frame], out)
   }
 
-  #onTakenBack(claimed: ClaimedStream): void {
-    const now = performance.now()
-    if (!claimed.answered) this.#takenBack.push(now)
-    claimed.cancel()
-    if (this.#takenBack.length <= maxTakenBack) return
-    this.#takenBack = this.#takenBack.filter((at) => at > now - takenBackPeriodMilliseconds)
-    if (this.#takenBack.length > maxTakenBack) this.#fail(errors.calm, [], [])
-  }
-
   // ---- passing on
 
   #pass(frame: Frame, out: Uint8Array[]): void {
-    if (this.#noApplication) this.#putBetween(this.#noApplication.answer(frame))
+    if (this.#noApplication) this.#caller.put(this.#noApplication.answer(frame))
     else out.push(frame.bytes)
   }
 
   #passBlock(block: HeaderBlock, fields: readonly HeaderField[], out: Uint8Array[]): void {
-    if (this.#noApplication) this.#putBetween(this.#noApplication.answerRequest(block.stream))
+    if (this.#noApplication) this.#caller.put(this.#noApplication.answerRequest(block.stream))
     else if (this.#reencode) out.push(encodeHeaders(block.stream, encodeStateless(fields), block.endStream, frameSize))
     else for (const { bytes } of block.frames) out.push(bytes)
   }
@@ -319,11 +297,11 @@ export class Http2Connection implements TcpEvents, StreamHost {
       for (const { bytes } of frames) out.push(bytes)
       return
     }
-    this.#closedForOthers = false
-    this.#putBetween(goAway(this.#lastClaimed, error))
+    this.#caller.openForOthers()
+    this.#caller.put(goAway(this.#claimed.last, error))
     this.#over = true
-    for (const stream of [...this.#claimed.values()]) stream.cancel()
-    this.#outlet.end()
+    this.#caller.end()
+    for (const stream of this.#claimed.all) stream.cancel()
     this.#applicationOutlet?.end()
   }
 
@@ -332,7 +310,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
   #onCallerSettings(payload: Buffer): void {
     for (const [id, value] of readSettings(payload)) {
       if (id !== settings.initialWindowSize || value > maxWindow) continue
-      for (const stream of this.#claimed.values()) stream.onWindow(value - this.#streamWindow)
+      for (const stream of this.#claimed.all) stream.onWindow(value - this.#streamWindow)
       this.#streamWindow = value
     }
   }
@@ -341,16 +319,13 @@ export class Http2Connection implements TcpEvents, StreamHost {
     const bytes = frame.payload.length === 4 ? frame.payload.readUInt32BE(0) & maxWindow : 0
     if (frame.stream !== 0) {
       if (claimed) claimed.onWindow(bytes)
-      else if (!this.#ended.has(frame.stream)) this.#pass(frame, out)
+      else if (!this.#claimed.isEnded(frame.stream)) this.#pass(frame, out)
       return
     }
-    this.#window = Math.min(this.#window + bytes, maxWindow)
-    const repaid = Math.min(this.#borrowed, bytes)
-    this.#borrowed -= repaid
-    if (repaid === 0) this.#pass(frame, out)
-    else if (bytes > repaid) this.#pass({ ...frame, bytes: windowUpdate(0, bytes - repaid) }, out)
-    this.#sendWaiting()
-    for (const stream of [...this.#claimed.values()]) stream.pump()
+    const unknown = this.#caller.onWindow(bytes)
+    if (unknown === bytes) this.#pass(frame, out)
+    else if (unknown > 0) this.#pass({ ...frame, bytes: windowUpdate(0, unknown) }, out)
+    for (const stream of this.#claimed.all) stream.pump()
   }
 
   // ---- the application
@@ -388,56 +363,25 @@ export class Http2Connection implements TcpEvents, StreamHost {
     this.#noApplication = new NoApplication()
     if (!this.#greeted) this.#outlet.write(this.#noApplication.greeting())
     this.#greeted = true
-    this.#closedForOthers = false
-    if (this.#putIn.length > 0) this.#outlet.writeAll(this.#putIn.splice(0))
+    this.#caller.openForOthers()
+    this.#caller.flush()
   }
 
   #greeted = false
 
   #onApplicationData(bytes: Buffer): void {
-    const out: Uint8Array[] = []
     this.#greeted = true
-    for (const frame of this.#fromApplication.feed(bytes)) this.#onApplicationFrame(frame, out)
-    if (this.#fromApplication.broken) out.push(this.#fromApplication.takeRest())
-    if (out.length > 0 && !this.#outlet.writeAll(out)) this.#application?.pause()
-    if (!this.#closedForOthers && this.#putIn.length > 0) this.#outlet.writeAll(this.#putIn.splice(0))
+    for (const frame of this.#fromApplication.feed(bytes)) this.#onApplicationFrame(frame)
+    if (this.#fromApplication.broken) this.#caller.forwardBytes(this.#fromApplication.takeRest())
+    if (!this.#caller.flush()) this.#application?.pause()
   }
 
-  #onApplicationFrame(frame: Frame, out: Uint8Array[]): void {
+  #onApplicationFrame(frame: Frame): void {
     if (frame.type === frameTypes.settings && !(frame.flags & flags.ack)) this.#onApplicationSettings(frame)
     if (frame.type === frameTypes.goAway) {
-      this.#closedForOthers = false
-      out.push(this.#withClaims(frame))
-      return
-    }
-    const belongsToStream = frame.stream !== 0 && frame.type !== frameTypes.windowUpdate
-    if (
-      belongsToStream &&
-      (this.#waiting.length > 0 || (frame.type === frameTypes.data && frame.payload.length > this.#window))
-    ) {
-      this.#waiting.push(frame)
-      return
-    }
-    this.#forward(frame, out)
-  }
-
-  #forward(frame: Frame, out: Uint8Array[]): void {
-    if (frame.type === frameTypes.data) this.#window -= frame.payload.length
-    const opensBlock = frame.type === frameTypes.headers || frame.type === frameTypes.pushPromise
-    this.#closedForOthers = (opensBlock || frame.type === frameTypes.continuation) && !(frame.flags & flags.endHeaders)
-    out.push(frame.bytes)
-  }
-
-  /** The window has grown: what the application sent meanwhile goes on. It cannot be more than the claimed streams borrowed. */
-  #sendWaiting(): void {
-    const out: Uint8Array[] = []
-    while (this.#waiting.length > 0) {
-      const frame = this.#waiting[0]!
-      if (frame.type === frameTypes.data && frame.payload.length > this.#window) break
-      this.#waiting.shift()
-      this.#forward(frame, out)
-    }
-    if (out.length > 0) this.#outlet.writeAll(out)
+      this.#caller.openForOthers()
+      this.#caller.forwardBytes(this.#withClaims(frame))
+    } else this.#caller.forward(frame)
   }
 
   #onApplicationSettings(frame: Frame): void {
@@ -451,15 +395,15 @@ export class Http2Connection implements TcpEvents, StreamHost {
   /** Claimed streams are being served, whatever the application has seen of them. */
   #withClaims(frame: Frame): Buffer {
     const last = frame.payload.length >= 8 ? frame.payload.readUInt32BE(0) & maxWindow : maxWindow
-    if (last >= this.#lastClaimed) return frame.bytes
+    if (last >= this.#claimed.last) return frame.bytes
     const changed = Buffer.from(frame.payload)
-    changed.writeUInt32BE(this.#lastClaimed, 0)
+    changed.writeUInt32BE(this.#claimed.last, 0)
     return encodeFrame(frameTypes.goAway, frame.flags, 0, changed)
   }
 
   #onApplicationEnd(): void {
     if (this.#claimed.size === 0) this.#outlet.end()
-    else this.#putBetween(goAway(this.#lastClaimed, 0))
+    else this.#caller.put(goAway(this.#claimed.last, 0))
     this.#ending = true
   }
 
@@ -473,7 +417,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     if (this.#over) return
     if (this.#claimed.size > 0) {
       this.#goOnAlone()
-      if (!this.#ending) this.#putBetween(goAway(this.#lastClaimed, 0))
+      if (!this.#ending) this.#caller.put(goAway(this.#claimed.last, 0))
       this.#ending = true
     } else if (error) this.#outlet.reset()
     else this.#outlet.end()
@@ -482,49 +426,26 @@ export class Http2Connection implements TcpEvents, StreamHost {
   // ---- what claimed streams send
 
   sendHeaders(stream: number, fields: readonly HeaderField[], endStream: boolean): void {
-    this.#putBetween(encodeHeaders(stream, encodeStateless(fields), endStream, frameSize))
+    this.#caller.put(encodeHeaders(stream, encodeStateless(fields), endStream, frameSize))
   }
 
   sendData(stream: number, bytes: Uint8Array, streamWindow: number, endStream: boolean): number {
-    // What the application has sent already was promised this window first.
-    const connectionWindow = this.#waiting.length > 0 ? 0 : this.#window
-    const allowed = Math.max(0, Math.min(bytes.length, streamWindow, connectionWindow))
-    if (allowed === 0 && bytes.length > 0) return 0
-    for (let at = 0; at < allowed || (bytes.length === 0 && at === 0); at += frameSize) {
-      const piece = bytes.subarray(at, Math.min(at + frameSize, allowed))
-      const last = endStream && at + piece.length === bytes.length
-      this.#putBetween(encodeFrame(frameTypes.data, last ? flags.endStream : 0, stream, piece))
-    }
-    this.#window -= allowed
-    this.#borrowed += allowed
-    return allowed
+    return this.#caller.putData(stream, bytes, streamWindow, endStream)
   }
 
   sendReset(stream: number, error: number): void {
-    this.#putBetween(resetStream(stream, error))
+    this.#caller.put(resetStream(stream, error))
   }
 
   credit(stream: number, bytes: number): void {
     if (bytes === 0 || this.#over) return
-    this.#putBetween(windowUpdate(0, bytes))
-    if (stream !== 0) this.#putBetween(windowUpdate(stream, bytes))
+    this.#caller.put(windowUpdate(0, bytes))
+    if (stream !== 0) this.#caller.put(windowUpdate(stream, bytes))
   }
 
   onOver(stream: number): void {
-    if (!this.#claimed.delete(stream)) return
+    if (!this.#claimed.end(stream)) return
     this.#settings.onClaimed(-1)
-    this.#remember(stream)
     if ((this.#ending || (this.#callerEnded && !this.#application)) && this.#claimed.size === 0) this.#outlet.end()
-  }
-
-  #remember(stream: number): void {
-    this.#ended.add(stream)
-    if (this.#ended.size > maxRemembered) this.#ended.delete(this.#ended.values().next().value!)
-  }
-
-  #putBetween(bytes: Buffer): void {
-    if (this.#over || bytes.length === 0) return
-    if (this.#closedForOthers) this.#putIn.push(bytes)
-    else this.#outlet.write(bytes)
   }
 }
