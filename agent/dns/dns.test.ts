@@ -14,7 +14,14 @@ const when = test.skipIf(!isRoot)
 
 const zone: Record<
   string,
-  { A?: string[]; AAAA?: string[]; PTR?: string; cname?: string; code?: number; truncated?: true }
+  {
+    A?: string[]
+    AAAA?: string[]
+    PTR?: string
+    cname?: string
+    code?: number
+    truncated?: true
+  }
 > = {
   "api.shop.svc.cluster.local.": { A: ["10.0.0.7"], AAAA: ["fd00::7"] },
   "only6.test.": { AAAA: ["fd00::6"] },
@@ -127,7 +134,8 @@ function reply(query: Buffer, overUdp: boolean): Buffer {
     const head = Buffer.alloc(10)
     head.writeUInt16BE(recordType, 0)
     head.writeUInt16BE(1, 2)
-    head.writeUInt32BE(30, 4)
+    // Nothing holds, so that every question is put to the server.
+    head.writeUInt32BE(0, 4)
     head.writeUInt16BE(data.length, 8)
     records.push(owner, head, data)
   }
@@ -200,6 +208,19 @@ when("a final dot means no search at all; order and duplicates stay", async () =
     "many.test. 10.0.0.3",
   ])
   expect(asked).toEqual(["many.test."])
+})
+
+when("a name of one word is asked for domain by domain only as long as there is none", async () => {
+  await ask("api", "Ipv4Only")
+  expect(asked).toEqual(["api.shop.svc.cluster.local."])
+  asked.length = 0
+  await ask("nowhere", "Ipv4Only")
+  expect(asked).toEqual(["nowhere.shop.svc.cluster.local.", "nowhere.svc.cluster.local.", "nowhere."])
+})
+
+when("an answer that holds no time at all is asked for each time", async () => {
+  for (let times = 0; times < 2; times++) await ask("api.shop.svc.cluster.local.", "Ipv4Only")
+  expect(asked).toHaveLength(2)
 })
 
 when("hosts wins, whatever the case, without asking a server", async () => {

@@ -4,7 +4,7 @@
  * Question: name, type u16, class u16. Record: name, type u16, class u16, ttl u32, length u16, data.
  */
 
-export const recordType = { A: 1, CNAME: 5, PTR: 12, AAAA: 28, OPT: 41 } as const
+export const recordType = { A: 1, CNAME: 5, SOA: 6, PTR: 12, AAAA: 28, OPT: 41 } as const
 export type QueryType = typeof recordType.A | typeof recordType.AAAA | typeof recordType.PTR
 
 const IN = 1
@@ -23,6 +23,7 @@ export interface Answer {
   type: number
   /** Address bytes of A and AAAA; for CNAME and PTR the name. */
   data: Uint8Array | string
+  ttlSeconds: number
 }
 
 export interface Reply {
@@ -30,6 +31,8 @@ export interface Reply {
   code: number
   isTruncated: boolean
   answers: Answer[]
+  /** How long an answer without records holds, as the zone says; undefined when it does not (RFC 2308). */
+  absentSeconds?: number
 }
 
 /** Undefined when `name` cannot be asked for: a label above 63 bytes, an empty one, or too long in all. */
@@ -59,7 +62,7 @@ export function decodeReply(bytes: Uint8Array, query: Uint8Array): Reply | undef
     const asked = Buffer.from(query.buffer, query.byteOffset, query.byteLength)
     if (reader.readUInt16BE(0) !== asked.readUInt16BE(0) || !(flags & QR)) return undefined
     if (reader.readUInt16BE(4) !== 1 || !sameQuestion(reader, asked)) return undefined
-    return { code: flags & 0xf, isTruncated: (flags & TC) !== 0, answers: readAnswers(reader) }
+    return { code: flags & 0xf, isTruncated: (flags & TC) !== 0, ...readRecords(reader) }
   } catch {
     return undefined
   }
@@ -73,23 +76,30 @@ function sameQuestion(reply: Buffer, query: Buffer): boolean {
   )
 }
 
-function readAnswers(reader: Buffer): Answer[] {
+function readRecords(reader: Buffer): Pick<Reply, "answers" | "absentSeconds"> {
   const answers: Answer[] = []
+  let absentSeconds: number | undefined
   let at = readName(reader, 12).end + 4
-  for (let left = reader.readUInt16BE(6); left > 0; left--) {
+  const answerCount = reader.readUInt16BE(6)
+  const count = answerCount + reader.readUInt16BE(8)
+  for (let index = 0; index < count; index++) {
     const { name, end } = readName(reader, at)
     const type = reader.readUInt16BE(end)
+    const ttlSeconds = reader.readUInt32BE(end + 4)
     const length = reader.readUInt16BE(end + 8)
     const start = end + 10
     at = start + length
     if (at > reader.length) throw new RangeError("record reaches beyond the message")
-    if ((type === recordType.A && length === 4) || (type === recordType.AAAA && length === 16)) {
-      answers.push({ name, type, data: Uint8Array.from(reader.subarray(start, at)) })
+    if (index >= answerCount) {
+      // The last field of a SOA record bounds how long "there is none" may be believed.
+      if (type === recordType.SOA && length >= 20) absentSeconds = Math.min(ttlSeconds, reader.readUInt32BE(at - 4))
+    } else if ((type === recordType.A && length === 4) || (type === recordType.AAAA && length === 16)) {
+      answers.push({ name, type, data: Uint8Array.from(reader.subarray(start, at)), ttlSeconds })
     } else if (type === recordType.CNAME || type === recordType.PTR) {
-      answers.push({ name, type, data: readName(reader, start).name })
+      answers.push({ name, type, data: readName(reader, start).name, ttlSeconds })
     }
   }
-  return answers
+  return { answers, ...(absentSeconds !== undefined && { absentSeconds }) }
 }
 
 /** The name at `at`, and where what follows it begins. @throws RangeError */

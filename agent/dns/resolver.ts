@@ -7,6 +7,7 @@ import type { LookupRecord } from "../../core/protocol/index.ts"
 import { RefusedRequest } from "../response-error.ts"
 import type { AgentSettings } from "../settings.ts"
 import type { Surroundings } from "../target/target.ts"
+import { BelievedReplies } from "./believed.ts"
 import { candidates, type HostsEntry, lookUpHosts, parseHosts, parseResolvConf, type ResolverConfig } from "./config.ts"
 import { askServer, type Failure } from "./exchange.ts"
 import { type QueryType, type Reply, recordType } from "./message.ts"
@@ -25,6 +26,7 @@ type Lookup = LookupRecord[]
 export class Resolver {
   readonly #surroundings: Surroundings
   readonly #settings: AgentSettings
+  readonly #believed = new BelievedReplies()
 
   constructor(surroundings: Surroundings, settings: AgentSettings) {
     this.#surroundings = surroundings
@@ -71,11 +73,24 @@ export class Resolver {
     const listed = lookUpHosts(hosts, name).filter((ip) => isWanted(ip, wanted))
     if (listed.length > 0) return listed.map((ip) => ({ name, ip }))
     if (config.servers.length === 0) throw failed("unreachable")
+    const types =
+      wanted === "both" ? [recordType.A, recordType.AAAA] : [wanted === "ipv4" ? recordType.A : recordType.AAAA]
+    const ask = (candidate: string) => {
+      const replies = Promise.all(types.map((type) => this.#ask(candidate, type, config)))
+      // A failure counts when its turn comes.
+      replies.catch(() => {})
+      return replies
+    }
+    const [first, ...others] = candidates(name, config)
+    // A name of one word, and one that is tried as it is first, are nearly always found at once. Of the others several are wrong:
+    // all are asked about side by side, and the first one in their order that exists counts.
+    const isLikelyFirst = !name.includes(".") || first === `${name}.`
+    const asked: ReturnType<typeof ask>[] = isLikelyFirst ? [] : [first!, ...others].map(ask)
     let code = noSuchName
-    for (const candidate of candidates(name, config)) {
-      const types =
-        wanted === "both" ? [recordType.A, recordType.AAAA] : [wanted === "ipv4" ? recordType.A : recordType.AAAA]
-      const replies = await Promise.all(types.map((type) => this.#ask(candidate, type, config)))
+    for (let index = 0; index <= others.length; index++) {
+      if (index === 0 && isLikelyFirst) asked.push(ask(first!))
+      else if (index === 1 && isLikelyFirst) asked.push(...others.map(ask))
+      const replies = await asked[index]!
       const records = replies.flatMap((reply) => (typeof reply === "string" ? [] : addresses(reply)))
       if (records.length > 0) return records
       const failure = replies.find((reply) => typeof reply === "string")
@@ -96,11 +111,16 @@ export class Resolver {
     { servers, attempts, timeoutSeconds }: ResolverConfig,
   ): Promise<Reply | Failure> {
     let last: Reply | Failure = "unreachable"
+    const known = this.#believed.get(servers, name, type)
+    if (known) return known
     for (let attempt = 0; attempt < attempts; attempt++) {
       for (const server of servers) {
         const reply = await askServer(server, name, type, timeoutSeconds * 1000, this.#surroundings)
         if (reply === "bad-name") return reply
-        if (typeof reply !== "string" && (reply.code === noError || reply.code === noSuchName)) return reply
+        if (typeof reply !== "string" && (reply.code === noError || reply.code === noSuchName)) {
+          this.#believed.keep(servers, name, type, reply)
+          return reply
+        }
         if (typeof reply !== "string" || typeof last === "string") last = reply
       }
     }

@@ -14,11 +14,13 @@ export interface ConnectionEvents {
   over(failure: string | undefined): void
 }
 
+const unheard: ConnectionEvents = { data() {}, end() {}, over() {} }
+
 /** One outgoing connection: keeps what the peer does not take yet, and knows which directions are still open. */
 export class OutgoingConnection implements SocketEvents {
   readonly #socket: OutgoingSocket
   readonly #budget: Budget
-  readonly #events: ConnectionEvents
+  #events: ConnectionEvents
   /** Not taken yet; `#first` is where it begins. */
   #queue: Uint8Array[] = []
   #first = 0
@@ -49,6 +51,13 @@ export class OutgoingConnection implements SocketEvents {
     }
     const taken = this.#queuedBytes === 0 ? this.#socket.write(chunk) : 0
     if (taken < chunk.length && !this.#over) this.#keep(chunk.subarray(taken))
+  }
+
+  /** From now on nobody wants to hear of it. */
+  silence(): void {
+    this.#events = unheard
+    this.#budget.removeSource(this.#socket)
+    this.#socket.pause()
   }
 
   /** Ends without a word. */

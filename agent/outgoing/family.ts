@@ -28,6 +28,12 @@ type Connect = Extract<DaemonTcpOutgoing, { kind: "Connect" }>["value"]
 /** Connects of the old form that may wait for the one before. */
 const maxWaiting = 256
 
+/**
+ * How long the socket of a connection the client has ended may stay. Closing costs the kernel more than connecting, and the client has
+ * usually asked for something else in the same breath.
+ */
+const closeMilliseconds = 1
+
 const gauges: Partial<Record<FamilyKind, GaugeName>> = {
   TcpOutgoing: "mirrord_agent_tcp_outgoing_connection_count",
   UdpOutgoing: "mirrord_agent_udp_outgoing_connection_count",
@@ -39,6 +45,9 @@ export class OutgoingFamily {
   readonly #connections = new Map<bigint, OutgoingConnection>()
   /** Answers of the old form carry no name, so these connects are made one after the other. */
   readonly #unnamed: Lane<SocketAddress>
+  /** Ended by the client, not closed yet. */
+  readonly #ended: OutgoingConnection[] = []
+  #closing: ReturnType<typeof setTimeout> | undefined
   #nextId = 0n
 
   constructor(options: FamilyOptions) {
@@ -63,16 +72,28 @@ export class OutgoingFamily {
         this.#connections.get(message.value.connectionId)?.write(message.value.bytes)
         return
       case "Close":
-        this.#forget(message.value.connectionId)?.abandon()
+        this.#abandonSoon(this.#forget(message.value.connectionId))
         return
     }
   }
 
   close(): void {
+    this.#abandonEnded()
     for (const [id, connection] of this.#connections) {
       this.#forget(id)
       connection.abandon()
     }
+  }
+
+  #abandonSoon(connection: OutgoingConnection | undefined): void {
+    if (!connection) return
+    connection.silence()
+    if (this.#ended.push(connection) === 1) this.#closing = setTimeout(() => this.#abandonEnded(), closeMilliseconds)
+  }
+
+  #abandonEnded(): void {
+    clearTimeout(this.#closing)
+    for (const connection of this.#ended.splice(0)) connection.abandon()
   }
 
   async #connectNamed(uid: string, address: SocketAddress): Promise<void> {
