@@ -5,6 +5,7 @@ import { AF_INET6, AF_UNIX, decodeEndpoint } from "../../../core/linux/socket-ad
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
 import { remoteDestination } from "./destinations.ts"
+import { socketInode } from "./file-identity.ts"
 import {
   addressFor,
   connectSocket,
@@ -34,12 +35,14 @@ const localResolvers = new Set([
 ])
 
 /** connect(2), and what came of it. */
-export function connectCalls({ world, tcp, udp, unix, listeners, waits }: NetworkSupervision): Handlers {
+export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }: NetworkSupervision): Handlers {
   async function connect(call: Call): Promise<Answer> {
     const address = readAddress(call, 1, 2)
     if (address.length < 2) return proceed
     if (address.readUInt16LE(0) === AF_UNIX) return connectUnix(call, address)
     const peer = decodeEndpoint(address)
+    // A datagram socket may be connected again and again.
+    shared.names.remove(socketInode(`/proc/${call.tid}/fd/${call.int(0)}`) ?? 0)
     if (!peer || isPlainlyLocal(peer)) return proceed
     const fd = fetchDescriptor(call.tid, call.int(0))
     let mine = true

@@ -147,8 +147,8 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
 
   /** The address a datagram has for the program. */
   function trueSource(fd: number, address: Buffer): Buffer {
-    const association = udp.from(decodeEndpoint(address))
-    return association ? fitting(socketFamily(fd), association.peer) : address
+    const behind = udp.behind(decodeEndpoint(address))
+    return behind ? fitting(socketFamily(fd), behind.peer) : address
   }
 
   const receiveFrom = onDatagramSocket(async (call, fd) => {

@@ -152,6 +152,24 @@ s = socket.create_connection(("10.99.1.1", 7)); s.sendall(b"y" * 100); s.close()
     expect(outgoing.ended).toBe(2)
   })
 
+  test("a socket of the resolver's has the name server for a peer, until it is connected elsewhere", async () => {
+    const script = `
+import ctypes, socket
+query = bytes.fromhex("abcd01000001000000000000") + b"\\x07backend\\x07default\\x03svc\\x07cluster\\x05local\\0\\0\\x01\\0\\x01"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+s.connect(("10.99.0.10", 53)); s.send(query); d, a = s.recvfrom(512)
+print(d[:2].hex(), d[-4:].hex(), a, s.getpeername(), s.getsockname()[0])
+s.connect(("10.99.1.1", 99)); s.send(b"one"); print(s.recv(10), s.getpeername())
+s.connect(("10.99.0.10", 53)); print(s.getpeername())
+print(ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16))
+try: s.getpeername()
+except OSError as e: print(e.errno)
+`
+    expect((await runIn(pod(), python(script))).output).toMatch(
+      /^abcd 0a630102 \('10.99.0.10', 53\) \('10.99.0.10', 53\) 127.0.0.1\nb'.*' \('10.99.1.1', 99\)\n\('10.99.0.10', 53\)\n0\n107\n$/,
+    )
+  })
+
   test("UDP: connected, unconnected, by message, with the true addresses", async () => {
     const script = `
 import socket

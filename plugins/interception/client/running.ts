@@ -20,6 +20,7 @@ import { openCalls } from "./open-calls.ts"
 import { Orphans } from "./orphans.ts"
 import { PendingWrites } from "./pending-writes.ts"
 import { Readiness } from "./readiness.ts"
+import { ResolverSocket } from "./resolver-socket.ts"
 import { descriptorRanges, partsOf, refusedCalls, watchRules } from "./rules.ts"
 import type { Rung } from "./rung.ts"
 import { SharedState, sharedMemory } from "./shared-state.ts"
@@ -86,9 +87,19 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
     listeners: new Listeners(world.incoming, shared),
     waits: new Waits(listener, readiness),
   }
+  const resolver =
+    world.dns && rung.descriptors === "fetched" ? await ResolverSocket.open(world.dns, shared) : undefined
+  if (resolver && world.dns) network.udp.resolver = { server: world.dns.server, at: resolver.at }
   const supervisor = new Supervisor(listener, supervision, handlersFor(network))
   const watching = startWatching(
-    { listener, epoll: readiness.epoll, memory, ranges, hidesRelative: world.files?.hides !== undefined },
+    {
+      listener,
+      epoll: readiness.epoll,
+      memory,
+      ranges,
+      hidesRelative: world.files?.hides !== undefined,
+      resolver: network.udp.resolver,
+    },
     supervisor,
     readiness,
     (reason) => {
@@ -105,6 +116,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
     stopSignals()
     await child.exited
     await orphans.end(watching.ended)
+    resolver?.close()
     readiness.close()
     syscall("close", listener)
     throw thrown
@@ -119,7 +131,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       await orphans.end(watching.ended)
       supervisor.close()
       injected.close()
-      for (const part of [network.tcp, network.udp, network.unix, network.listeners]) part.close()
+      for (const part of [network.tcp, network.udp, network.unix, network.listeners, resolver]) part?.close()
       readiness.close()
       syscall("close", listener)
     }),

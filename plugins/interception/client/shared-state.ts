@@ -1,4 +1,5 @@
 import type { FileIntent } from "../../../core/client/engine.ts"
+import { PortSet, portSetBytes } from "./port-set.ts"
 import { SharedNames, sharedNamesBytes } from "./shared-names.ts"
 
 /** Slots of the memory both threads see; a slot holds 0 or 1 but where said otherwise. */
@@ -10,7 +11,8 @@ const placeSlots = 1 << 15
 const flagCount = 8
 const placesAt = flagCount * 4
 const namesAt = placesAt + placeSlots * 8
-const machineAt = namesAt + sharedNamesBytes
+const resolverPortsAt = namesAt + sharedNamesBytes
+const machineAt = resolverPortsAt + portSetBytes
 /** struct new_utsname: six texts of 65 bytes. */
 export const machineBytes = 6 * 65
 
@@ -28,11 +30,14 @@ export class SharedState {
   readonly #places: BigUint64Array
   readonly #machine: Uint8Array
   readonly names: SharedNames
+  /** Ports of the program's sockets that are connected to our resolver. */
+  readonly resolverPorts: PortSet
   constructor(memory: SharedArrayBuffer) {
     this.#machine = new Uint8Array(memory, machineAt, machineBytes)
     this.#flags = new Int32Array(memory, 0, flagCount)
     this.#places = new BigUint64Array(memory, placesAt, placeSlots)
     this.names = new SharedNames(memory, namesAt)
+    this.resolverPorts = new PortSet(memory, resolverPortsAt)
   }
 
   /** Some process works in a remote directory, so relative paths need a look. */

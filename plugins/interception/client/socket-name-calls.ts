@@ -1,4 +1,3 @@
-import type { Endpoint } from "../../../core/interceptor.ts"
 import { SOCK_DGRAM } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, AF_UNIX } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
@@ -27,7 +26,7 @@ export function socketNameCalls({ tcp, udp, unix, listeners }: NetworkSupervisio
       const peer = endpointName("getpeername", fd)
       const names =
         socketType(fd) === SOCK_DGRAM
-          ? udpNames(peer)
+          ? udp.behind(peer)
           : (tcp.named(own, peer) ?? (await listeners.named(fd, own, peer)))
       const wanted = call.name === "getpeername" ? names?.peer : names?.own
       return wanted ? answer(call, fitting(family, wanted)) : proceed
@@ -46,11 +45,6 @@ export function socketNameCalls({ tcp, udp, unix, listeners }: NetworkSupervisio
     const names = tcp.named(own, peer) ?? (await listeners.accepted(own, peer))
     const wanted = call.name === "getpeername" ? names?.peer : names?.own
     return wanted ? answer(call, fitting(family, wanted)) : proceed
-  }
-
-  function udpNames(peer: Endpoint | undefined): { peer?: Endpoint; own?: Endpoint } | undefined {
-    const association = udp.from(peer)
-    return association && { peer: association.peer, own: association.connection?.local }
   }
 
   function unixName(call: Call, path: Uint8Array | undefined): Answer {

@@ -2,8 +2,9 @@ import { readFileSync } from "node:fs"
 import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import type { Logger } from "../../../core/log.ts"
+import type { ResolverPlace } from "./quick-resolver.ts"
 import type { SharedState } from "./shared-state.ts"
-import { isUnspecified } from "./socket-info.ts"
+import { isUnspecified, sameEndpoint } from "./socket-info.ts"
 
 /** More pairs of socket and destination than this are not kept; the ones unused longest go first. */
 const maxAssociations = 512
@@ -162,6 +163,17 @@ export class UdpAssociations {
     this.#sweeper.unref()
     if (this.#byKey.size > maxAssociations) this.#dropOldest()
     return made
+  }
+
+  /** The resolver's socket answers as the name server. */
+  resolver: ResolverPlace | undefined
+
+  /** Who is behind an address of ours; undefined for all other addresses. */
+  behind(address: Endpoint | undefined): { peer: Endpoint; own?: Endpoint } | undefined {
+    if (this.resolver && sameEndpoint(address, this.resolver.at)) return { peer: this.resolver.server }
+    const association = this.from(address)
+    const own = association?.connection?.local
+    return association && { peer: association.peer, ...(own && { own }) }
   }
 
   /** The association a datagram of this source came through; undefined for all other sources. */

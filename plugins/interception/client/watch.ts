@@ -1,9 +1,11 @@
 import { errno } from "../../../core/linux/errno.ts"
 import { addressOf, syscall } from "../../../core/linux/syscall.ts"
 import { architectureOf, type CallName, callNames } from "./abi.ts"
+import { socketInode } from "./file-identity.ts"
 import { Notification, notificationBytes, RECV, Replier, wakeSynchronously } from "./notification.ts"
 import { directoryOf, intentOf, pathCalls } from "./path-calls.ts"
 import { answersMachine, answersName } from "./quick-names.ts"
+import { type ResolverPlace, resolverConnects } from "./quick-resolver.ts"
 import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
 import { peek, peekString } from "./tracee.ts"
@@ -15,6 +17,8 @@ export interface WatchOptions {
   epoll: number
   memory: SharedArrayBuffer
   ranges: DescriptorRanges
+  /** Where UDP sockets that are connected to the name server belong; absent: the main thread sees to them. */
+  resolver: ResolverPlace | undefined
   /** Relative paths, too, may be hidden. */
   hidesRelative: boolean
 }
@@ -51,7 +55,7 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
   const replier = new Replier(listener)
   const shared = new SharedState(options.memory)
   const passes = passingCalls(options, shared)
-  const answered = answeredCalls(shared)
+  const answered = answeredCalls(options, shared)
   wakeSynchronously(listener)
   say({ kind: "started" })
   for (;;) {
@@ -73,9 +77,14 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
       // A caller that died in between is no failure.
       if (syscall("ioctl", listener, RECV, notificationAt) < 0) continue
       const call = new Notification(notification)
-      if (passes(call)) replier.proceed(call.id)
-      else if (answered(call)) replier.value(call.id, 0n)
-      else say({ kind: "call", bytes: notification.slice() })
+      if (passes(call)) {
+        replier.proceed(call.id)
+        continue
+      }
+      const result = answered(call)
+      if (result === undefined) say({ kind: "call", bytes: notification.slice() })
+      else if (result < 0) replier.fail(call.id, -result)
+      else replier.value(call.id, 0n)
     }
     if (count < 0 && count !== -errno.EINTR) {
       say({ kind: "ended" })
@@ -84,13 +93,23 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
   }
 }
 
-/** Answers calls that need nothing but what both threads know: true when the caller has its answer in memory. */
-function answeredCalls(shared: SharedState): (call: Notification) => boolean {
+/** Answers calls that need nothing but what both threads know: 0 or a negative errno, undefined for those of the main thread. */
+function answeredCalls({ resolver }: WatchOptions, shared: SharedState): (call: Notification) => number | undefined {
   const names = callNames(architectureOf(process.arch)!)
+  const connect = resolverConnects(resolver, shared)
   return (call) => {
     const name = names.get(call.nr)
-    if (name === "uname") return answersMachine(call, shared.machine)
-    return (name === "getsockname" || name === "getpeername") && answersName(call, name, shared.names)
+    switch (name) {
+      case "connect":
+        return connect(call)
+      case "uname":
+        return answersMachine(call, shared.machine) ? 0 : undefined
+      case "getsockname":
+      case "getpeername":
+        return answersName(call, name, shared.names) ? 0 : undefined
+      default:
+        return undefined
+    }
   }
 }
 
@@ -117,7 +136,10 @@ function passingCalls({ ranges, hidesRelative }: WatchOptions, shared: SharedSta
   const addressPasses = (call: Notification): boolean => {
     if (peek(call.tid, call.word(1), family) < 2) return true
     const number = family[0]! | (family[1]! << 8)
-    return number !== AF_INET && number !== AF_INET6 && number !== AF_UNIX
+    if (number === AF_INET || number === AF_INET6 || number === AF_UNIX) return false
+    // AF_UNSPEC undoes a connect, and with it the name we gave.
+    if (shared.namedSockets) shared.names.remove(socketInode(`/proc/${call.tid}/fd/${call.int(0)}`) ?? 0)
+    return true
   }
   /** msg_name, the first field of struct msghdr (and of the first struct mmsghdr), is null on stream sockets and connected ones. */
   const messagePasses = (call: Notification): boolean =>
