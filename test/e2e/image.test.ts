@@ -72,6 +72,25 @@ test("every blob is what its name says, and both indexes lead to the same ones",
   expect(config.config.Labels["podside.glibc"]).toMatch(/^2\.\d+$/)
 })
 
+if (!Bun.which("skopeo")) console.warn("SKIPPED: another program that reads the image: skopeo is not here")
+test.skipIf(!Bun.which("skopeo"))("another program reads both forms of it, blob by blob", async () => {
+  const policy = join(folder, "policy.json")
+  await Bun.write(policy, JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }))
+  for (const form of ["docker-archive", "oci-archive"]) {
+    const copy = [
+      "skopeo",
+      "--policy",
+      policy,
+      "copy",
+      `${form}:${join(folder, "first.tar")}`,
+      `dir:${join(folder, form)}`,
+    ]
+    expect(run(copy)).toMatchObject({ stderr: "", exitCode: 0 })
+    const { layers } = await Bun.file(join(folder, form, "manifest.json")).json()
+    expect(layers).toHaveLength(1)
+  }
+})
+
 function blobPath(digest: string): string {
   return `blobs/${digest.replace(":", "/")}`
 }
