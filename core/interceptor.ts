@@ -20,12 +20,16 @@ export interface TcpEvents {
   onClose(error?: Error): void
 }
 
-/** A connection the kernel handed to the agent instead of the application. */
-export interface DivertedConnection {
-  socket: TcpSocket
+/** Between whom a connection was meant to be. */
+export interface Route {
   source: Endpoint
   /** Where the connection was going, before any rule changed it. */
   destination: Endpoint
+}
+
+/** A connection the kernel handed to the agent instead of the application. */
+export interface DivertedConnection extends Route {
+  socket: TcpSocket
 }
 
 /**
@@ -84,11 +88,12 @@ export interface Diversion {
   /** From its return on, new connections to these ports reach the application directly. */
   remove(ports: readonly number[]): Promise<void>
   /**
-   * Opens a TCP connection to the application that the diversion itself does not catch. The socket may still be connecting:
-   * until then `write` takes nothing and `onDrain` tells when it does. A failure shows as `onClose` with an error.
+   * Opens a TCP connection to the application that the diversion itself does not catch, from the source's address where that
+   * is one of the target's loopback addresses. The socket may still be connecting: until then `write` takes nothing and
+   * `onDrain` tells when it does. A failure shows as `onClose` with an error.
    * @throws LinuxError when it fails at once, as it does when nobody listens
    */
-  connectToApplication(destination: Endpoint, events: TcpEvents): TcpSocket
+  connectToApplication(route: Route, events: TcpEvents): TcpSocket
   /** Removes the rules and closes the listener; connections that were handed out go on. */
   close(): Promise<void>
 }

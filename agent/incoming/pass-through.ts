@@ -8,16 +8,16 @@ import { Outlet } from "./outlet.ts"
  */
 export function passThrough(
   diversion: Pick<Diversion, "connectToApplication">,
-  { socket, destination }: Pick<DivertedConnection, "socket" | "destination">,
+  connection: DivertedConnection,
   early?: Uint8Array,
   earlyEnd = false,
 ): TcpEvents {
-  const caller = new Side(socket)
+  const caller = new Side(connection.socket)
   const application = new Side(undefined)
   caller.peer = application
   application.peer = caller
   try {
-    application.adopt(diversion.connectToApplication(destination, application))
+    application.adopt(diversion.connectToApplication(connection, application))
   } catch {
     caller.outlet?.reset()
     return caller

@@ -56,7 +56,7 @@ export class Http1Connection implements TcpEvents {
     this.#becomeHttp2 = becomeHttp2
     this.#outlet = outlet
     this.#scanner = new ResponseScanner((by) => settings.onBypassed(port.number, by))
-    this.#application = new ApplicationSide((events) => way.connectToApplication(connection.destination, events), {
+    this.#application = new ApplicationSide((events) => way.connectToApplication(connection, events), {
       onData: (bytes) => this.#onAnswer(bytes),
       onDrain: () => {
         if (this.#application.onDrain()) this.#pause("application", false)

@@ -351,7 +351,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
 
   #connect(): void {
     try {
-      this.#application = this.#diversion.connectToApplication(this.#connection.destination, this.#applicationEvents)
+      this.#application = this.#diversion.connectToApplication(this.#connection, this.#applicationEvents)
       this.#applicationOutlet = new Outlet(this.#application)
     } catch {
       this.#goOnAlone()

@@ -1,6 +1,6 @@
 import type { TLSOptions } from "bun"
 import { errorText } from "../../../core/errors.ts"
-import type { Diversion, Endpoint, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import type { Diversion, Route, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { LinuxError } from "../../../core/linux/errno.ts"
 import { deaf } from "../deaf.ts"
 import { handshakeMilliseconds, wrapInTls } from "./tls-socket.ts"
@@ -33,12 +33,12 @@ export class ApplicationTls implements Pick<Diversion, "connectToApplication"> {
     this.#onRefused = onRefused
   }
 
-  async prepare(destination: Endpoint): Promise<Readiness> {
+  async prepare(route: Route): Promise<Readiness> {
     const { promise, resolve } = Promise.withResolvers<Readiness>()
     const ready = new ReadyConnection(() => resolve({ kind: "nobody" }), this.#onRefused)
     let socket: TcpSocket
     try {
-      socket = this.#connect(destination, ready, (secured, error) => {
+      socket = this.#connect(route, ready, (secured, error) => {
         if (error) return resolve({ kind: "failed", reason: reasonOf(error) })
         ready.take(secured)
         this.#ready = ready
@@ -54,10 +54,10 @@ export class ApplicationTls implements Pick<Diversion, "connectToApplication"> {
     return promise.finally(() => clearTimeout(timer))
   }
 
-  connectToApplication(destination: Endpoint, events: TcpEvents): TcpSocket {
+  connectToApplication(route: Route, events: TcpEvents): TcpSocket {
     const ready = this.#ready
     this.#ready = undefined
-    return ready?.handTo(events) ?? this.#connect(destination, events, () => {})
+    return ready?.handTo(events) ?? this.#connect(route, events, () => {})
   }
 
   /** Nobody will ask for the connection that was made ahead. */
@@ -66,12 +66,8 @@ export class ApplicationTls implements Pick<Diversion, "connectToApplication"> {
     this.#ready = undefined
   }
 
-  #connect(
-    destination: Endpoint,
-    events: TcpEvents,
-    onHandshake: (socket: TcpSocket, error?: Error) => void,
-  ): TcpSocket {
-    const socket = this.#diversion.connectToApplication(destination, deaf)
+  #connect(route: Route, events: TcpEvents, onHandshake: (socket: TcpSocket, error?: Error) => void): TcpSocket {
+    const socket = this.#diversion.connectToApplication(route, deaf)
     try {
       return wrapInTls(socket, { tls: this.#tls, onHandshake, events })
     } catch (thrown) {

@@ -118,7 +118,7 @@ export class TlsArrival implements TcpEvents {
     // Who steals the whole port answers for the application.
     if (port.owner) return this.#accept(setup, hello, wanted, way)
     socket.pause()
-    const readiness = await way.prepare(destination)
+    const readiness = await way.prepare(this.#connection)
     if (this.#state !== "application") return way.dispose()
     if (readiness.kind === "failed") {
       tls.tell(port, `the agent's own TLS connection to the application failed: ${readiness.reason}`)

@@ -6,6 +6,7 @@ import type {
   DiversionOptions,
   Endpoint,
   Interceptor,
+  Route,
   TcpEvents,
   TcpSocket,
 } from "../../../core/interceptor.ts"
@@ -76,8 +77,9 @@ function diversion(
     async remove(ports) {
       inNamespace(() => rules.remove(ports))
     },
-    connectToApplication(destination, events) {
-      return connect(inNamespace, applicationOnLoopback ? loopbackOf(destination) : destination, events)
+    connectToApplication({ source, destination }, events) {
+      const reached = applicationOnLoopback ? loopbackOf(destination) : destination
+      return connect(inNamespace, { source, destination: reached }, events)
     },
     async close() {
       inNamespace(() => rules.close())
@@ -90,8 +92,8 @@ function loopbackOf({ ip, port }: Endpoint): Endpoint {
   return { ip: ip.includes(":") ? "::1" : "127.0.0.1", port }
 }
 
-function connect(inNamespace: DiversionOptions["inNamespace"], destination: Endpoint, events: TcpEvents): TcpSocket {
-  const fd = inNamespace(() => connectMarked(destination, ownMark))
+function connect(inNamespace: DiversionOptions["inNamespace"], route: Route, events: TcpEvents): TcpSocket {
+  const fd = inNamespace(() => connectMarked(route, ownMark))
   let opened: TcpSocket | undefined
   const adopting = Bun.connect<TcpEvents>({
     ...({ fd } as unknown as { hostname: string; port: number }),

@@ -1,5 +1,5 @@
 import type { SocketHandler } from "bun"
-import type { Endpoint, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import type { Endpoint, Route, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 
@@ -10,10 +10,13 @@ const SOL_SOCKET = 1
 const SO_ERROR = 4
 const SO_MARK = 36
 const SOL_IP = 0
+const IP_BIND_ADDRESS_NO_PORT = 24
 const SOL_IPV6 = 41
 /** The same number on both levels. Source: linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h. */
 const SO_ORIGINAL_DST = 80
 const POLLOUT = 4
+/** Not 127.0.0.1: that one the kernel chooses itself where it is right. */
+const otherLoopback = /^127\.(?!0\.0\.1$)/
 
 /** Hands the events of any socket to its `data`. */
 export const toEvents: SocketHandler<TcpEvents, "buffer"> = {
@@ -46,13 +49,20 @@ export function sourceOf(socket: TcpSocket): Endpoint {
 const withoutMapping = (ip: string) => (ip.startsWith("::ffff:") && ip.includes(".") ? ip.slice(7) : ip)
 
 /**
- * Starts a connection whose packets carry `mark`, from the network namespace of the calling thread.
+ * Starts a connection whose packets carry `mark`, from the network namespace of the calling thread. Of callers only loopback
+ * addresses are kept (127.0.0.6 is how Istio's proxy shows itself): answers to any other would leave the namespace, unless its
+ * routing were changed for as long as the agent lives, and longer when it is killed.
  * @throws LinuxError when it fails at once
  */
-export function connectMarked({ ip, port }: Endpoint, mark: number): number {
+export function connectMarked({ source, destination: { ip, port } }: Route, mark: number): number {
   const family = ip.includes(":") ? AF_INET6 : AF_INET
   const fd = syscall("socket", family, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)
   if (fd < 0) throw new LinuxError(fd, "open a socket")
+  if (otherLoopback.test(source.ip)) {
+    syscall("setsockopt", fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, new Uint32Array([1]), 4)
+    const from = ipv4Address(source.ip, 0)
+    syscall("bind", fd, from, from.length)
+  }
   const failed = startConnecting(fd, mark, family === AF_INET ? ipv4Address(ip, port) : ipv6Address(ip, port))
   if (failed === 0) return fd
   syscall("close", fd)

@@ -164,6 +164,32 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
     app.stop()
   })
 
+  test("the application sees a loopback caller's own address, and calls from elsewhere as the pod's", async () => {
+    const server = pod.inPod(() =>
+      Bun.serve({
+        hostname: "0.0.0.0",
+        port: 0,
+        fetch: (request, own) => new Response(own.requestIP(request)?.address),
+      }),
+    )
+    const port = server.port!
+    const get = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    const seen = async (from: "inPod" | "inCaller", host: string, source: string) => {
+      const curl = ["curl", "-s", "--max-time", "20", "--interface", source, `http://${host}:${port}/`]
+      const child = pod[from](() => Bun.spawn(curl, { stdio: ["ignore", "pipe", "inherit"] }))
+      return new Response(child.stdout).text()
+    }
+    const client = await agent.connect()
+    expect(await subscribe(client, stealMatching(port, header("x-user: me")))).toBe("Ok")
+    expect(await exchange(pod, pod.ip4, port, get)).toEndWith(pod.ip4)
+    expect(await seen("inPod", "127.0.0.1", "127.0.0.6")).toBe("127.0.0.6")
+    expect(await seen("inPod", pod.ip4, "127.0.0.6")).toBe("127.0.0.6")
+    expect(await seen("inPod", "127.0.0.1", "127.0.0.1")).toBe("127.0.0.1")
+    expect(await seen("inCaller", pod.ip4, "10.77.0.1")).toBe(pod.ip4)
+    client.link.close()
+    await server.stop(true)
+  })
+
   test("callers of a port whose application is down are refused, not left hanging", async () => {
     const client = await agent.connect()
     expect(await subscribe(client, mirror(4009))).toBe("Ok")
