@@ -14,8 +14,18 @@ export interface FollowOptions<T> {
   query?: Query
   signal: AbortSignal
   log: Logger
-  /** All that matches, whenever something may have changed. Called with the first list before `follow` resolves. */
-  onChange(objects: ReadonlyMap<string, T>): void
+  /**
+   * All that matches, whenever something may have changed. Called with the first list before `follow` resolves. Without
+   * `change` everything may be different.
+   */
+  onChange(objects: ReadonlyMap<string, T>, change?: FollowedChange<T>): void
+}
+
+/** One object was made, changed or removed. */
+export interface FollowedChange<T> {
+  before: T | undefined
+  /** As it is, or was when it was removed. */
+  object: T
 }
 
 /** Between attempts after a failure, in milliseconds: doubled each time up to the limit. */
@@ -95,9 +105,11 @@ async function watchOnce<T extends Named>(
   for await (const { type, object } of kube.watch<T>(path, { query: watchQuery, signal })) {
     version = object.metadata.resourceVersion ?? version
     if (type === "BOOKMARK") continue
-    if (type === "DELETED") objects.delete(keyOf(object))
-    else objects.set(keyOf(object), withoutFieldOwners(object))
-    onChange(objects)
+    const key = keyOf(object)
+    const before = objects.get(key)
+    if (type === "DELETED") objects.delete(key)
+    else objects.set(key, withoutFieldOwners(object))
+    onChange(objects, { before, object })
   }
   return version
 }

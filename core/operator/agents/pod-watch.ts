@@ -1,4 +1,4 @@
-import { follow } from "../../kube/follow.ts"
+import { type FollowedChange, follow } from "../../kube/follow.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { podPath } from "../../kube/resources.ts"
@@ -6,9 +6,14 @@ import type { Logger } from "../../log.ts"
 
 type Listener = (pods: readonly Pod[]) => void
 
+interface Subscriber {
+  isOurs(pod: Pod): boolean
+  listener: Listener
+}
+
 interface Watched {
-  listeners: Set<Listener>
-  pods: readonly Pod[] | undefined
+  subscribers: Set<Subscriber>
+  pods: ReadonlyMap<string, Pod> | undefined
   stop: AbortController
 }
 
@@ -23,14 +28,15 @@ export class PodWatch {
     this.#log = log
   }
 
-  /** Calls `listener` with all pods now and after every change. Returns the undo. */
-  subscribe(namespace: string, listener: Listener): () => void {
+  /** Calls `listener` with all pods that are ours now, and after every change of one of them. Returns the undo. */
+  subscribe(namespace: string, isOurs: (pod: Pod) => boolean, listener: Listener): () => void {
     const watched = this.#namespaces.get(namespace) ?? this.#start(namespace)
-    watched.listeners.add(listener)
-    if (watched.pods) listener(watched.pods)
+    const subscriber = { isOurs, listener }
+    watched.subscribers.add(subscriber)
+    if (watched.pods) tell(subscriber, watched.pods)
     return () => {
-      watched.listeners.delete(listener)
-      if (watched.listeners.size > 0 || this.#namespaces.get(namespace) !== watched) return
+      watched.subscribers.delete(subscriber)
+      if (watched.subscribers.size > 0 || this.#namespaces.get(namespace) !== watched) return
       this.#namespaces.delete(namespace)
       watched.stop.abort()
     }
@@ -42,16 +48,16 @@ export class PodWatch {
   }
 
   #start(namespace: string): Watched {
-    const watched: Watched = { listeners: new Set(), pods: undefined, stop: new AbortController() }
+    const watched: Watched = { subscribers: new Set(), pods: undefined, stop: new AbortController() }
     this.#namespaces.set(namespace, watched)
     follow<Pod>({
       kube: this.#kube,
       path: podPath(namespace),
       signal: watched.stop.signal,
       log: this.#log,
-      onChange: (pods) => {
-        watched.pods = [...pods.values()]
-        for (const listener of watched.listeners) listener(watched.pods)
+      onChange: (pods, change) => {
+        watched.pods = pods
+        for (const subscriber of watched.subscribers) if (concerns(subscriber, change)) tell(subscriber, pods)
       },
     }).catch((error) => {
       // The next session of the namespace tries again; those that are there keep the pods they have.
@@ -60,4 +66,15 @@ export class PodWatch {
     })
     return watched
   }
+}
+
+/** A change of its labels may make a pod ours, or somebody else's. */
+function concerns({ isOurs }: Subscriber, change: FollowedChange<Pod> | undefined): boolean {
+  return !change || isOurs(change.object) || (change.before !== undefined && isOurs(change.before))
+}
+
+function tell({ isOurs, listener }: Subscriber, pods: ReadonlyMap<string, Pod>): void {
+  const ours: Pod[] = []
+  for (const pod of pods.values()) if (isOurs(pod)) ours.push(pod)
+  listener(ours)
 }

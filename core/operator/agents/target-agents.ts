@@ -66,8 +66,8 @@ export class TargetAgents implements SessionAgents {
     const { kube, watch, target, namespace, log } = this.#options
     const isOurs = await podMatcher(kube, target, namespace)
     if (!isOurs || this.#closed) return
-    this.#unsubscribe = watch.subscribe(namespace, (pods) => {
-      this.#update(pods.filter(isOurs)).catch((error) => log.warn("the target's pods could not be followed", { error }))
+    this.#unsubscribe = watch.subscribe(namespace, isOurs, (pods) => {
+      this.#update(pods).catch((error) => log.warn("the target's pods could not be followed", { error }))
     })
   }
 

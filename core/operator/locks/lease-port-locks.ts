@@ -69,7 +69,9 @@ export class LeasePortLocks implements PortLocks {
   constructor(options: LeasePortLocksOptions) {
     this.#options = options
     this.#sweep = setInterval(() => void this.#clear(), sweepMs)
-    this.#stopListening = options.records.onChange(() => this.#look())
+    this.#stopListening = options.records.onChange((changed) => {
+      if (!changed || changed.kind === "port-lock") this.#look()
+    })
   }
 
   /** What is held stays so until this replica's Lease runs out: its sessions come back on another one, and want it. */

@@ -20,6 +20,12 @@ export interface RecordsOptions {
 
 export type RecordKind = "replica" | "session" | "port-lock"
 
+/** Which record has changed; `kind` is as found in its label. */
+export interface ChangedRecord {
+  kind: string | undefined
+  name: string
+}
+
 /** What varies about a record; everything else is given. */
 export interface RecordContent {
   annotations: Record<string, string>
@@ -47,7 +53,9 @@ export class Records {
   #seen: ReadonlyMap<string, Lease> = new Map()
   /** Written here and not yet told by the watch; null = removed. */
   readonly #written = new Map<string, { version: bigint; lease: Lease | null }>()
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new Set<(changed?: ChangedRecord) => void>()
+  /** The latest the watch has told of. */
+  #newest = 0n
 
   constructor(options: RecordsOptions) {
     this.#options = options
@@ -62,14 +70,18 @@ export class Records {
       query: { labelSelector: `${ownerLabel}=${ownerMarker},${kindLabel}` },
       signal,
       log,
-      onChange: (leases) => {
+      onChange: (leases, change) => {
         this.#seen = leases
+        for (const lease of change ? [change.object] : leases.values()) {
+          const version = versionOf(lease)
+          if (version > this.#newest) this.#newest = version
+        }
         for (const [name, { version, lease }] of this.#written) {
           const told = leases.get(`${namespace}/${name}`)
-          const passed = lease ? this.#isOld(version) : true
+          const passed = lease ? this.#newest > version : true
           if (told ? versionOf(told) >= version + (lease ? 0n : 1n) : passed) this.#written.delete(name)
         }
-        for (const listener of this.#listeners) listener()
+        this.#notify(change && changedRecord(change.object))
       },
     })
   }
@@ -90,7 +102,8 @@ export class Records {
     return written ? (written.lease ?? undefined) : this.#seen.get(`${this.#options.namespace}/${name}`)
   }
 
-  onChange(listener: () => void): () => void {
+  /** @param listener hears of one record, or of nothing in particular when all may be different */
+  onChange(listener: (changed?: ChangedRecord) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
@@ -150,7 +163,7 @@ export class Records {
     }
     const path = leasePath(namespace, current && name)
     const lease = await kube.request<Lease>(current ? "PUT" : "POST", path, { body, what: `write lease ${name}` })
-    this.#remember(name, versionOf(lease), lease)
+    this.#remember(kind, name, versionOf(lease), lease)
   }
 
   async #remove(current: Lease | undefined): Promise<void> {
@@ -159,26 +172,29 @@ export class Records {
     const { name, uid, resourceVersion } = current.metadata
     const body = { preconditions: { uid, resourceVersion } }
     await kube.request("DELETE", leasePath(namespace, name), { body, what: `delete lease ${name}` })
-    this.#remember(name, versionOf(current), null)
+    this.#remember(current.metadata.labels?.[kindLabel], name, versionOf(current), null)
   }
 
-  #remember(name: string, version: bigint, lease: Lease | null): void {
+  #remember(kind: string | undefined, name: string, version: bigint, lease: Lease | null): void {
     const told = this.#seen.get(`${this.#options.namespace}/${name}`)
     const known = told ? versionOf(told) : this.#written.get(name)?.version
     if (lease === null ? told !== undefined : known === undefined || known < version) {
       this.#written.set(name, { version, lease })
     } else this.#written.delete(name)
-    for (const listener of this.#listeners) listener()
+    this.#notify({ kind, name })
   }
 
-  /** The watch has told of something later: what it does not tell of is gone. */
-  #isOld(version: bigint): boolean {
-    for (const lease of this.#seen.values()) if (versionOf(lease) > version) return true
-    return false
+  #notify(changed: ChangedRecord | undefined): void {
+    for (const listener of this.#listeners) listener(changed)
   }
 }
 
 const isOf = (kind: RecordKind, { metadata }: Lease): boolean => metadata.labels?.[kindLabel] === kind
+
+const changedRecord = ({ metadata }: Lease): ChangedRecord => ({
+  kind: metadata.labels?.[kindLabel],
+  name: metadata.name,
+})
 
 /** Kubernetes' resource versions are numbers that grow; all Leases count together. */
 const versionOf = ({ metadata }: Lease): bigint => BigInt(metadata.resourceVersion ?? 0)

@@ -38,7 +38,9 @@ export class Replicas {
 
   /** @throws KubeError when Leases may not be written */
   async start(): Promise<void> {
-    this.#records.onChange(() => this.#look())
+    this.#records.onChange((changed) => {
+      if (!changed || changed.kind === "replica") this.#look()
+    })
     await this.#beat()
     this.#look()
     this.#timer = setInterval(

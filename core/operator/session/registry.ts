@@ -1,12 +1,18 @@
 import type { Logger } from "../../log.ts"
 import { forbidden, gone } from "../api/status.ts"
 import type { Lease } from "../replicas/lease.ts"
-import type { Records } from "../replicas/records.ts"
+import type { ChangedRecord, Records } from "../replicas/records.ts"
 import type { Replicas } from "../replicas/replicas.ts"
 import { formatSessionId, type LiveSession, type SessionFacts } from "./live-session.ts"
 import type { Relay } from "./relay.ts"
 import { SessionExpiry, type SessionTimes } from "./session-expiry.ts"
-import { readSessionRecord, type SessionRecord, sessionRecordContent, sessionRecordName } from "./session-record.ts"
+import {
+  readSessionRecord,
+  type SessionRecord,
+  sessionOfRecord,
+  sessionRecordContent,
+  sessionRecordName,
+} from "./session-record.ts"
 import { targetKey } from "./target-key.ts"
 
 export interface RegistryOptions extends SessionTimes {
@@ -61,7 +67,7 @@ export class SessionRegistry {
       forget: ({ number }) =>
         this.#change(number, (record) => ({ write: record?.closed && "remove", answer: undefined })),
     })
-    this.#stopListening = options.records.onChange(() => this.#followClosed())
+    this.#stopListening = options.records.onChange((changed) => this.#followClosed(changed))
   }
 
   /** Sessions with sockets here. */
@@ -261,8 +267,14 @@ export class SessionRegistry {
 
   // ---- the end
 
-  #followClosed(): void {
-    for (const session of this.#here.values()) this.#tellClosed(session)
+  #followClosed(changed: ChangedRecord | undefined): void {
+    if (!changed) {
+      for (const session of this.#here.values()) this.#tellClosed(session)
+      return
+    }
+    const number = sessionOfRecord(changed.name)
+    const session = number === undefined ? undefined : this.#here.get(number)
+    if (session) this.#tellClosed(session)
   }
 
   #tellClosed({ number, relays }: LiveSession): void {

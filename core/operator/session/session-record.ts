@@ -37,7 +37,15 @@ const schema = v.object({
   closed: v.optional(v.object({ why: v.string() })),
 })
 
-export const sessionRecordName = (number: bigint): string => `podside-session-${number.toString(16)}`
+const namePrefix = "podside-session-"
+
+export const sessionRecordName = (number: bigint): string => `${namePrefix}${number.toString(16)}`
+
+/** Undefined for a name that is no session's. */
+export function sessionOfRecord(name: string): bigint | undefined {
+  const digits = name.startsWith(namePrefix) ? name.slice(namePrefix.length) : ""
+  return /^[0-9a-f]{1,16}$/.test(digits) ? BigInt(`0x${digits}`) : undefined
+}
 
 /** @throws ValiError, SyntaxError, AppError "bad-target" for a Lease somebody else has written */
 export function readSessionRecord({ metadata }: Lease): SessionRecord {
