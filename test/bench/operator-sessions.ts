@@ -30,6 +30,7 @@ const startsMeasured = 20
 const polls = 1_000
 const pollEveryMs = 5
 const settleMs = 5_000
+const endLimitMs = 30_000
 const group = "/apis/operator.metalbear.co/v1"
 
 const say = (line: string) => void process.stderr.write(`${line}\n`)
@@ -67,7 +68,6 @@ try {
   console.error(thrown)
   process.exitCode = 1
 } finally {
-  // Whoever measures has seen enough: an orderly end would only wait for the sessions.
   operator.kill("SIGKILL")
   await operator.exited
   await run(["kubectl", "delete", "namespace", namespace, "--wait=false"], { env: { KUBECONFIG: cluster.kubeconfig } })
@@ -99,7 +99,17 @@ async function measure(): Promise<void> {
   print(`start of a session when there are ${targets.length}`, spread(first))
   print(`start of a session when there are ${total}`, spread(last))
   console.log(`ratio of the medians: ${(median(last) / median(first)).toFixed(2)}`)
+  print(`its end with ${total} sessions, by SIGTERM`, await endInOrder())
   for (const link of links) link.abort()
+}
+
+async function endInOrder(): Promise<string> {
+  const start = performance.now()
+  operator.kill("SIGTERM")
+  const code = await Promise.race([operator.exited, Bun.sleep(endLimitMs)])
+  return code === undefined
+    ? `not within ${endLimitMs} ms`
+    : `${(performance.now() - start).toFixed(0)} ms, exit code ${code}`
 }
 
 async function openMany(links: ClientLink[], certificate: string, wanted: number): Promise<void> {
