@@ -43,6 +43,8 @@ export interface Kube {
   request<T>(method: string, path: string, options?: RequestOptions): Promise<T>
   /** All items of a list, asked for in pages of 500. */
   list<T>(path: string, options?: RequestOptions): Promise<T[]>
+  /** The same, page by page: for lists too long to be held whole. */
+  pages<T>(path: string, options?: RequestOptions): AsyncGenerator<T[]>
   /** Ends when the server ends the watch; @throws KubeError code "kube-expired" when `resourceVersion` is too old. */
   watch<T>(path: string, options?: RequestOptions): AsyncGenerator<WatchEvent<T>>
   /** Lines of a streamed answer, such as a followed log. */
@@ -118,6 +120,11 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
       parseBody<T>(await (await open(method, path, options, false)).text(), options.what ?? `${method} ${path}`),
     async list<T>(path: string, options: RequestOptions = {}) {
       const items: T[] = []
+      for await (const page of this.pages<T>(path, options)) items.push(...page)
+      return items
+    },
+    // By `this`, so that a caller's view of Kubernetes asks for each page as the caller.
+    async *pages<T>(path: string, options: RequestOptions = {}) {
       let next: string | undefined
       do {
         const query = { ...options.query, limit: pageSize, continue: next }
@@ -125,10 +132,9 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
           ...options,
           query,
         })
-        items.push(...(page.items ?? []))
+        yield page.items ?? []
         next = page.metadata?.continue || undefined
       } while (next)
-      return items
     },
     async *watch<T>(path: string, options: RequestOptions = {}) {
       const query = { ...options.query, watch: true }

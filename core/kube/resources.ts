@@ -29,3 +29,6 @@ export function resourcePath(of: Omit<Resource, "kind">, namespace?: string, nam
 }
 
 export const podPath = (namespace: string, name?: string): string => resourcePath(resources.pod, namespace, name)
+
+/** Value of `Accept` for lists of which only the metadata is wanted: a fraction of the bytes. */
+export const metadataOnly = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"

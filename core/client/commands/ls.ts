@@ -4,7 +4,7 @@ import { chooseContainer, notUsable, sidecarNames } from "../../kube/containers.
 import { KubeError } from "../../kube/errors.ts"
 import { type Kube, openKube } from "../../kube/kube.ts"
 import type { Pod, Workload } from "../../kube/objects.ts"
-import { podPath, resourcePath, resources } from "../../kube/resources.ts"
+import { metadataOnly, resourcePath, resources } from "../../kube/resources.ts"
 import type { TargetKind } from "../../target.ts"
 import { loadForCommand } from "../load.ts"
 import { findOperator } from "../session/operator/find.ts"
@@ -44,8 +44,8 @@ export const run: RunCommand = async ({ options }) => {
       },
     )
   }
-  const paths: string[] = []
-  for (const kind of kinds) paths.push(...(await pathsOf(kube, kind, namespace, config.feature.copy_target.enabled)))
+  const unready = config.feature.copy_target.enabled
+  const paths = (await Promise.all(kinds.map((kind) => pathsOf(kube, kind, namespace, unready)))).flat()
   const answer = rich
     ? {
         targets: paths.map((path) => ({ path, available: true })),
@@ -80,22 +80,30 @@ function readList(text: string): string[] {
 }
 
 async function pathsOf(kube: Kube, kind: TargetKind, namespace: string, unready: boolean): Promise<string[]> {
-  const options = { query: { labelSelector }, what: `list ${resources[kind].resource} in ${namespace}` }
-  if (kind === "pod") {
-    const pods = await kube.list<Pod>(podPath(namespace), options)
-    return pods.flatMap((pod) => podPaths(pod, unready))
+  // Of these it matters what they are doing; of others only the name is wanted.
+  const isWhole = kind === "pod" || kind === "deployment"
+  const options = {
+    query: { labelSelector },
+    what: `list ${resources[kind].resource} in ${namespace}`,
+    ...(isWhole ? {} : { headers: { Accept: metadataOnly } }),
   }
+  const paths: string[] = []
   try {
-    const workloads = await kube.list<Workload>(resourcePath(resources[kind], namespace), options)
-    const usable = workloads.filter(
-      ({ status }) => kind !== "deployment" || unready || (status?.availableReplicas ?? 0) > 0,
-    )
-    return usable.map(({ metadata }) => `${kind}/${metadata.name}`)
+    for await (const page of kube.pages<Workload & Pod>(resourcePath(resources[kind], namespace), options)) {
+      for (const object of page) paths.push(...pathsTo(object, kind, unready))
+    }
   } catch (thrown) {
     // Not allowed to see them, or the cluster does not know the kind: then there is nothing to choose.
-    if (thrown instanceof KubeError && (thrown.status === 403 || thrown.status === 404)) return []
-    throw thrown
+    const isNothing = thrown instanceof KubeError && (thrown.status === 403 || thrown.status === 404)
+    if (kind === "pod" || !isNothing) throw thrown
   }
+  return paths
+}
+
+function pathsTo(object: Workload & Pod, kind: TargetKind, unready: boolean): string[] {
+  if (kind === "pod") return podPaths(object, unready)
+  if (kind === "deployment" && !unready && (object.status?.availableReplicas ?? 0) === 0) return []
+  return [`${kind}/${object.metadata.name}`]
 }
 
 function podPaths(pod: Pod, unready: boolean): string[] {

@@ -29,6 +29,8 @@ export interface Stage {
   /** Runs the measuring program in a session. */
   loadIn(session: SessionOptions, ...words: string[]): Promise<Measured>
   exec(session: SessionOptions, words: string[], env?: Record<string, string>): string[]
+  /** The command line of any other command. */
+  podside(session: SessionOptions, ...words: string[]): string[]
   forward(port: number): Promise<Forwarding>
   /** What has to be removed before the stage, however it ends. */
   leftovers: Set<() => Promise<void>>
@@ -63,18 +65,19 @@ export async function openStage(say: (line: string) => void): Promise<Stage> {
     await run(["kubectl", "delete", "namespace", namespace, "--wait=false"], { env })
     rmSync(folder, { recursive: true, force: true })
   }
-  const exec = ({ operator, config }: SessionOptions, words: string[], more: Record<string, string> = {}) => [
+  const podside = ({ operator }: SessionOptions, ...words: string[]) => [
     "env",
     `KUBECONFIG=${connection.kubeconfig}`,
     `MIRRORD_OPERATOR_ENABLE=${operator}`,
     "MIRRORD_AGENT_IMAGE_PULL_POLICY=Never",
-    ...Object.entries(more).map((pair) => pair.join("=")),
     binary,
-    "exec",
-    "--progress",
-    "off",
-    ...["-t", "deployment/web", "-n", namespace, "-a", namespace],
-    ...(config === undefined ? [] : ["-f", config]),
+    ...words,
+  ]
+  const exec = (session: SessionOptions, words: string[], more: Record<string, string> = {}) => [
+    "env",
+    ...Object.entries(more).map((pair) => pair.join("=")),
+    ...podside(session, "exec", "--progress", "off", "-t", "deployment/web", "-n", namespace, "-a", namespace),
+    ...(session.config === undefined ? [] : ["-f", session.config]),
     "--",
     ...words,
   ]
@@ -94,6 +97,7 @@ export async function openStage(say: (line: string) => void): Promise<Stage> {
       folder,
       kubectl,
       exec,
+      podside,
       leftovers,
       close,
       load: async (...words) => JSON.parse(await must([load, ...words], { timeoutSeconds: runSeconds })),

@@ -4,7 +4,7 @@ import { notUsable } from "../../../kube/containers.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import type { Pod, Workload } from "../../../kube/objects.ts"
 import { read } from "../../../kube/pods.ts"
-import { resourcePath, resources } from "../../../kube/resources.ts"
+import { metadataOnly, resourcePath, resources } from "../../../kube/resources.ts"
 import type { Target, TargetKind } from "../../../target.ts"
 import type { Operator } from "../../operator.ts"
 import { asksToConnect } from "../connect-params.ts"
@@ -64,13 +64,8 @@ const leftOut = new Set(["kube-forbidden", "kube-not-found"])
 async function visibleTargets(asCaller: Kube, namespace: string | undefined): Promise<ApiObject[]> {
   const lists = await Promise.all(
     listedKinds.map(async (kind) => {
-      const path = resourcePath(resources[kind], namespace)
-      const where = namespace === undefined ? "all namespaces" : namespace
       try {
-        const objects = await asCaller.list<Workload & Pod>(path, {
-          what: `list ${resources[kind].resource} in ${where}`,
-        })
-        return objects.filter((object) => isWorthListing(kind, object)).map((object) => ({ kind, object }))
+        return await targetsOf(asCaller, kind, namespace)
       } catch (thrown) {
         if (thrown instanceof AppError && leftOut.has(thrown.code)) return thrown
         throw thrown
@@ -80,14 +75,25 @@ async function visibleTargets(asCaller: Kube, namespace: string | undefined): Pr
   const refusals = lists.filter((list) => list instanceof AppError)
   const [refusal] = refusals.filter(({ code }) => code === "kube-forbidden")
   if (refusal && refusals.length === lists.length) throw refusal
-  return lists.flatMap((list) => {
-    if (list instanceof AppError) return []
-    return list.map(({ kind, object: { metadata } }) => {
-      const { name } = metadata
-      const shown = targetObject({ kind, name }, metadata.namespace ?? namespace ?? "")
-      return { ...shown, metadata: { ...shown.metadata, creationTimestamp: metadata.creationTimestamp } }
-    })
-  })
+  return lists.flatMap((list) => (list instanceof AppError ? [] : list))
+}
+
+/** Page by page, of which only names are kept: a namespace may have tens of thousands of pods. */
+async function targetsOf(asCaller: Kube, kind: TargetKind, namespace: string | undefined): Promise<ApiObject[]> {
+  const path = resourcePath(resources[kind], namespace)
+  const what = `list ${resources[kind].resource} in ${namespace ?? "all namespaces"}`
+  // Of pods it matters whether they can be used.
+  const headers = kind === "pod" ? undefined : { Accept: metadataOnly }
+  const targets: ApiObject[] = []
+  for await (const page of asCaller.pages<Workload & Pod>(path, { what, ...(headers && { headers }) })) {
+    for (const object of page) {
+      if (!isWorthListing(kind, object)) continue
+      const { name, namespace: own, creationTimestamp } = object.metadata
+      const shown = targetObject({ kind, name }, own ?? namespace ?? "")
+      targets.push({ ...shown, metadata: { ...shown.metadata, creationTimestamp } })
+    }
+  }
+  return targets
 }
 
 /** Neither agents, nor pods that cannot be used, nor the ReplicaSets that only serve a Deployment. */
