@@ -91,7 +91,7 @@ export class ServerFrameReader {
     this.#head = []
     this.#code = head[0]! & 0x0f
     this.#isLast = (head[0]! & 0x80) !== 0
-    this.#key = (mask[0]! | (mask[1]! << 8) | (mask[2]! << 16) | (mask[3]! << 24)) >>> 0
+    this.#key = mask[0]! | (mask[1]! << 8) | (mask[2]! << 16) | (mask[3]! << 24)
     this.#check(length)
     this.#taken = 0
     this.#missing = length
@@ -153,20 +153,26 @@ const badFrame = (what: string) => new AppError("link-bad-frame", `A WebSocket f
 function unmask(bytes: Uint8Array, key: number, from: number): void {
   if (key === 0) return
   const { length } = bytes
-  let at = 0
-  const one = () => {
-    bytes[at]! ^= key >>> (8 * ((from + at) & 3))
-    at++
-  }
-  while (at < length && ((bytes.byteOffset + at) & 3) !== 0) one()
-  // Whole words where they can be had: a byte at a time is too slow for bulk. Every platform of ours is little-endian.
-  const words = (length - at) >> 2
-  if (words > 0) {
-    const turn = 8 * ((from + at) & 3)
-    const turned = turn === 0 ? key : (key >>> turn) | (key << (32 - turn))
-    const view = new Uint32Array(bytes.buffer, bytes.byteOffset + at, words)
-    for (let i = 0; i < words; i++) view[i]! ^= turned
-    at += words * 4
-  }
-  while (at < length) one()
+  // Whole words where they can be had: a byte at a time is too slow for bulk.
+  const ahead = Math.min(length, -bytes.byteOffset & 3)
+  const middle = (length - ahead) >> 2
+  unmaskBytes(bytes, key, from, 0, ahead)
+  if (middle > 0) unmaskWords(new Int32Array(bytes.buffer, bytes.byteOffset + ahead, middle), turned(key, from + ahead))
+  unmaskBytes(bytes, key, from, ahead + middle * 4, length)
+}
+
+function unmaskBytes(bytes: Uint8Array, key: number, from: number, start: number, end: number): void {
+  for (let at = start; at < end; at++) bytes[at]! ^= key >>> (8 * ((from + at) & 3))
+}
+
+/** Signed, because unsigned words are no small integers to the engine. Every platform of ours is little-endian. */
+function unmaskWords(words: Int32Array, key: number): void {
+  const { length } = words
+  for (let at = 0; at < length; at++) words[at]! ^= key
+}
+
+/** The key as the word that begins at that position of the payload. */
+function turned(key: number, position: number): number {
+  const bits = 8 * (position & 3)
+  return bits === 0 ? key : (key >>> bits) | (key << (32 - bits))
 }
