@@ -75,8 +75,8 @@ export class EphemeralAgents implements AgentSource {
   #running({ namespace, pod: podName, ...agent }: Ephemeral, deadline: AbortSignal, cancelled: AbortSignal) {
     const { promise, resolve, reject } = Promise.withResolvers<RunningAgent>()
     let waitingFor = "the target's pod was not seen"
-    const stop = this.#options.watch.subscribe(namespace, (pods) => {
-      const pod = pods.find(({ metadata }) => metadata.name === podName)
+    const isIt = ({ metadata }: Pod) => metadata.name === podName
+    const stop = this.#options.watch.subscribe(namespace, isIt, ([pod]) => {
       if (!pod) return
       const state = ephemeralState(pod, agent.name)
       if (state.kind === "running") return resolve({ ...agent, hostname: state.address })
