@@ -157,7 +157,7 @@ export async function call(
       ).finally(() => (waiting = []))
     },
   }
-  ended.promise.catch(() => {})
+  caller.ended.catch(() => {})
   return caller
 }
 
