@@ -1,5 +1,5 @@
-import { beforeAll, describe, expect, test } from "bun:test"
-import { mkdtempSync, readFileSync } from "node:fs"
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseAllDocuments, stringify } from "yaml"
@@ -14,6 +14,7 @@ const root = join(import.meta.dir, "../..")
 const chart = join(root, "config/chart")
 const cluster = useCluster("chart")
 const folder = mkdtempSync(join(tmpdir(), "podside-chart-"))
+afterAll(() => rmSync(folder, { recursive: true }))
 
 const choices: Record<string, Record<string, unknown>> = {
   defaults: {},

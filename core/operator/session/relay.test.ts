@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, describe, expect, test } from "bun:test"
-import { mkdtempSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { loadFolder } from "../../host/load.ts"
@@ -45,6 +45,7 @@ beforeAll(async () => {
   const folder = mkdtempSync(join(tmpdir(), "podside-plugins-"))
   writeFileSync(join(folder, "house-rules.ts"), outside)
   loaded = await loadFolder(folder)
+  rmSync(folder, { recursive: true })
   guarded = await startPlugins("operator", loaded, { log: silentLogger })
   open = await startPlugins("operator", [], { log: silentLogger })
 })
