@@ -1,5 +1,6 @@
 import type { AgentContext } from "../feature.ts"
 import type { ResponseMarks } from "./http1/response-head.ts"
+import type { LiveKeys } from "./share-link/live-keys.ts"
 
 /** The agent's settings as the connections need them. */
 export interface IncomingSettings {
@@ -8,18 +9,20 @@ export interface IncomingSettings {
   maxBodyBytes: number
   maxBodyMilliseconds: number
   marks: ResponseMarks
+  shareLinks: LiveKeys
   /** Requests on their way to the application and back: more, fewer. */
   onBypassed(port: number, by: number): void
   /** Requests in the hands of clients: one more, one less. */
   onClaimed(by: 1 | -1): void
 }
 
-export function incomingSettings({ settings, metrics }: AgentContext): IncomingSettings {
+export function incomingSettings({ settings, metrics }: AgentContext, shareLinks: LiveKeys): IncomingSettings {
   return {
     detectionMilliseconds: settings.httpDetectionTimeoutSeconds * 1000,
     maxBodyBytes: settings.maxBodyBufferBytes,
     maxBodyMilliseconds: settings.maxBodyBufferMilliseconds,
     marks: { inject: settings.injectHeaders, overrideCacheControl: settings.overrideCacheControl },
+    shareLinks,
     onBypassed: (port, by) => metrics.addBypassed(port, by),
     onClaimed: (by) => metrics.add("mirrord_agent_redirected_requests_count", by),
   }

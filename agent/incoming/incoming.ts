@@ -1,6 +1,13 @@
 import { AppError, errorText } from "../../core/errors.ts"
 import type { Interceptor } from "../../core/interceptor.ts"
-import type { ClientMessage, HttpFilter, LayerTcp, LayerTcpSteal, StealType } from "../../core/protocol/index.ts"
+import type {
+  ClientMessage,
+  HttpFilter,
+  LayerTcp,
+  LayerTcpSteal,
+  ShareLinkRequest,
+  StealType,
+} from "../../core/protocol/index.ts"
 import type { AgentClient, AgentContext, AgentFeature, ClientFeature } from "../feature.ts"
 import { ClientChannel } from "./client-channel.ts"
 import { compileFilter } from "./filter/filter.ts"
@@ -8,6 +15,7 @@ import { LiveConnections } from "./live-connections.ts"
 import type { Port } from "./port.ts"
 import { Ports } from "./ports.ts"
 import { connectionRouter } from "./router.ts"
+import { type ClientKeys, LiveKeys } from "./share-link/live-keys.ts"
 
 const gauges = {
   mirror: "mirrord_agent_mirror_port_subscription_count",
@@ -19,10 +27,11 @@ type SubscriptionGauge = (typeof gauges)[keyof typeof gauges]
 /** Mirrors and steals the target's incoming traffic. Only for an agent with a target. */
 export function createIncoming(context: AgentContext, interceptor: Interceptor): AgentFeature {
   const live = new LiveConnections((by) => context.metrics.add("mirrord_agent_redirected_connections_count", by))
-  const ports = new Ports(context, interceptor, connectionRouter(context, live))
+  const keys = new LiveKeys()
+  const ports = new Ports(context, interceptor, connectionRouter(context, live, keys))
   return {
-    kinds: ["Tcp", "TcpSteal"],
-    serve: (client) => new IncomingClient(client, ports, context),
+    kinds: ["Tcp", "TcpSteal", "ShareLink"],
+    serve: (client) => new IncomingClient(client, ports, context, keys.ofClient()),
     async close() {
       try {
         await ports.stopDiverting()
@@ -38,12 +47,14 @@ class IncomingClient implements ClientFeature {
   readonly #client: AgentClient
   readonly #ports: Ports
   readonly #context: AgentContext
+  readonly #shareLinks: ClientKeys
   readonly #steal: ClientChannel
   readonly #mirror: ClientChannel
   /** What this client holds, as the metrics count it. */
   readonly #held = new Map<`${"steal" | "mirror"} ${number}`, SubscriptionGauge>()
 
-  constructor(client: AgentClient, ports: Ports, context: AgentContext) {
+  constructor(client: AgentClient, ports: Ports, context: AgentContext, shareLinks: ClientKeys) {
+    this.#shareLinks = shareLinks
     this.#client = client
     this.#ports = ports
     this.#context = context
@@ -54,13 +65,22 @@ class IncomingClient implements ClientFeature {
   handle(message: ClientMessage): void {
     if (message.kind === "TcpSteal") this.#handleSteal(message.value)
     else if (message.kind === "Tcp") this.#handleMirror(message.value)
+    else if (message.kind === "ShareLink") this.#handleShareLink(message.value)
   }
 
   close(): void {
     for (const gauge of this.#held.values()) this.#context.metrics.add(gauge, -1)
+    this.#shareLinks.close()
     this.#steal.close()
     this.#mirror.close()
     this.#ports.forget(this.#steal, this.#mirror).catch((thrown) => this.#context.fail(asError(thrown)))
+  }
+
+  /** Nobody waits for an answer. */
+  #handleShareLink({ kind, value: key }: ShareLinkRequest): void {
+    if (kind === "RemoveKey") this.#shareLinks.remove(key)
+    else if (!this.#shareLinks.register(key))
+      this.#client.log.warn("a share link's key is refused", { length: key.length })
   }
 
   #handleSteal(message: LayerTcpSteal): void {

@@ -10,6 +10,7 @@ import { MirroredRequests } from "./mirrored-requests.ts"
 import { passThrough } from "./pass-through.ts"
 import type { Port } from "./port.ts"
 import type { ServeConnection } from "./ports.ts"
+import type { LiveKeys } from "./share-link/live-keys.ts"
 import { StolenConnection } from "./stolen-connection.ts"
 import { tapped } from "./tap.ts"
 import { TlsArrival } from "./tls/tls-arrival.ts"
@@ -18,8 +19,8 @@ import { TlsPorts } from "./tls/tls-ports.ts"
 type Way = Pick<Diversion, "connectToApplication">
 
 /** What becomes of a new connection, by the subscriptions its port has at that moment. */
-export function connectionRouter(context: AgentContext, live: LiveConnections): ServeConnection {
-  const settings = incomingSettings(context)
+export function connectionRouter(context: AgentContext, live: LiveConnections, shareLinks: LiveKeys): ServeConnection {
+  const settings = incomingSettings(context, shareLinks)
   const tlsPorts = new TlsPorts(context)
   return (connection, port, diversion) => {
     const { socket } = connection

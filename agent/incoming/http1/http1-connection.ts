@@ -8,8 +8,9 @@ import { ApplicationSide } from "./application-side.ts"
 import { BodyReader } from "./body-reader.ts"
 import { Claim } from "./claim.ts"
 import { parseRequestHead, type RequestHead } from "./request-head.ts"
+import { RequestLink } from "./request-link.ts"
 import { RequestOwner } from "./request-owner.ts"
-import { agentAnswer } from "./response-head.ts"
+import { agentAnswer, endedAnswer } from "./response-head.ts"
 import { ResponseScanner } from "./response-scanner.ts"
 
 /** The caller is read no further while this much waits to be looked at. */
@@ -34,6 +35,7 @@ export class Http1Connection implements TcpEvents {
   readonly #outlet: Outlet
   readonly #scanner: ResponseScanner
   readonly #application: ApplicationSide
+  readonly #link: RequestLink
   readonly #owner: RequestOwner
   #phase: Phase = "head"
   #spokeHttp1 = false
@@ -64,6 +66,7 @@ export class Http1Connection implements TcpEvents {
       onEnd: () => this.#onApplicationEnd(),
       onClose: (error) => this.#onApplicationClose(error),
     })
+    this.#link = new RequestLink(parts.settings.shareLinks)
     this.#owner = new RequestOwner(parts, () => this.#process())
     this.#timer = setTimeout(() => this.#onSilence(), silenceMilliseconds)
   }
@@ -111,7 +114,7 @@ export class Http1Connection implements TcpEvents {
   // ---- requests
 
   #process(): void {
-    const input = this.#input
+    let input = this.#input
     let at = 0
     // Where those bytes begin that go to the application and have not been handed over yet.
     let passFrom = -1
@@ -133,16 +136,26 @@ export class Http1Connection implements TcpEvents {
           return
         }
         this.#spokeHttp1 = true
-        const choice = this.#owner.of(head, input, at)
+        const unlinked = this.#link.read(head)
+        if (unlinked) {
+          input = Buffer.concat([input.subarray(0, at), unlinked, input.subarray(head.end)])
+          continue
+        }
+        if (this.#link.ended && passFrom === -1 && this.#scanner.outstanding === 0) {
+          this.#answerItself(endedAnswer(head.method, this.#link.ended))
+          return
+        }
+        const choice = this.#link.ended ? "nobody" : this.#owner.of(head, input, at)
         if (choice === "undecided") break
         if (choice === "pass") {
-          this.#scanner.expect(head.method)
+          const cookie = this.#link.takeCookie()
+          this.#scanner.expect(head.method, cookie && `set-cookie: ${cookie}\r\n`)
           this.#http2Settings = head.http2Settings
           this.#body = new BodyReader(head.body)
           if (passFrom === -1) passFrom = at
           at = head.end
           this.#phase = this.#body.done ? "head" : "passing"
-        } else if (passFrom !== -1 || this.#scanner.outstanding > 0) {
+        } else if (choice === "nobody" || passFrom !== -1 || this.#scanner.outstanding > 0) {
           this.#waiting = true
           break
         } else at = this.#begin(choice, head, input)
@@ -177,6 +190,15 @@ export class Http1Connection implements TcpEvents {
     this.#becomeHttp2().onData(input)
   }
 
+  /** The agent's own answer is the connection's last. */
+  #answerItself(answer: Buffer): void {
+    this.#leave()
+    this.#application.drop()
+    this.#outlet.write(answer)
+    this.#outlet.end()
+    this.#parts.connection.socket.resume()
+  }
+
   #leave(): void {
     clearTimeout(this.#timer)
     this.#phase = "closed"
@@ -207,7 +229,8 @@ export class Http1Connection implements TcpEvents {
   #begin({ channel }: FilteredSubscription, head: RequestHead, input: Buffer): number {
     this.#phase = "claimed"
     this.#parts.settings.onClaimed(1)
-    const claim = new Claim(channel, this.#parts.connection, head, this.#outlet, this.#parts.settings.marks, {
+    const marks = { ...this.#parts.settings.marks, setCookie: this.#link.takeCookie() }
+    const claim = new Claim(channel, this.#parts.connection, head, this.#outlet, marks, {
       onFinished: (reusable) => this.#onAnswered(reusable),
       onUpgraded: () => (this.#phase = "tunnel"),
       onFull: () => this.#pause("client", true),
@@ -257,7 +280,7 @@ export class Http1Connection implements TcpEvents {
         this.#goRaw(this.#takeInput())
       }
     }
-    if (!this.#outlet.write(bytes)) this.#application.pause()
+    if (!this.#outlet.write(this.#scanner.withLines(bytes))) this.#application.pause()
     if (this.#waiting && this.#scanner.outstanding === 0) {
       this.#waiting = false
       this.#process()

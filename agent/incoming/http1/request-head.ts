@@ -74,6 +74,16 @@ export function parseRequestHead(bytes: Buffer, start: number): ParsedHead {
   }
 }
 
+/** The bytes of a head with another target and other headers. */
+export function encodeRequestHead(
+  { method, version }: RequestHead,
+  target: string,
+  headers: readonly (readonly [name: string, value: string])[],
+): Buffer {
+  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`)
+  return Buffer.from(`${method} ${target} ${version}\r\n${lines.join("")}\r\n`, "latin1")
+}
+
 /** What the head says about framing; most names are dismissed by their length. */
 class HeaderFacts {
   length = -1

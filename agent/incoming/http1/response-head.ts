@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http"
 import type { HttpHeaders } from "../../../core/protocol/index.ts"
+import { endedPage } from "../share-link/ended-page.ts"
 
 /** How the end of an answer is shown to the caller. */
 export type Framing = { kind: "none" } | { kind: "length"; bytes: number } | { kind: "chunked" } | { kind: "close" }
@@ -9,6 +10,8 @@ export interface ResponseMarks {
   inject: boolean
   /** Replaces `Cache-Control`, so that no cache keeps what a developer's machine answered. */
   overrideCacheControl: boolean
+  /** Appended as a cookie of the agent's own. */
+  setCookie?: string | undefined
 }
 
 /** Decided here for this connection, whatever the answer says about the one it came from. */
@@ -36,6 +39,7 @@ export function encodeResponseHead(
     if (framing.kind === "none") head += lengthWithoutBody(status, headers)
     if (!keepAlive) head += "connection: close\r\n"
   }
+  if (marks.setCookie !== undefined) head += `set-cookie: ${marks.setCookie}\r\n`
   if (marks.inject) head += "mirrord-agent: forwarded-to-client\r\n"
   return Buffer.from(`${head}\r\n`, "latin1")
 }
@@ -59,6 +63,13 @@ export const encodeChunk = (bytes: Uint8Array): Uint8Array[] => [
   bytes,
   crlf,
 ]
+
+/** The answer to a shared link whose session is over; the connection ends with it. `path` is where it leads without the session. */
+export function endedAnswer(method: string, { path, setCookie }: { path: string; setCookie: string }): Buffer {
+  const page = endedPage(path)
+  const head = `HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncache-control: no-store\r\nset-cookie: ${setCookie}\r\ncontent-length: ${page.length}\r\nconnection: close\r\n\r\n`
+  return method === "HEAD" ? Buffer.from(head) : Buffer.concat([Buffer.from(head), page])
+}
 
 /** A whole answer of the agent itself; the connection ends with it. */
 export function agentAnswer(status: number, reason: string): Buffer {

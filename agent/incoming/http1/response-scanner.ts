@@ -8,11 +8,12 @@ const coding = /\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*\r\n/i
 
 /**
  * Watches the bytes an application sends and counts its answers, so that an answer of somebody else is never put into the middle of
- * one. It changes nothing; as soon as it does not understand, the stream is `opaque` and nothing may be put in any more.
+ * one. It changes nothing itself; as soon as it does not understand, the stream is `opaque` and nothing may be put in any more.
  */
 export class ResponseScanner {
-  /** Methods of the requests that are not answered completely, oldest first. */
-  readonly #awaited: string[] = []
+  /** The requests that are not answered completely, oldest first. */
+  readonly #awaited: { method: string; header: string | undefined }[] = []
+  #insertions: { at: number; line: string }[] = []
   readonly #onCount: (by: number) => void
   #head: Buffer | undefined
   #body: BodyReader | undefined
@@ -24,10 +25,22 @@ export class ResponseScanner {
     this.#onCount = onCount
   }
 
-  /** A request was passed on. */
-  expect(method: string): void {
-    this.#awaited.push(method)
+  /** A request was passed on. `header` is a whole line that belongs into its answer. */
+  expect(method: string, header?: string): void {
+    this.#awaited.push({ method, header })
     this.#onCount(1)
+  }
+
+  /** The bytes last fed, with the lines that belong into them; an answer whose empty line was begun before goes without. */
+  withLines(bytes: Buffer): Buffer {
+    if (this.#insertions.length === 0) return bytes
+    const pieces: Buffer[] = []
+    let from = 0
+    for (const { at, line } of this.#insertions.splice(0)) {
+      pieces.push(bytes.subarray(from, at), Buffer.from(line, "latin1"))
+      from = at
+    }
+    return Buffer.concat([...pieces, bytes.subarray(from)])
   }
 
   /** No answer is awaited any more. */
@@ -79,20 +92,23 @@ export class ResponseScanner {
       return bytes.length
     }
     this.#head = undefined
+    const behind = at + (end + 4 - start) - kept
     // With the last line's CRLF, so that every header line is found between two of them.
-    this.#understand(known.toString("latin1", start, end + 2))
-    return at + (end + 4 - start) - kept
+    this.#understand(known.toString("latin1", start, end + 2), behind - 2)
+    return behind
   }
 
-  #understand(head: string): void {
+  /** `lineAt`: where in the bytes fed another line would stand. */
+  #understand(head: string, lineAt: number): void {
     const status = Number(statusLine.exec(head)?.[2] ?? 0)
-    const method = this.#awaited[0]
+    const { method, header } = this.#awaited[0] ?? {}
     if (status === 0 || method === undefined || status === 101 || (method === "CONNECT" && status < 300)) {
       this.#opaque = true
       this.#switched = status === 101 && method !== undefined
       return
     }
     if (status < 200) return
+    if (header !== undefined && lineAt >= 0) this.#insertions.push({ at: lineAt, line: header })
     if (method === "HEAD" || status === 204 || status === 304) {
       this.#finish()
       return
