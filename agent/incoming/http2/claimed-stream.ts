@@ -28,6 +28,7 @@ export class ClaimedStream implements ClaimHost, Waiting {
   readonly #channel: ClientChannel
   readonly #request: ClaimedRequest
   readonly #method: string
+  readonly #marks: ResponseMarks
   #window: number
   #queue: Uint8Array[] = []
   #trailers: HttpHeaders | undefined
@@ -55,6 +56,7 @@ export class ClaimedStream implements ClaimHost, Waiting {
     this.#channel = channel
     this.#window = window
     this.#method = fields.method
+    this.#marks = { ...host.marks, setCookie: fields.setCookie }
     this.#request = new ClaimedRequest(channel, connection, outgoingRequest(fields), this)
   }
 
@@ -143,7 +145,7 @@ export class ClaimedStream implements ClaimHost, Waiting {
     this.#started = true
     const bodiless = this.#method === "HEAD" || status === 204 || status === 304
     const empty = isLast && (bodiless || frames.every((frame) => frame.kind === "Data" && frame.value.length === 0))
-    this.#host.sendHeaders(this.#id, responseFields(status, headers, this.#host.marks), empty)
+    this.#host.sendHeaders(this.#id, responseFields(status, headers, this.#marks), empty)
     if (empty) this.#finish()
     else this.#body(bodiless ? [] : frames, isLast)
   }

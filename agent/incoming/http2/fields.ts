@@ -10,6 +10,8 @@ export interface RequestFields {
   scheme: string
   authority: string
   headers: HeaderField[]
+  /** Of a shared link, for the answer. */
+  setCookie?: string | undefined
 }
 
 const name = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
@@ -45,6 +47,11 @@ export function outgoingRequest({ method, path, scheme, authority, headers }: Re
   return { method, uri: wholeUri(scheme, authority, path), version: "HTTP/2.0", headers: headerMap(headers) }
 }
 
+/** All fields of a request, in the order they have to stand in. */
+export function requestFields({ method, path, scheme, authority, headers }: RequestFields): HeaderField[] {
+  return [[":method", method], [":scheme", scheme], [":authority", authority], [":path", path], ...headers]
+}
+
 /** `*`, which OPTIONS has, stands alone. */
 function wholeUri(scheme: string, authority: string, path: string): string {
   return path.startsWith("/") ? `${scheme}://${authority}${path}` : path
@@ -57,8 +64,20 @@ export function responseFields(status: number, headers: HttpHeaders, marks: Resp
     for (const value of values) fields.push([key, value])
   }
   if (marks.overrideCacheControl) fields.push(["cache-control", "no-cache, no-store, must-revalidate"])
+  if (marks.setCookie !== undefined) fields.push(["set-cookie", marks.setCookie])
   if (marks.inject) fields.push(["mirrord-agent", "forwarded-to-client"])
   return fields
+}
+
+/** Of the answer to a shared link whose session is over. */
+export function endedFields(setCookie: string, bytes: number): HeaderField[] {
+  return [
+    [":status", "200"],
+    ["content-type", "text/html; charset=utf-8"],
+    ["cache-control", "no-store"],
+    ["set-cookie", setCookie],
+    ["content-length", String(bytes)],
+  ]
 }
 
 export function trailerFields(headers: HttpHeaders): HeaderField[] {

@@ -4,10 +4,12 @@ import type { HttpParts, IncomingConnection } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import { Outlet } from "../outlet.ts"
 import type { FilteredSubscription, Port } from "../port.ts"
+import { endedPage } from "../share-link/ended-page.ts"
+import { readShareLink } from "../share-link/share-link.ts"
 import { CallerSide, frameSize } from "./caller-side.ts"
 import { ClaimedStream, type StreamHost } from "./claimed-stream.ts"
 import { ClaimedStreams } from "./claimed-streams.ts"
-import { type RequestFields, readRequestFields } from "./fields.ts"
+import { endedFields, type RequestFields, readRequestFields, requestFields } from "./fields.ts"
 import {
   encodeFrame,
   encodeHeaders,
@@ -198,13 +200,16 @@ export class Http2Connection implements TcpEvents, StreamHost {
     } else if (!this.#claimed.isEnded(block.stream)) this.#passBlock(block, fields, out)
   }
 
-  #onRequest(block: HeaderBlock, fields: readonly HeaderField[], out: Uint8Array[]): void {
+  #onRequest(block: HeaderBlock, given: readonly HeaderField[], out: Uint8Array[]): void {
     const subscriptions = this.#port.filtered
-    const request = subscriptions.length > 0 ? readRequestFields(fields) : undefined
-    if (!request) {
-      this.#passBlock(block, fields, out)
+    const readable = subscriptions.length > 0 ? readRequestFields(given) : undefined
+    if (!readable) {
+      this.#passBlock(block, given, out)
       return
     }
+    const request = this.#settings.shareLinks.used ? this.#withoutLink(readable, block) : readable
+    if (!request) return
+    const fields = request === readable ? given : requestFields(request)
     if (!block.endStream && subscriptions.some(({ filter }) => filter.needsBody)) {
       this.#undecided = new UndecidedStream(block, fields, request, this.#settings, () => this.#decide())
       return
@@ -212,6 +217,39 @@ export class Http2Connection implements TcpEvents, StreamHost {
     const choice = this.#choose(request, new Uint8Array())
     if (choice) this.#claim(choice, block.stream, request, block.endStream)
     else this.#passBlock(block, fields, out)
+  }
+
+  /**
+   * The request as if it had come without its shared link; undefined when that has been answered. The cookie comes with the answer of
+   * a client only: the application's headers pass as they are.
+   */
+  #withoutLink(request: RequestFields, { stream }: HeaderBlock): RequestFields | undefined {
+    const { shareLinks } = this.#settings
+    const link = readShareLink({ target: request.path, headers: request.headers }, (key) => shareLinks.has(key))
+    if (!link) return request
+    // The application's decoder no longer sees what the caller's encoder remembers.
+    this.#reencode = true
+    if (link.kind === "ended") {
+      this.#answerEnded(stream, request.method, link.path, link.setCookie)
+      return undefined
+    }
+    const { target, headers } = link.request
+    return {
+      ...request,
+      path: target,
+      headers: headers.map(([name, value]) => [name, value]),
+      setCookie: link.setCookie,
+    }
+  }
+
+  #answerEnded(stream: number, method: string, path: string, setCookie: string): void {
+    this.#claimed.addEnded(stream)
+    const page = endedPage(path)
+    const bodiless = method === "HEAD"
+    this.sendHeaders(stream, endedFields(setCookie, page.length), bodiless)
+    // It is smaller than any window in use; a caller that lets nothing through gets the headers.
+    if (!bodiless && this.sendData(stream, page, this.#streamWindow, true) < page.length)
+      this.sendReset(stream, errors.refused)
   }
 
   #choose({ method, path, headers }: RequestFields, body: Uint8Array | undefined): FilteredSubscription | undefined {

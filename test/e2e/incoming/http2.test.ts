@@ -43,7 +43,7 @@ const session = require("http2").connect("http://" + host + ":${port}")
 const ask = ({ body, ...headers }) => new Promise((resolve) => {
   const request = session.request({ ":path": "/p", ":method": body ? "POST" : "GET", ...headers })
   const got = { length: 0, start: "" }
-  request.on("response", (head) => Object.assign(got, { status: head[":status"], from: head["x-from"] }))
+  request.on("response", (head) => Object.assign(got, { status: head[":status"], from: head["x-from"], cookie: head["set-cookie"] }))
   request.on("trailers", (trailers) => (got.trailer = trailers["grpc-status"]))
   request.on("data", (bytes) => { got.length += bytes.length; if (got.start.length < 12) got.start += bytes.toString() })
   request.on("end", () => resolve({ ...got, start: got.start.slice(0, 12) }))
@@ -52,7 +52,15 @@ const ask = ({ body, ...headers }) => new Promise((resolve) => {
 })
 Promise.all(requests.map(ask)).then((all) => { console.log(JSON.stringify(all)); session.close() })`
 
-type Got = { status?: number; from?: string; length: number; start: string; trailer?: string; error?: string }
+type Got = {
+  status?: number
+  from?: string
+  cookie?: string[]
+  length: number
+  start: string
+  trailer?: string
+  error?: string
+}
 
 describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
   let pod: Pod
@@ -114,6 +122,30 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
       )
     })
   }
+
+  test("a shared link leads to its session, or to the application, or says that the session is over", async () => {
+    await filtered(header("^baggage: .*mirrord-session=mine"), async (client) => {
+      for (const value of ["mine", "other"]) client.send({ kind: "ShareLink", value: { kind: "RegisterKey", value } })
+      const asking = ask({ ":path": "/a?mirrord-session=mine&x", baggage: "k=v" })
+      const { request, connectionId } = await stolenRequest(client)
+      expect(request.uri).toBe(`http://${pod.ip4}:${port}/a?x`)
+      expect(request.headers.get("baggage")).toEqual(["k=v,mirrord-session=mine"])
+      client.send(answer(connectionId, "ok", { headers: { "x-from": "client" } }))
+      const attributes = "Path=/; HttpOnly; SameSite=Lax"
+      expect(await asking).toEqual([
+        { status: 200, from: "client", length: 2, start: "ok", cookie: [`mirrord-session=mine; ${attributes}`] },
+      ])
+      const passed = await ask({ ":path": "/b?mirrord-session=other", body: { text: "body" } }, { ":path": "/plain" })
+      expect(passed.map(({ start }) => start)).toEqual(["app /b 4", "app /plain 0"])
+      const [over, next] = await ask({ ":path": "/c?mirrord-session=gone" }, { ":path": "/next" })
+      expect(over).toMatchObject({
+        status: 200,
+        start: "<!doctype ht",
+        cookie: [`mirrord-session=; ${attributes}; Max-Age=0`],
+      })
+      expect(next).toMatchObject({ start: "app /next 0" })
+    })
+  })
 
   test("a claimed stream is described as mirrord does, with its trailers both ways", async () => {
     await filtered(header("x-user: me"), async (client) => {
