@@ -2,8 +2,11 @@ import { existsSync, rmSync, writeFileSync } from "node:fs"
 import { AppError } from "../../core/errors.ts"
 import { must } from "./run.ts"
 
-/** Programs the cluster starts, and the Debian package that has each. */
-const programs: Record<string, string> = {
+/** Programs by name or path, and the Debian package that has each. */
+export type Packages = Readonly<Record<string, string>>
+
+/** What the cluster starts. */
+const clusterPrograms: Packages = {
   etcd: "etcd-server",
   containerd: "containerd",
   ctr: "containerd",
@@ -22,8 +25,12 @@ const programs: Record<string, string> = {
 
 const policyFile = "/usr/sbin/policy-rc.d"
 
-/** Installs what is missing with apt, saying which. The packages' own services are not started. */
-export async function installPackages(say: (line: string) => void): Promise<void> {
+/**
+ * Installs what is missing with apt, saying which. The packages' own services are not started.
+ * @param programs default: what the cluster starts
+ * @throws AppError "programs-missing" without apt, "packages-failed"
+ */
+export async function installPackages(say: (line: string) => void, programs = clusterPrograms): Promise<void> {
   const missing = Object.entries(programs).filter(([program]) => !present(program))
   if (missing.length === 0) return
   const packages = [...new Set(missing.map(([, debianPackage]) => debianPackage))]

@@ -82,7 +82,7 @@ export async function startSandbox(layout: Layout): Promise<number> {
   const said = await Bun.file(join(layout.folder, "logs", "sandbox.log")).text()
   throw new AppError(
     "sandbox-failed",
-    `Cannot make the cluster's namespaces:\n  ${said.trim() || "nothing was said in 10 s"}`,
+    `Cannot make the cluster's namespaces:\n  ${said.trim() || "nothing was said in time"}`,
     {
       next: "Run as root with CAP_SYS_ADMIN and CAP_NET_ADMIN (in a container: --privileged).",
     },

@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import type { TestClient } from "../../../agent/test-agent.ts"
 import type { ClientMessage, HttpFilter } from "../../../core/protocol/index.ts"
-import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
+import type { AgentProcess } from "./agent-process.ts"
 import {
   answerWithPath,
   call,
@@ -15,7 +15,8 @@ import {
   stolenRequest,
   subscribe,
 } from "./kit.ts"
-import { makePod, type Pod, whyNoPods } from "./pod.ts"
+import { type Pod, whyNoPods } from "./pod.ts"
+import { onePod } from "./pods.ts"
 
 const reason = whyNoPods()
 if (reason) console.warn(`SKIPPED: whole connections end to end: ${reason}`)
@@ -29,15 +30,7 @@ describe.skipIf(reason !== undefined)("whole connections", () => {
   let pod: Pod
   let agent: AgentProcess
 
-  beforeAll(async () => {
-    pod = await makePod()
-    agent = await startAgentProcess(pod.pid)
-  }, 120_000)
-
-  afterAll(async () => {
-    await agent?.stop()
-    pod?.close()
-  }, 120_000)
+  onePod((made) => ({ pod, agent } = made))
 
   const newConnection = async (client: TestClient, kind: "Tcp" | "TcpSteal" = "TcpSteal") => {
     const message = await stolen(client, kind)

@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import type { TestClient } from "../../../agent/test-agent.ts"
 import type { HttpFilter, LayerTcpSteal } from "../../../core/protocol/index.ts"
-import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
+import type { AgentProcess } from "./agent-process.ts"
 import {
   answer,
   answerWithPath,
@@ -18,7 +18,8 @@ import {
   subscribe,
   unsubscribe,
 } from "./kit.ts"
-import { makePod, type Pod, whyNoPods } from "./pod.ts"
+import { type Pod, whyNoPods } from "./pod.ts"
+import { onePod } from "./pods.ts"
 
 const reason = whyNoPods()
 if (reason) console.warn(`SKIPPED: stealing HTTP/1 end to end: ${reason}`)
@@ -31,15 +32,7 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
   let agent: AgentProcess
   let client: TestClient
 
-  beforeAll(async () => {
-    pod = await makePod()
-    agent = await startAgentProcess(pod.pid)
-  }, 120_000)
-
-  afterAll(async () => {
-    await agent?.stop()
-    pod?.close()
-  }, 120_000)
+  onePod((made) => ({ pod, agent } = made))
 
   /** An application of its own port, stolen with `filter` for the length of `run`. */
   async function filtered(

@@ -1,8 +1,7 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { within } from "../../../agent/test-agent.ts"
-import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
 import {
   answerWithPath,
   call,
@@ -14,9 +13,9 @@ import {
   stealMatching,
   stolen,
   subscribe,
-  type TestApplication,
 } from "./kit.ts"
-import { makePod, type Pod, whyNoPods } from "./pod.ts"
+import { type Pod, whyNoPods } from "./pod.ts"
+import { type FreshPod, freshPods } from "./pods.ts"
 
 const kinds = ["nft", "legacy"] as const
 type Kind = (typeof kinds)[number]
@@ -29,30 +28,11 @@ if (reason) console.warn(`SKIPPED: iptables rules end to end: ${reason}`)
 
 describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) => {
   let pod: Pod
-  let apps: TestApplication[]
-  let agents: AgentProcess[]
-
-  beforeEach(async () => {
-    pod = await makePod()
-    agents = []
-    apps = []
-  }, 120_000)
-
-  afterEach(async () => {
-    for (const agent of agents) await agent.kill()
-    for (const app of apps) app.stop()
-    pod.close()
-  }, 120_000)
-
-  function application(port: number, name: string): void {
-    apps.push(startApplication(pod, (text) => (text === "" ? "" : `${name}: ${text}`), { port }))
-  }
-
-  async function agent(): Promise<AgentProcess> {
-    const started = await startAgentProcess(pod.pid, { PODSIDE_AGENT_RULES: `iptables-${kind}` })
-    agents.push(started)
-    return started
-  }
+  let apps: FreshPod["apps"]
+  let agents: FreshPod["agents"]
+  let application: FreshPod["application"]
+  let agent: FreshPod["agent"]
+  freshPods({ PODSIDE_AGENT_RULES: `iptables-${kind}` }, (made) => ({ pod, apps, agents, application, agent } = made))
 
   function run(program: string, args: string[], input = ""): string {
     const { stdout, stderr, exitCode } = pod.inPod(() =>

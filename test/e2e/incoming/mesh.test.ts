@@ -1,7 +1,6 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
 import { callAsAmbientProxy, letAnswersReachTheProxy, startTransparentProxy } from "./ambient-proxy.ts"
 import {
   answerWithPath,
@@ -14,9 +13,9 @@ import {
   stealMatching,
   stolen,
   subscribe,
-  type TestApplication,
 } from "./kit.ts"
-import { makePod, type Pod, whyNoPods } from "./pod.ts"
+import { type Pod, whyNoPods } from "./pod.ts"
+import { type FreshPod, freshPods } from "./pods.ts"
 
 /* Rules as meshes make them, with either kind of iptables, and the agent beside them with its own or with the same kind. */
 
@@ -37,30 +36,11 @@ if (reason) console.warn(`SKIPPED: rules of meshes end to end: ${reason}`)
 
 describe.skipIf(reason !== undefined).each(combinations)("rules by iptables-%s, the agent's by %s", (kind, backend) => {
   let pod: Pod
-  let apps: TestApplication[]
-  let agents: AgentProcess[]
-
-  beforeEach(async () => {
-    pod = await makePod()
-    agents = []
-    apps = []
-  }, 30_000)
-
-  afterEach(async () => {
-    for (const agent of agents) await agent.kill()
-    for (const app of apps) app.stop()
-    pod.close()
-  }, 20_000)
-
-  function application(port: number, name: string): void {
-    apps.push(startApplication(pod, (text) => (text === "" ? "" : `${name}: ${text}`), { port }))
-  }
-
-  async function agent(): Promise<AgentProcess> {
-    const started = await startAgentProcess(pod.pid, { PODSIDE_AGENT_RULES: backend })
-    agents.push(started)
-    return started
-  }
+  let apps: FreshPod["apps"]
+  let agents: FreshPod["agents"]
+  let application: FreshPod["application"]
+  let agent: FreshPod["agent"]
+  freshPods({ PODSIDE_AGENT_RULES: backend }, (made) => ({ pod, apps, agents, application, agent } = made))
 
   function run(program: string, args: string[], input = ""): string {
     const { stdout, stderr, exitCode } = pod.inPod(() =>

@@ -1,6 +1,6 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test"
+import { afterEach, describe, expect, test } from "bun:test"
 import type { ClientMessage, DaemonTcp, HttpBodyFrame, HttpFilter, StealType } from "../../../core/protocol/index.ts"
-import { type AgentProcess, startAgentProcess } from "../incoming/agent-process.ts"
+import type { AgentProcess } from "../incoming/agent-process.ts"
 import {
   answerWithPath,
   call,
@@ -10,7 +10,8 @@ import {
   startApplication,
   type TestApplication,
 } from "../incoming/kit.ts"
-import { makePod, type Pod, whyNoPods } from "../incoming/pod.ts"
+import { type Pod, whyNoPods } from "../incoming/pod.ts"
+import { onePod } from "../incoming/pods.ts"
 import { MirrordClient } from "./mirrord-client.ts"
 
 /* Mirroring and stealing for an unmodified client: protocol.md 4.6 to 4.8 and the forms of 3.9 to 3.12. */
@@ -38,15 +39,7 @@ describe.skipIf(reason !== undefined)("incoming traffic, to mirrord's client,", 
   let app: TestApplication
   const clients: MirrordClient[] = []
 
-  beforeAll(async () => {
-    pod = await makePod()
-    agent = await startAgentProcess(pod.pid)
-  }, 120_000)
-
-  afterAll(async () => {
-    await agent?.stop()
-    pod?.close()
-  })
+  onePod((made) => ({ pod, agent } = made))
 
   const open = async (version = "1.29.0", seed = 1) => {
     const opened = await MirrordClient.internalProxy({ unix: agent.socketPath }, version, seed)

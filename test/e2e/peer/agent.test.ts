@@ -1,10 +1,11 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test"
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test"
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { OpenOptions } from "../../../core/protocol/index.ts"
-import { type AgentProcess, startAgentProcess } from "../incoming/agent-process.ts"
-import { makePod, type Pod, whyNoPods } from "../incoming/pod.ts"
+import type { AgentProcess } from "../incoming/agent-process.ts"
+import { type Pod, whyNoPods } from "../incoming/pod.ts"
+import { onePod } from "../incoming/pods.ts"
 import { MirrordClient } from "./mirrord-client.ts"
 
 /* The dialogues of an unmodified client (protocol.md 4) with an agent of ours, by a client that forgives nothing. */
@@ -28,16 +29,8 @@ describe.skipIf(reason !== undefined)("an agent, to mirrord's client,", () => {
   const folder = mkdtempSync(join(tmpdir(), "podside-peer-"))
   const clients: MirrordClient[] = []
 
-  beforeAll(async () => {
-    pod = await makePod()
-    agent = await startAgentProcess(pod.pid)
-  }, 120_000)
-
-  afterAll(async () => {
-    await agent?.stop()
-    pod?.close()
-    rmSync(folder, { recursive: true, force: true })
-  })
+  onePod((made) => ({ pod, agent } = made))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   const open = async (version = "1.29.0", seed = 1) => {
     const opened = await MirrordClient.internalProxy({ unix: agent.socketPath }, version, seed)
