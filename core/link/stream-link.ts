@@ -160,7 +160,7 @@ export class StreamLink<In, Out> implements Link<In, Out> {
   #scheduleFlush(): void {
     if (this.#flushScheduled || this.#blocked) return
     this.#flushScheduled = true
-    queueMicrotask(() => {
+    setImmediate(() => {
       this.#flushScheduled = false
       if (!this.#state.over) this.#flush()
     })
