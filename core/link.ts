@@ -16,7 +16,10 @@ export interface Link<In, Out> {
   send(message: Out): boolean
   /** Resolves when the queue is below its mark again; also when the link has ended. */
   whenWritable(): Promise<void>
-  /** Sets the one receiver; nothing is read from the carrier before that. It must not throw. */
+  /**
+   * Sets the one receiver; nothing is read from the carrier before that. It must not throw. A large part of a TCP or unix
+   * stream may come in several messages of the same kind, for the same connection and not empty, in place of the one sent.
+   */
   receive(handler: (message: In) => void): void
   /** Stops reading from the carrier (nested calls count). Messages already decoded may still be delivered. */
   pause(): void

@@ -136,7 +136,13 @@ const carriers: [string, () => Promise<Ends>][] = [
 const pattern = Uint8Array.from({ length: 1024 * 1024 }, (_, i) => (i * 7 + (i >> 8)) & 255)
 /** A piece of the pattern that differs for each seed. */
 const payload = (size: number, seed: number) => pattern.slice(seed, seed + size)
+/** A datagram: its borders count. */
 const data = (seed: number, size: number): DaemonMessage => ({
+  kind: "UdpOutgoing",
+  value: { kind: "Read", value: { kind: "Ok", value: { connectionId: BigInt(seed), bytes: payload(size, seed) } } },
+})
+/** A part of a byte stream, without bytes its end. */
+const part = (seed: number, size: number): DaemonMessage => ({
   kind: "TcpSteal",
   value: { kind: "Data", value: { connectionId: BigInt(seed), bytes: payload(size, seed) } },
 })
@@ -176,6 +182,32 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     expect(await client.ended).toEqual({})
   })
 
+  test("carries byte streams side by side, in whatever pieces, and their ends", async () => {
+    const { client, agent } = await open()
+    inbox(agent as never)
+    const sizes = [300_000, 5, 16_384, 1_000_000, 65_536, 0]
+    const streams = new Map<bigint, Uint8Array[]>()
+    const ended = Promise.withResolvers<void>()
+    let ends = 0
+    client.receive((message) => {
+      const { connectionId, bytes } = (message as { value: { value: { connectionId: bigint; bytes: Uint8Array } } })
+        .value.value
+      const pieces = streams.get(connectionId) ?? []
+      streams.set(connectionId, pieces)
+      pieces.push(Buffer.from(bytes))
+      if (bytes.length === 0 && ++ends === 2) ended.resolve()
+    })
+    for (const size of sizes) for (const seed of [1, 2]) agent.send(part(seed, size))
+    await ended.promise
+    for (const seed of [1, 2]) {
+      const pieces = streams.get(BigInt(seed))!
+      expect(pieces.findIndex(({ length }) => length === 0)).toBe(pieces.length - 1)
+      expect(Bun.hash(Buffer.concat(pieces))).toBe(Bun.hash(Buffer.concat(sizes.map((size) => payload(size, seed)))))
+    }
+    client.close()
+    expect(await agent.ended).toEqual({})
+  })
+
   test("a reader that stops while much waits loses nothing, and the sender is told to wait", async () => {
     const { client, agent } = await open()
     const count = 600
@@ -183,7 +215,8 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     const bad: number[] = []
     let wake = () => {}
     client.receive((message) => {
-      const { value } = (message as { value: { value: { connectionId: bigint; bytes: Uint8Array } } }).value
+      const { value } = (message as { value: { value: { value: { connectionId: bigint; bytes: Uint8Array } } } }).value
+        .value
       const same = Buffer.compare(value.bytes, payload(65_536, got)) === 0
       if (!same || value.connectionId !== BigInt(got)) bad.push(got)
       got++

@@ -2,8 +2,11 @@ import {
   type ClientMessage,
   clientMessage,
   type DaemonMessage,
+  type Divide,
   daemonMessage,
   defaultLimits,
+  divideClientMessage,
+  divideDaemonMessage,
   type Limits,
   type MessageCodec,
 } from "../protocol/index.ts"
@@ -12,13 +15,23 @@ import {
 export interface Side<In, Out> {
   incoming: MessageCodec<In>
   outgoing: MessageCodec<Out>
+  /** How to take large parts of byte streams piece by piece; without it messages come as they were sent. */
+  divide?: Divide<In>
 }
 
 /** The end that serves: an agent, or an operator towards its clients. */
-export const servingSide: Side<ClientMessage, DaemonMessage> = { incoming: clientMessage, outgoing: daemonMessage }
+export const servingSide: Side<ClientMessage, DaemonMessage> = {
+  incoming: clientMessage,
+  outgoing: daemonMessage,
+  divide: divideClientMessage,
+}
 
 /** The end that asks: a client, or an operator towards an agent. */
-export const askingSide: Side<DaemonMessage, ClientMessage> = { incoming: daemonMessage, outgoing: clientMessage }
+export const askingSide: Side<DaemonMessage, ClientMessage> = {
+  incoming: daemonMessage,
+  outgoing: clientMessage,
+  divide: divideDaemonMessage,
+}
 
 export interface LinkLimits {
   /** `send` says false from this many queued bytes on, and `whenWritable` waits until there are fewer. */

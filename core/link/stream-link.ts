@@ -45,7 +45,7 @@ export class StreamLink<In, Out> implements Link<In, Out> {
     this.#carrier = carrier
     this.#side = side
     this.#limits = { ...defaultLinkLimits, ...limits }
-    this.#decoder = new MessageDecoder(side.incoming, this.#limits.message)
+    this.#decoder = new MessageDecoder(side.incoming, this.#limits.message, side.divide)
     this.#state = new LinkState((readable) => this.#setReading(readable))
   }
 
@@ -111,7 +111,7 @@ export class StreamLink<In, Out> implements Link<In, Out> {
     this.#peerEnded = true
     if (this.#closing) {
       if (this.#endSent) this.#finish()
-    } else if (this.#unread.length === 0) this.#finish(this.#decoder.heldBytes > 0 ? cutOff() : undefined)
+    } else if (this.#unread.length === 0) this.#finish(this.#decoder.isBetweenMessages ? undefined : cutOff())
   }
 
   /** The carrier is gone in both directions. */

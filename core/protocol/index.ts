@@ -7,6 +7,7 @@
  */
 export type { SocketAddress, UnixAddr } from "./addresses.ts"
 export { targetEnded } from "./close-reasons.ts"
+export { type Divide, divideClientMessage, divideDaemonMessage } from "./divide.ts"
 export type { HttpHeaders, HttpVersion } from "./http-parts.ts"
 export { formatIp, parseIp } from "./ip.ts"
 export { defaultLimits, type Limits } from "./limits.ts"

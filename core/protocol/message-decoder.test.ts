@@ -1,6 +1,13 @@
 import { describe, expect, test } from "bun:test"
 import { goldenMessages } from "../../test/cases/protocol/vectors.ts"
-import { type ClientMessage, clientMessage, daemonMessage, defaultLimits, MessageDecoder } from "./index.ts"
+import {
+  type ClientMessage,
+  clientMessage,
+  daemonMessage,
+  defaultLimits,
+  divideClientMessage,
+  MessageDecoder,
+} from "./index.ts"
 import { MessageScanner } from "./scanner.ts"
 
 const messages = await goldenMessages()
@@ -114,5 +121,82 @@ describe("limits", () => {
   ])("%s passes", (_name, bytes) => {
     expect(() => push(Uint8Array.from(bytes))).not.toThrow()
     expect(() => inBytes(Uint8Array.from(bytes))).not.toThrow()
+  })
+})
+
+const write = (connectionId: number, bytes: Uint8Array): ClientMessage => ({
+  kind: "TcpOutgoing",
+  value: { kind: "Write", value: { connectionId: BigInt(connectionId), bytes } },
+})
+
+describe("with large parts of byte streams handed on as they come", () => {
+  const sent: ClientMessage[] = [
+    write(1, Buffer.alloc(40_000, "abc")),
+    { kind: "Ping" },
+    write(70_000, Buffer.alloc(16 << 10, "defg")),
+    write(1, new Uint8Array(0)),
+    { kind: "UdpOutgoing", value: { kind: "Write", value: { connectionId: 1n, bytes: Buffer.alloc(50_000, "udp") } } },
+    { kind: "TcpSteal", value: { kind: "Data", value: { connectionId: 9n, bytes: Buffer.alloc(100_000, "steal") } } },
+    write(2, Buffer.from("small")),
+  ]
+  const stream = Buffer.concat(sent.map((message) => clientMessage.encode(message)))
+
+  function read(cut: () => number) {
+    const out: ClientMessage[] = []
+    const decoder = new MessageDecoder(clientMessage, defaultLimits, divideClientMessage)
+    let longest = 0
+    for (let at = 0; at < stream.length; ) {
+      const size = cut()
+      decoder.push(stream.subarray(at, at + size), (message) => out.push(message))
+      at += size
+      longest = Math.max(longest, decoder.heldBytes)
+    }
+    expect(decoder.isBetweenMessages).toBe(true)
+    return { out, longest }
+  }
+
+  /** Follows each other's pieces of one stream together again. */
+  function together(messages: readonly ClientMessage[]): ClientMessage[] {
+    const out: ClientMessage[] = []
+    for (const message of messages) {
+      const make = divideClientMessage(message)
+      const last = out.at(-1)
+      const before = last && divideClientMessage(last)
+      const id = make && Bun.inspect(make(new Uint8Array(0)))
+      if (make && before && id === Bun.inspect(before(new Uint8Array(0))) && bytesOf(message).length > 0)
+        out[out.length - 1] = make(Buffer.concat([bytesOf(last), bytesOf(message)]))
+      else out.push(message)
+    }
+    return out
+  }
+  const bytesOf = (message: ClientMessage) => (message as { value: { value: { bytes: Uint8Array } } }).value.value.bytes
+
+  test.each([1, 2, 3, 7, 4096, 16_384, 30_000, 1 << 20])(
+    "nothing changes but the pieces, cut every %d bytes",
+    (size) => {
+      expect(Bun.deepEquals(together(read(() => size).out), sent)).toBe(true)
+    },
+  )
+
+  test("nothing large is held, and datagrams stay whole", () => {
+    const { out, longest } = read(() => 1000)
+    expect(longest).toBeGreaterThan(49_000)
+    expect(longest).toBeLessThan(60_000)
+    expect(out.filter(({ kind }) => kind === "UdpOutgoing")).toHaveLength(1)
+    expect(out.filter(({ kind }) => kind === "TcpOutgoing").length).toBeGreaterThan(40)
+    // An empty payload would be the end of the stream.
+    expect(out.filter((message) => message.kind === "TcpOutgoing" && bytesOf(message).length === 0)).toHaveLength(1)
+  })
+
+  test("the limit on a message counts for its whole", () => {
+    const limits = { ...defaultLimits, maxMessageBytes: 30_000 }
+    const decoder = new MessageDecoder(clientMessage, limits, divideClientMessage)
+    expect(() => decoder.push(stream.subarray(0, 1000), () => {})).toThrow("limit of 30000")
+  })
+
+  test("a stream that ends inside a part that is being handed on is no whole stream", () => {
+    const decoder = new MessageDecoder(clientMessage, defaultLimits, divideClientMessage)
+    decoder.push(stream.subarray(0, 20_000), () => {})
+    expect([decoder.heldBytes, decoder.isBetweenMessages]).toEqual([0, false])
   })
 })

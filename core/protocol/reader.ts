@@ -17,6 +17,8 @@ export class Reader {
   position = 0
   /** Fewest bytes the message at `start` has, known after `incomplete` was thrown. */
   needed = 0
+  /** The payload the bytes end in: where its length stands, where it begins, and its size; size 0: they end elsewhere. */
+  readonly cut = { lengthAt: 0, from: 0, bytes: 0 }
   #start = 0
   #items = 0
   #depth = 0
@@ -31,6 +33,7 @@ export class Reader {
   /** Says that a new message begins at `position`. */
   begin(): void {
     this.#start = this.position
+    this.cut.bytes = 0
     this.#items = 0
     this.#depth = 0
   }
@@ -111,7 +114,14 @@ export class Reader {
 
   /** Length-prefixed bytes, not copied. */
   payload(): Uint8Array {
-    return this.raw(this.#length())
+    const lengthAt = this.position
+    const length = this.#length()
+    if (this.position + length > this.bytes.length) {
+      this.cut.lengthAt = lengthAt
+      this.cut.from = this.position
+      this.cut.bytes = length
+    }
+    return this.raw(length)
   }
 
   text(): string {
