@@ -16,14 +16,15 @@ import { printTable, type Row } from "./table.ts"
 
 /*
  * npm run bench: what a session costs on a real cluster, against a pod's own start, the direct way and `kubectl port-forward`
- * in the same run. Ratios count; the absolute values are this machine's. `npm run bench -- direct` leaves the operator out.
+ * in the same run. Ratios count; the absolute values are this machine's. `npm run bench -- direct` leaves the operator out,
+ * `npm run bench -- operator` what is only about sessions without one.
  */
 
 const say = (line: string) => void process.stderr.write(`${line}\n`)
 const ms = (value: number) => `${(value / 1000).toFixed(2)} s`
 const us = (value: number | undefined) => `${Math.round(value ?? Number.NaN)} µs`
 const whole = (value: number | undefined) => String(Math.round(value ?? Number.NaN))
-const isDirectOnly = process.argv[2] === "direct"
+const only = process.argv[2]
 
 function speedRows(way: Way, forwarded: Way, bulkAtLeast: number, latencyAtMost: number): Row[] {
   const bulk = (name: "download" | "upload"): Row => ({
@@ -111,6 +112,15 @@ async function directRows(stage: Stage): Promise<{ rows: Row[]; base: Base }> {
   return { rows, base: { pod, forwarded, served: stolen["perSecond"]! } }
 }
 
+async function baseOnly(stage: Stage): Promise<Base> {
+  say("starts of pods ...")
+  const pod = await podStart(stage)
+  say("the network, forwarded; stolen requests without an operator ...")
+  const forwarded = await measureForward(stage)
+  const stolen = await servedHere(stage, false)
+  return { pod, forwarded, served: stolen["perSecond"]! }
+}
+
 async function operatorRows(stage: Stage, { pod, forwarded, served }: Base): Promise<Row[]> {
   const session = { operator: true }
   say("the operator is installed ...")
@@ -147,9 +157,14 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => void stage.close().finally(() => process.exit(130)))
 }
 try {
-  const { rows, base } = await directRows(stage)
-  printTable("A session without an operator", rows)
-  if (!isDirectOnly) printTable("A session through the operator", await operatorRows(stage, base))
+  let base: Base
+  if (only === "operator") base = await baseOnly(stage)
+  else {
+    const direct = await directRows(stage)
+    printTable("A session without an operator", direct.rows)
+    base = direct.base
+  }
+  if (only !== "direct") printTable("A session through the operator", await operatorRows(stage, base))
 } catch (thrown) {
   say(errorText(thrown))
   process.exitCode = 1
