@@ -4,8 +4,9 @@ import { openKube } from "../../kube/kube.ts"
 import { silentLogger } from "../../log.ts"
 import { Records } from "../replicas/records.ts"
 import { Replicas } from "../replicas/replicas.ts"
+import type { Comer } from "./comer.ts"
 import type { LiveSession } from "./live-session.ts"
-import { type Comer, SessionRegistry } from "./registry.ts"
+import { SessionRegistry } from "./registry.ts"
 import type { Relay } from "./relay.ts"
 
 const cluster = useCluster("registry")

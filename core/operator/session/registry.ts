@@ -1,9 +1,9 @@
 import type { Logger } from "../../log.ts"
-import { forbidden, gone } from "../api/status.ts"
 import type { Lease } from "../replicas/lease.ts"
 import type { ChangedRecord, Records } from "../replicas/records.ts"
 import type { Replicas } from "../replicas/replicas.ts"
-import { formatSessionId, type LiveSession, type SessionFacts } from "./live-session.ts"
+import { assertMayJoin, type Comer } from "./comer.ts"
+import type { LiveSession, SessionFacts } from "./live-session.ts"
 import type { Relay } from "./relay.ts"
 import { SessionExpiry, type SessionTimes } from "./session-expiry.ts"
 import {
@@ -13,7 +13,6 @@ import {
   sessionRecordContent,
   sessionRecordName,
 } from "./session-record.ts"
-import { targetKey } from "./target-key.ts"
 
 export interface RegistryOptions extends SessionTimes {
   records: Records
@@ -27,14 +26,6 @@ export interface RegistryOptions extends SessionTimes {
 export interface ListedSession extends SessionFacts {
   /** Some living replica has a socket of it. */
   connected: boolean
-}
-
-/** Who comes, and for what. */
-export interface Comer {
-  user: string
-  userId: string
-  namespace: string
-  target: SessionFacts["info"]["target"]
 }
 
 /** How long the sockets of a session on another replica may take to go, in milliseconds. */
@@ -285,18 +276,5 @@ export class SessionRegistry {
       this.#told.add(relay)
       relay.closeWith(closed.why)
     }
-  }
-}
-
-/** @throws StatusError 410, 403 */
-function assertMayJoin(session: SessionFacts & { closed?: unknown }, { user, userId, namespace, target }: Comer): void {
-  const { info } = session
-  const name = `Session ${formatSessionId(session.number)}`
-  if (info.identity.user !== user || session.userId !== userId) {
-    throw forbidden(`${name} belongs to another user or another machine`)
-  }
-  if (session.closed) throw gone(`${name} is closed`)
-  if (targetKey(info.namespace, info.target) !== targetKey(namespace, target)) {
-    throw forbidden(`${name} is for another target`)
   }
 }

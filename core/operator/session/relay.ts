@@ -11,9 +11,11 @@ import {
   unnegotiatedVersion,
 } from "../../protocol/index.ts"
 import type { Session } from "../../session.ts"
-import { AgentConnection, type PodAgent } from "./agent-connection.ts"
+import type { AgentConnection, PodAgent } from "./agent-connection.ts"
+import { AgentLinks } from "./agent-links.ts"
 import { Congestion } from "./congestion.ts"
 import { IncomingTraffic } from "./incoming-traffic.ts"
+import { LatencyProbe } from "./latency-probe.ts"
 import { PrimaryTraffic } from "./primary-traffic.ts"
 import type { SessionAgents } from "./session-agents.ts"
 import type { Subscription } from "./subscription.ts"
@@ -37,12 +39,6 @@ export interface RelayOptions {
   log: Logger
 }
 
-/** Between attempts to find the next agent when nothing is heard of the pods, in milliseconds. */
-const retryMs = 500
-
-/** Between latency measurements, in milliseconds. */
-const operatorPingMs = 30_000
-
 /**
  * One client socket. It decodes what it must judge, answers what concerns the link itself (pings, versions), and passes the
  * rest on. Whoever is slow pauses whoever feeds it, and nobody else.
@@ -50,21 +46,11 @@ const operatorPingMs = 30_000
 export class Relay {
   readonly #options: RelayOptions
   readonly #congestion = new Congestion()
-  readonly #abort = new AbortController()
-  /** One for each pod, from the moment it is wanted. */
-  readonly #connections = new Map<PodAgent, Promise<AgentConnection | undefined>>()
-  /** Those that have had the subscriptions of their time. */
-  readonly #joined = new WeakSet<AgentConnection>()
-  /** Those that stand. */
-  readonly #open = new Set<AgentConnection>()
+  readonly #agents: AgentLinks
+  readonly #latency: LatencyProbe
   readonly #primary: PrimaryTraffic
-  readonly #stopFollowing: () => void
   #version = unnegotiatedVersion
   #wantsLogs = false
-  /** Agents of other pods are needed from the first subscription on. */
-  #fannedOut = false
-  #ping: { id: bigint; at: number } | undefined
-  #pings: ReturnType<typeof setInterval> | undefined
   readonly incoming: IncomingTraffic
   /** Settles when the client's socket has ended, whatever the reason. */
   readonly ended: Promise<LinkEnd>
@@ -72,17 +58,25 @@ export class Relay {
   constructor(options: RelayOptions) {
     this.#options = options
     const { client, first, plugins, session, agents } = options
+    this.#agents = new AgentLinks({
+      agents,
+      onMessage: (message, from) => this.#fromAgent(message, from),
+      greet: (connection) => this.#greet(connection),
+      join: (connection) => this.incoming.agentAdded(connection),
+      onLost: (connection, error) => void this.#lost(connection, error),
+      onMissing: (agent, error) => this.#warn(`No agent for pod ${agent.pod?.name}`, error),
+    })
+    this.#latency = new LatencyProbe((message) => this.#toClient(message), options.onLatency)
     this.incoming = new IncomingTraffic({
       ...options,
-      connections: () => this.#allConnections(),
-      open: () => this.#open,
+      connections: () => this.#agents.all(),
+      open: () => this.#agents.open,
       toClient: (message) => this.#toClient(message),
       toAgent: (to, message) => this.#toAgent(to, message),
       authorize: (subscription) => this.#authorize(subscription),
       version: () => this.#version,
     })
-    const connection = this.#adopt(first.agent, first.link)
-    this.#connections.set(first.agent, Promise.resolve(connection))
+    const connection = this.#agents.take(first.agent, first.link)
     const primary = {
       plugins,
       session,
@@ -94,7 +88,6 @@ export class Relay {
       fail: (why: string) => this.closeWith(why),
     }
     this.#primary = new PrimaryTraffic(primary, connection)
-    this.#stopFollowing = agents.onChange(() => void this.#follow())
     this.ended = client.ended.then((end) => {
       this.#stop()
       return end
@@ -125,7 +118,7 @@ export class Relay {
       case "ReadyForLogs":
         return this.#readyForLogs()
       case "OperatorPong":
-        return this.#pong(message.value)
+        return this.#latency.answered(message.value)
       case "Close":
         return this.#options.client.close()
       case "PauseTargetRequest":
@@ -170,29 +163,15 @@ export class Relay {
     const wanted = negotiate(theirs, protocolVersion)
     // Agents that are connected meanwhile are told this one.
     this.#version = wanted
-    const answers = await Promise.all([...this.#open].map((connection) => connection.switchVersion(wanted)))
+    const answers = await Promise.all([...this.#agents.open].map((connection) => connection.switchVersion(wanted)))
     this.#version = answers.reduce((lowest, answer) => negotiate(answer, lowest), wanted)
     this.#toClient({ kind: "SwitchProtocolVersionResponse", value: this.#version })
   }
 
   #readyForLogs(): void {
     this.#wantsLogs = true
-    for (const connection of this.#open) this.#toAgent(connection, { kind: "ReadyForLogs" })
-    if (this.#pings === undefined && supports(this.#version, "operatorPing")) {
-      this.#pings = setInterval(() => this.#measure(), operatorPingMs)
-      this.#measure()
-    }
-  }
-
-  #measure(): void {
-    this.#ping = { id: BigInt(Math.floor(Math.random() * Number.MAX_SAFE_INTEGER)), at: performance.now() }
-    this.#toClient({ kind: "OperatorPing", value: this.#ping.id })
-  }
-
-  #pong(id: bigint): void {
-    if (this.#ping?.id !== id) return
-    this.#options.onLatency(performance.now() - this.#ping.at)
-    this.#ping = undefined
+    for (const connection of this.#agents.open) this.#toAgent(connection, { kind: "ReadyForLogs" })
+    if (supports(this.#version, "operatorPing")) this.#latency.start()
   }
 
   async #authorize(subscription: Subscription) {
@@ -207,97 +186,22 @@ export class Relay {
 
   // ---- agents
 
-  #adopt(agent: PodAgent, link: Link<DaemonMessage, ClientMessage>): AgentConnection {
-    const connection = new AgentConnection(agent, link, (message, from) => this.#fromAgent(message, from))
-    this.#open.add(connection)
-    void connection.ended.then(({ error }) => this.#lost(connection, error))
-    return connection
+  async #greet(connection: AgentConnection): Promise<void> {
+    if (this.#version !== unnegotiatedVersion) await connection.switchVersion(this.#version)
+    if (this.#wantsLogs) this.#toAgent(connection, { kind: "ReadyForLogs" })
   }
 
-  #connect(agent: PodAgent): Promise<AgentConnection | undefined> {
-    const known = this.#connections.get(agent)
-    if (known) return known
-    const connecting = agent.connect(this.#abort.signal).then(
-      async (link) => {
-        const connection = this.#adopt(agent, link)
-        if (this.#version !== unnegotiatedVersion) await connection.switchVersion(this.#version)
-        if (this.#wantsLogs) this.#toAgent(connection, { kind: "ReadyForLogs" })
-        return connection.over ? undefined : connection
-      },
-      (error) => {
-        this.#connections.delete(agent)
-        if (!this.#abort.signal.aborted) this.#warn(`No agent for pod ${agent.pod?.name}`, error)
-        return undefined
-      },
-    )
-    this.#connections.set(agent, connecting)
-    return connecting
-  }
-
-  async #allConnections(): Promise<readonly AgentConnection[]> {
-    this.#fannedOut = true
-    await Promise.all(this.#options.agents.all().map((agent) => this.#connect(agent)))
-    for (const connection of this.#open) this.#joined.add(connection)
-    return [...this.#open]
-  }
-
-  /** Pods came or went. */
-  async #follow(): Promise<void> {
-    if (!this.#fannedOut) return
-    for (const agent of this.#options.agents.all()) {
-      if (this.#connections.has(agent)) continue
-      const connection = await this.#connect(agent)
-      if (connection) await this.#join(connection)
-    }
-  }
-
-  /** Gives an agent the subscriptions there are, once. */
-  async #join(connection: AgentConnection): Promise<void> {
-    if (this.#joined.has(connection)) return
-    this.#joined.add(connection)
-    await this.incoming.agentAdded(connection)
-  }
-
-  #lost(connection: AgentConnection, error: Error | undefined): void {
-    this.#open.delete(connection)
-    this.#connections.delete(connection.agent)
-    if (this.#abort.signal.aborted) return
+  /** When it was the one that answers, the next pod takes over; while there is none the client's requests wait. */
+  async #lost(connection: AgentConnection, error: Error | undefined): Promise<void> {
+    const { log, noPodMs } = this.#options
     this.incoming.agentLost(connection)
     if (connection !== this.#primary.connection) return
-    this.#options.log.warn("the session's agent was lost", { pod: connection.agent.pod?.name, error })
+    log.warn("the session's agent was lost", { pod: connection.agent.pod?.name, error })
     this.#primary.lost()
-    void this.#replacePrimary(Date.now() + this.#options.noPodMs)
-  }
-
-  /** The next pod takes over; while there is none the client's requests wait. */
-  async #replacePrimary(until: number): Promise<void> {
-    const { agents } = this.#options
-    // An agent ends with its target, and Kubernetes says so a moment later: asking at once would find the old pod.
-    await this.#podsChanged(retryMs)
-    while (!this.#abort.signal.aborted) {
-      const agent = agents.primary()
-      const connection = agent && (await this.#connect(agent))
-      if (connection) {
-        this.#options.log.info("another pod took over", { pod: agent.pod?.name })
-        if (this.#fannedOut) await this.#join(connection)
-        return this.#primary.resume(connection)
-      }
-      if (Date.now() >= until) return this.closeWith("The target has no pod that can be used any more")
-      await this.#podsChanged(Math.min(retryMs, until - Date.now()))
-    }
-  }
-
-  /** A change of the target's pods, or the time. */
-  #podsChanged(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer)
-        stop()
-        resolve()
-      }
-      const stop = this.#options.agents.onChange(done)
-      const timer = setTimeout(done, ms)
-    })
+    const next = await this.#agents.next(noPodMs)
+    if (!next) return this.closeWith("The target has no pod that can be used any more")
+    log.info("another pod took over", { pod: next.agent.pod?.name })
+    this.#primary.resume(next)
   }
 
   #warn(message: string, error: unknown): void {
@@ -311,7 +215,7 @@ export class Relay {
   #toClient(message: DaemonMessage): void {
     const { client } = this.#options
     if (client.send(message)) return
-    for (const connection of this.#open) this.#congestion.hold(client, connection.link)
+    for (const connection of this.#agents.open) this.#congestion.hold(client, connection.link)
   }
 
   #toAgent(to: AgentConnection, message: ClientMessage): void {
@@ -319,10 +223,8 @@ export class Relay {
   }
 
   #stop(): void {
-    this.#abort.abort()
-    clearInterval(this.#pings)
-    this.#stopFollowing()
+    this.#latency.stop()
     this.incoming.close()
-    for (const connection of this.#open) connection.link.close()
+    this.#agents.stop()
   }
 }
