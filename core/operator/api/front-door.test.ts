@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { X509Certificate } from "node:crypto"
 import http2 from "node:http2"
-import { connect as tlsConnect } from "node:tls"
+import { type TLSSocket, connect as tlsConnect } from "node:tls"
 import { Hono } from "hono"
 import { silentLogger } from "../../log.ts"
 import {
@@ -14,7 +15,7 @@ import { newPrivateKey, privateKeyToPem, spkiOf } from "../credentials/keys.ts"
 import { toPem } from "../credentials/pem.ts"
 import { jsonDocument } from "./documents.ts"
 import { type FrontDoor, type FrontDoorEnv, openFrontDoor } from "./front-door.ts"
-import { type FrontProxy, readFrontProxy } from "./front-proxy.ts"
+import { type FrontProxy, readFrontProxy, refusedPeer } from "./front-proxy.ts"
 import { failure, forbidden, toStatusError } from "./status.ts"
 
 interface Authority {
@@ -256,6 +257,16 @@ describe("who may state an identity", () => {
     } finally {
       proxy = settings(trusted.pem)
     }
+  })
+
+  test("a certificate that was accepted is not for longer than it is valid", () => {
+    const now = Date.now()
+    const { cert } = trusted.issue("front-proxy-client", "client", new Date(now + 3_600_000))
+    const socket = { getPeerCertificate: () => ({ raw: new X509Certificate(cert).raw }) } as unknown as TLSSocket
+    const own = settings(trusted.pem)
+    expect(refusedPeer(socket, own, now)).toBeUndefined()
+    expect(refusedPeer(socket, own, now + 3_500_000)).toBeUndefined()
+    expect(refusedPeer(socket, own, now + 3_700_000)).toContain("not valid")
   })
 
   test("before the settings were read nobody is anybody", async () => {

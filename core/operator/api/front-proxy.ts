@@ -72,13 +72,13 @@ export function readFrontProxy(data: unknown): FrontProxy {
 export function refusedPeer(socket: TLSSocket, proxy: FrontProxy, now = Date.now()): string | undefined {
   const peer = socket.getPeerCertificate(false)
   if (!peer?.raw) return "no client certificate was presented"
-  const certificate = parsedCertificate(peer.raw)
+  if (wasAccepted(peer.raw, proxy, now)) return undefined
+  const certificate = new X509Certificate(peer.raw)
   if (Date.parse(certificate.validTo) < now || Date.parse(certificate.validFrom) > now) {
     return "the client certificate is not valid now"
   }
-  if (!proxy.authorities.some((authority) => issuedBy(certificate, authority, now))) {
-    return "the client certificate is not from the request-header CA"
-  }
+  const issuer = proxy.authorities.find((authority) => issuedBy(certificate, authority, now))
+  if (!issuer) return "the client certificate is not from the request-header CA"
   if (certificate.keyUsage !== undefined && !certificate.keyUsage.includes(clientAuthentication)) {
     return "the client certificate is not for client authentication"
   }
@@ -86,7 +86,18 @@ export function refusedPeer(socket: TLSSocket, proxy: FrontProxy, now = Date.now
   if (proxy.allowedNames.length > 0 && !proxy.allowedNames.includes(name)) {
     return "the client certificate's name is not allowed"
   }
+  const until = Math.min(Date.parse(certificate.validTo), Date.parse(issuer.validTo))
+  accepted = { raw: peer.raw, proxy, since: now, until }
   return undefined
+}
+
+/** The API server has one certificate on all its connections, and a signature takes longer to check than most answers to make. */
+let accepted: { raw: Buffer; proxy: FrontProxy; since: number; until: number } | undefined
+
+/** Accepted with the settings of this moment, and not expired since. */
+function wasAccepted(raw: Buffer, proxy: FrontProxy, now: number): boolean {
+  if (accepted?.proxy !== proxy || now < accepted.since || now > accepted.until) return false
+  return accepted.raw.equals(raw)
 }
 
 function issuedBy(certificate: X509Certificate, authority: X509Certificate, now: number): boolean {
@@ -100,12 +111,4 @@ function issuedBy(certificate: X509Certificate, authority: X509Certificate, now:
 
 function commonName(certificate: X509Certificate): string {
   return /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ""
-}
-
-/** The API server has one certificate on all its connections; a parsed one for each of them would cost kilobytes. */
-let lastParsed: { raw: Buffer; certificate: X509Certificate } | undefined
-
-function parsedCertificate(raw: Buffer): X509Certificate {
-  if (!lastParsed?.raw.equals(raw)) lastParsed = { raw, certificate: new X509Certificate(raw) }
-  return lastParsed.certificate
 }
