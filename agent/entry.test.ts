@@ -50,6 +50,21 @@ async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
   return text.split("\n")[0]!
 }
 
+/** Whole lines, until one satisfies. */
+async function lines(stream: ReadableStream<Uint8Array>, isLast: (line: string) => boolean): Promise<string[]> {
+  let text = ""
+  const decoder = new TextDecoder()
+  const reader = stream.getReader()
+  const whole = () => text.split("\n").slice(0, -1)
+  while (!whole().some(isLast)) {
+    const { done, value } = await within("a log line", reader.read())
+    if (done) break
+    text += decoder.decode(value)
+  }
+  reader.releaseLock()
+  return whole()
+}
+
 const connect = async (address: StreamAddress) => new TestClient(await connectLink(askingSide, address))
 const portOf = (address: string) => Number(address.slice(address.lastIndexOf(":") + 1))
 const folderOf = (prefix: string) => {
@@ -198,6 +213,34 @@ test.each([
   const remoteAddress = { kind: "Ip", value: { ip: "127.0.0.1", port: own.port } } as const
   const answer = await client.ask({ kind: "TcpOutgoing", value: { kind: "Connect", value: { remoteAddress } } })
   expect(answer).toMatchObject({ value: { kind: "Connect", value: { kind: "Err" } } })
+})
+
+test("an ephemeral agent that may not see the target's files serves everything else, and says so", async () => {
+  if (!isRoot) {
+    console.warn("SKIPPED: only root can become somebody else")
+    return
+  }
+  // Beside process 1, which belongs to root.
+  const wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]
+  const agent = spawnAgent(["-l", "0", "ephemeral"], { wrapper, env: { OF_THE_POD: "yes" } })
+  const line = await within("the ready line", firstLine(agent.stdout))
+  expect(line).toBe("agent ready")
+  const [denial, listening] = (await lines(agent.stderr, (text) => text.includes('"listening"'))).map((text) =>
+    JSON.parse(text),
+  )
+  expect(denial).toMatchObject({ level: "warn", message: "files of the target are out of reach" })
+  const client = await connect({ hostname: "127.0.0.1", port: portOf(listening.address) })
+  await client.negotiate()
+  const request = { envVarsFilter: [], envVarsSelect: ["OF_*"] }
+  expect(await client.ask({ kind: "GetEnvVarsRequest", value: request })).toMatchObject({
+    value: { kind: "Ok", value: new Map([["OF_THE_POD", "yes"]]) },
+  })
+  const openOptions = { read: true, write: false, append: false, truncate: false, create: false, createNew: false }
+  for (const path of ["/etc/hostname", "/none"]) {
+    expect(await client.file({ kind: "Open", value: { path, openOptions } })).toMatchObject({
+      value: { value: { kind: "RemoteIO", value: { rawOsError: 13 } } },
+    })
+  }
 })
 
 /** Starts a target with a network of its own in a user namespace, then the agent beside it, all without privileges. */

@@ -29,7 +29,7 @@ export async function joinTarget(mode: AgentMode, settings: AgentSettings, log: 
   // An ephemeral container shares the pod's network, and its own environment and /etc are those of the pod.
   const isEphemeral = mode.kind === "ephemeral"
   const network = isEphemeral ? ownNetworkNamespace : joinNetworkNamespace(pid)
-  const rootFd = openRoot(`/proc/${pid}/root`)
+  const rootFd = isEphemeral ? rootOrDenial(pid, log) : openRoot(`/proc/${pid}/root`)
   const ownRootFd = isEphemeral ? openRoot("/") : undefined
   const target: AgentTarget = {
     pid,
@@ -46,7 +46,7 @@ export async function joinTarget(mode: AgentMode, settings: AgentSettings, log: 
     settled: network.relation === "settled",
     close() {
       network.close()
-      syscall("close", rootFd)
+      if (rootFd >= 0) syscall("close", rootFd)
       if (ownRootFd !== undefined) syscall("close", ownRootFd)
     },
   }
@@ -109,6 +109,20 @@ async function environmentFrom(
   } catch (thrown) {
     log.warn("the runtime does not tell the target's environment", { reason: errorText(thrown) })
     return new Map()
+  }
+}
+
+/**
+ * An ephemeral container often runs as a user who may not look at the target's files. It is of use without them: every request for a
+ * file is refused as the kernel would refuse it.
+ */
+function rootOrDenial(pid: number, log: Logger): number {
+  try {
+    return openRoot(`/proc/${pid}/root`)
+  } catch (thrown) {
+    if (!(thrown instanceof AppError && thrown.code === "target-denied")) throw thrown
+    log.warn("files of the target are out of reach", { reason: thrown.message, next: thrown.next })
+    return -errno.EACCES
   }
 }
 

@@ -1,6 +1,6 @@
 /** Whose files and network the agent works with. */
 export interface Surroundings {
-  /** O_PATH descriptor of the root folder, for `openBelow`. */
+  /** O_PATH descriptor of the root folder, for `openBelow`; negative when the agent may not see it. */
   readonly rootFd: number
   /** Below which etc/resolv.conf and etc/hosts are read. */
   readonly namesRootFd: number

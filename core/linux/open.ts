@@ -30,9 +30,11 @@ const attempts = 16
 /**
  * Opens a path as a process whose root folder is `rootFd` would: links, absolute links and `..` stay below it however
  * they are changed meanwhile, and links of /proc that lead to other processes' files are refused (ELOOP).
- * `mode` counts only with `openFlag.create`. The caller closes the descriptor. @throws LinuxError
+ * `mode` counts only with `openFlag.create`. A negative `rootFd` is the errno of a root folder that could not be opened: it is the answer
+ * to everything. The caller closes the descriptor. @throws LinuxError
  */
 export function openBelow(rootFd: number, path: string, flags: number, mode = 0): number {
+  if (rootFd < 0) throw new LinuxError(rootFd, "open the root folder")
   const how = Buffer.alloc(openHowBytes)
   how.writeBigUInt64LE(BigInt(flags | openFlag.closeOnExec), 0)
   how.writeBigUInt64LE(BigInt(flags & openFlag.create ? mode : 0), 8)
