@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "bun:test"
+import { findContainer } from "../../../agent/target/find-container.ts"
 import type { HttpFilter } from "../../../core/protocol/index.ts"
 import { deployment } from "../../cluster/samples/workloads.ts"
 import { useCluster } from "../../cluster/use.ts"
@@ -142,38 +143,42 @@ describe.skipIf(!cluster.available)("objects as mirrord's command line makes the
     expect(await (await fetch(`http://${ip}:8080/b`, { keepalive: false })).text()).toContain('"path":"/b"')
   }
 
+  /** Starts the Job beside the target's container and waits until it is ready; its pod. */
+  async function startBeside(name: string, { pod, runtime, id, ips }: Awaited<ReturnType<typeof target>>) {
+    const spec = {
+      hostPID: true,
+      nodeSelector: {},
+      nodeName: pod.spec.nodeName,
+      tolerations: [{ operator: "Exists" }],
+      volumes: [
+        { name: "hostrun", hostPath: { path: "/run" } },
+        { name: "hostvar", hostPath: { path: "/var" } },
+      ],
+    }
+    const container = {
+      env: environment(ips),
+      securityContext: {
+        runAsGroup: gid,
+        privileged: false,
+        capabilities: { add: ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"] },
+      },
+      volumeMounts: [
+        { name: "hostrun", mountPath: "/host/run" },
+        { name: "hostvar", mountPath: "/host/var" },
+      ],
+    }
+    await cluster.apply(job(name, ["targeted", "--container-id", id, "--container-runtime", runtime], spec, container))
+    const agentPod = await podOf(name)
+    return { agentPod, log: await ready(agentPod, "mirrord-agent") }
+  }
+
   test(
     "a Job beside a container",
     async () => {
-      const { pod, runtime, id, ips } = await target()
+      const beside = await target()
+      const { pod } = beside
       const name = "mirrord-agent-a1b2c3d4e5"
-      const spec = {
-        hostPID: true,
-        nodeSelector: {},
-        nodeName: pod.spec.nodeName,
-        tolerations: [{ operator: "Exists" }],
-        volumes: [
-          { name: "hostrun", hostPath: { path: "/run" } },
-          { name: "hostvar", hostPath: { path: "/var" } },
-        ],
-      }
-      const container = {
-        env: environment(ips),
-        securityContext: {
-          runAsGroup: gid,
-          privileged: false,
-          capabilities: { add: ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"] },
-        },
-        volumeMounts: [
-          { name: "hostrun", mountPath: "/host/run" },
-          { name: "hostvar", mountPath: "/host/var" },
-        ],
-      }
-      await cluster.apply(
-        job(name, ["targeted", "--container-id", id, "--container-runtime", runtime], spec, container),
-      )
-      const agentPod = await podOf(name)
-      const log = await ready(agentPod, "mirrord-agent")
+      const { agentPod, log } = await startBeside(name, beside)
       // With JSON logs every other line is one.
       for (const line of log
         .trim()
@@ -186,6 +191,26 @@ describe.skipIf(!cluster.available)("objects as mirrord's command line makes the
       proxy.hangUp()
       // The agent ends with its last client, and its Job with it.
       await cluster.eventually("the Job's end", async () => (await cluster.tryKubectl("get", "job", name)).code !== 0)
+    },
+    limitMs,
+  )
+
+  test.skipIf(!cluster.own)(
+    "a Job whose container is started again says so and ends",
+    async () => {
+      const beside = await target()
+      const name = "mirrord-agent-p6q7r8s9t0"
+      const { agentPod } = await startBeside(name, beside)
+      await using forwarding = await cluster.forward(`pod/${agentPod}`, port)
+      const proxy = await MirrordClient.internalProxy({ hostname: "127.0.0.1", port: forwarding.port })
+      expect(await proxy.environment()).toMatchObject({ kind: "Ok" })
+      // The node's processes are this machine's.
+      process.kill(findContainer(beside.id), "SIGKILL")
+      await cluster.eventually("the reason", async () => proxy.closed)
+      expect(proxy.closed).toBe("The target container has ended")
+      await cluster.eventually("the Job's end", async () => (await cluster.tryKubectl("get", "job", name)).code !== 0)
+      await cluster.ready("deployment/web")
+      expect((await target()).id).not.toBe(beside.id)
     },
     limitMs,
   )
