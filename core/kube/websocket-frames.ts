@@ -13,17 +13,17 @@ const maxFrameBytes = 64 << 20
 const maxControlBytes = 125
 
 /**
- * One whole frame of `parts`. Over TLS the masking key is zero, which leaves the payload as it is: masking exists to keep
+ * One frame of `parts`; `isLast`: its message ends with it. Over TLS the masking key is zero, which leaves the payload as it is: masking exists to keep
  * hostile payloads from being read as HTTP by proxies on the way, and nobody reads inside TLS.
  */
-export function encodeFrame(code: number, parts: readonly Uint8Array[], mask: boolean): Uint8Array {
+export function encodeFrame(code: number, parts: readonly Uint8Array[], mask: boolean, isLast = true): Uint8Array {
   let length = 0
   for (const part of parts) length += part.byteLength
   const lengthBytes = length < 126 ? 0 : length < 65_536 ? 2 : 8
   const start = 2 + lengthBytes + 4
   const frame = new Uint8Array(start + length)
   const view = new DataView(frame.buffer)
-  frame[0] = 0x80 | code
+  frame[0] = (isLast ? 0x80 : 0) | code
   frame[1] = 0x80 | (lengthBytes === 0 ? length : lengthBytes === 2 ? 126 : 127)
   if (lengthBytes === 2) view.setUint16(2, length)
   if (lengthBytes === 8) view.setBigUint64(2, BigInt(length))

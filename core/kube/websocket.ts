@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { AppError, errorText } from "../errors.ts"
+import { cutIntoFrames } from "../link/frame-parts.ts"
 import type { ServerAccess } from "./access.ts"
 import type { RawSocket } from "./dial.ts"
 import { transportError } from "./errors.ts"
@@ -71,10 +72,15 @@ export class KubeWebSocket {
     if (chunk.byteLength > 0) this.#early.push(chunk)
   }
 
-  /** One binary message. False: wait for `drain`. */
+  /** One binary message, in as many frames as it takes. False: wait for `drain`. */
   send(parts: readonly Uint8Array[]): boolean {
     if (this.#over || this.#closing) return true
-    this.#socket.write(encodeFrame(opcode.binary, parts, this.#mask))
+    let length = 0
+    for (const part of parts) length += part.byteLength
+    for (const frame of cutIntoFrames(parts, length)) {
+      const code = frame.isFirst ? opcode.binary : opcode.continuation
+      this.#socket.write(encodeFrame(code, frame.parts, this.#mask, frame.isLast))
+    }
     return this.#socket.queuedBytes < highWaterBytes
   }
 

@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream"
 import { AppError } from "../errors.ts"
 import type { Link, LinkEnd } from "../link.ts"
 import { Writer } from "../protocol/index.ts"
+import { cutIntoFrames } from "./frame-parts.ts"
 import { LinkState, overflow } from "./link-state.ts"
 import { frameHead, opcode, ServerFrameReader } from "./server-frames.ts"
 import { defaultLinkLimits, type LinkLimits, type Side } from "./side.ts"
@@ -89,7 +90,8 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
     if (this.#closing || this.#state.over || this.#peerEnd !== undefined) return true
     this.#side.outgoing.encodeInto(this.#writer, message)
     const { pendingBytes } = this.#writer
-    this.#add(opcode.binary, pendingBytes, this.#writer.take())
+    for (const { parts, length, isFirst, isLast } of cutIntoFrames(this.#writer.take(), pendingBytes))
+      this.#add(isFirst ? opcode.binary : opcode.continuation, length, parts, isLast)
     const waiting = this.#waitingBytes()
     if (waiting > this.#limits.maxQueuedBytes) this.abort(overflow(this.#limits))
     return waiting < this.#limits.highWaterBytes
@@ -188,8 +190,8 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
     return this.#frameBytes + this.#socket.writableLength
   }
 
-  #add(code: number, length: number, payload: readonly Uint8Array[]): void {
-    const head = frameHead(code, length)
+  #add(code: number, length: number, payload: readonly Uint8Array[], isLast = true): void {
+    const head = frameHead(code, length, isLast)
     if (this.#frames.length === 0) queueMicrotask(() => this.#flush())
     this.#frames.push(head, ...payload)
     this.#frameBytes += head.length + length

@@ -13,9 +13,9 @@ export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, 
 const maxControlBytes = 125
 const maskBytes = 4
 
-/** What stands before a payload of `length` bytes in a frame that is a whole message. */
-export function frameHead(code: number, length: number): Uint8Array {
-  const first = 0x80 | code
+/** What stands before a payload of `length` bytes. */
+export function frameHead(code: number, length: number, isLast = true): Uint8Array {
+  const first = (isLast ? 0x80 : 0) | code
   if (length < 126) return Uint8Array.of(first, length)
   if (length < 0x1_0000) return Uint8Array.of(first, 126, length >>> 8, length)
   const head = new DataView(new ArrayBuffer(10))

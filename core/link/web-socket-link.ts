@@ -10,6 +10,10 @@ export interface WebSocketLike {
   readonly bufferedAmount: number
   readonly readyState: number
   send(data: Uint8Array): void
+  /** One message of all the parts, for one that need not have them joined. */
+  sendParts?(parts: readonly Uint8Array[]): void
+  /** Present on one that tells when its buffer has emptied; others are asked now and then. */
+  ondrain?: (() => void) | null
   close(code?: number, reason?: string): void
   terminate(): void
   pause(): void
@@ -19,7 +23,7 @@ export interface WebSocketLike {
   onerror: ((event: never) => void) | null
 }
 
-/** Neither kind of WebSocket tells when its buffer has emptied, so a full one is looked at this often, in milliseconds. */
+/** Neither Bun's nor the library's WebSocket tells when its buffer has emptied, so a full one is looked at this often, in milliseconds. */
 const drainPollMs = 4
 const openState = 1
 /** Close codes of a peer that ended in good order: normal, going away, and none given. */
@@ -58,6 +62,7 @@ class WebSocketLink<In, Out> implements Link<In, Out> {
     socket.binaryType = "arraybuffer"
     socket.onmessage = (event: { data: unknown }) => this.#received(event.data)
     socket.onclose = (event: { code: number; reason: string }) => this.#closed(event.code, event.reason)
+    if (socket.ondrain !== undefined) socket.ondrain = () => this.#state.releaseSenders()
     socket.onerror = (event: { message?: string }) => this.#fail(event.message ?? "the WebSocket failed")
     socket.pause()
     if (socket.readyState !== openState) queueMicrotask(() => this.#closed(1006, ""))
@@ -70,7 +75,9 @@ class WebSocketLink<In, Out> implements Link<In, Out> {
   send(message: Out): boolean {
     if (this.#closing || this.#state.over || this.#peerEnd !== undefined) return true
     this.#side.outgoing.encodeInto(this.#writer, message)
-    this.#socket.send(joined(this.#writer.take()))
+    const parts = this.#writer.take()
+    if (this.#socket.sendParts) this.#socket.sendParts(parts)
+    else this.#socket.send(joined(parts))
     const waiting = this.#socket.bufferedAmount
     if (waiting > this.#limits.maxQueuedBytes) this.abort(overflow(this.#limits))
     return waiting < this.#limits.highWaterBytes
@@ -82,10 +89,12 @@ class WebSocketLink<In, Out> implements Link<In, Out> {
       this.#peerEnd === undefined &&
       this.#socket.bufferedAmount >= this.#limits.highWaterBytes
     ) {
-      this.#poll ??= setTimeout(() => {
-        this.#poll = undefined
-        this.#state.releaseSenders()
-      }, drainPollMs)
+      if (this.#socket.ondrain === undefined) {
+        this.#poll ??= setTimeout(() => {
+          this.#poll = undefined
+          this.#state.releaseSenders()
+        }, drainPollMs)
+      }
       await this.#state.waitForRoom()
     }
   }
@@ -120,11 +129,11 @@ class WebSocketLink<In, Out> implements Link<In, Out> {
 
   #received(data: unknown): void {
     if (this.#closing || this.#state.over) return
-    if (!(data instanceof ArrayBuffer)) {
+    if (!(data instanceof ArrayBuffer || data instanceof Uint8Array)) {
       this.#finish(new AppError("link-not-binary", "A WebSocket text message was received; the protocol has none"))
       return
     }
-    const bytes = new Uint8Array(data)
+    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data)
     if (this.#state.readable && this.#unread.length === 0) this.#decode(bytes)
     else this.#unread.push(bytes)
   }

@@ -15,10 +15,12 @@ export function asWebSocketLike(socket: KubeWebSocket): WebSocketLike {
       return socket.queuedBytes
     },
     send: (data) => void socket.send([data]),
+    sendParts: (parts) => void socket.send(parts),
     close: (code) => socket.close(code),
     terminate: () => socket.abort(),
     pause: () => socket.pause(),
     resume: () => socket.resume(),
+    ondrain: null,
     onmessage: null,
     onclose: null,
     onerror: null,
@@ -33,17 +35,13 @@ export function asWebSocketLike(socket: KubeWebSocket): WebSocketLike {
         return
       }
       if (!last) return
-      const whole = new Uint8Array(bytes)
-      let at = 0
-      for (const part of pieces) {
-        whole.set(part, at)
-        at += part.byteLength
-      }
+      // Most messages come in one piece, which need not be copied.
+      const whole = pieces.length === 1 ? piece : Buffer.concat(pieces, bytes)
       pieces = []
       bytes = 0
-      like.onmessage?.({ data: whole.buffer } as never)
+      like.onmessage?.({ data: whole } as never)
     },
-    drain: () => {},
+    drain: () => like.ondrain?.(),
     closed({ code, reason, error }) {
       if (error) like.onerror?.({ message: error.message } as never)
       else like.onclose?.({ code: code ?? 1005, reason: reason ?? "" } as never)
