@@ -1,17 +1,17 @@
-import type { Diversion, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { chooseSubscription } from "../choose.ts"
 import type { HttpParts, IncomingConnection } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
-import { Outlet } from "../outlet.ts"
+import type { Outlet } from "../outlet.ts"
 import type { FilteredSubscription, Port } from "../port.ts"
 import { endedPage } from "../share-link/ended-page.ts"
 import { readShareLink } from "../share-link/share-link.ts"
+import { ApplicationSide } from "./application-side.ts"
 import { CallerSide, frameSize } from "./caller-side.ts"
 import { ClaimedStream, type StreamHost } from "./claimed-stream.ts"
 import { ClaimedStreams } from "./claimed-streams.ts"
 import { endedFields, type RequestFields, readRequestFields, requestFields } from "./fields.ts"
 import {
-  encodeFrame,
   encodeHeaders,
   errors,
   type Frame,
@@ -30,7 +30,6 @@ import {
 } from "./frames.ts"
 import { HeaderBlock } from "./header-block.ts"
 import { encodeStateless, type HeaderField, HpackDecoder } from "./hpack.ts"
-import { NoApplication } from "./no-application.ts"
 import { UndecidedStream } from "./undecided-stream.ts"
 
 /** Frames that wait while an older stream is undecided. */
@@ -52,23 +51,17 @@ export interface UpgradedConnection {
 export class Http2Connection implements TcpEvents, StreamHost {
   readonly marks
   readonly #connection: IncomingConnection
-  readonly #diversion: Pick<Diversion, "connectToApplication">
   readonly #port: Port
   readonly #settings: IncomingSettings
   readonly #outlet: Outlet
   readonly #caller: CallerSide
+  readonly #application: ApplicationSide
   readonly #fromCaller = new FrameReader()
-  readonly #fromApplication = new FrameReader()
   readonly #decoder = new HpackDecoder()
   readonly #claimed = new ClaimedStreams()
-  #application: TcpSocket | undefined
-  #applicationOutlet: Outlet | undefined
-  #noApplication: NoApplication | undefined
   #prefaceLeft = preface.length
   #block: HeaderBlock | undefined
   #lastStream = 0
-  /** Has a header block been withheld from the application? Then it must not be given the caller's blocks any more. */
-  #reencode = false
   #undecided: UndecidedStream | undefined
   /** Frames of streams wait until it is clear whose an older one is: stream numbers must not go back. */
   #held: Frame[] = []
@@ -79,14 +72,24 @@ export class Http2Connection implements TcpEvents, StreamHost {
 
   constructor({ connection, way, port, settings: incoming, outlet }: HttpParts, upgraded?: UpgradedConnection) {
     this.#connection = connection
-    this.#diversion = way
     this.#port = port
     this.#settings = incoming
     this.marks = incoming.marks
     this.#outlet = outlet
     this.#caller = new CallerSide(outlet)
-    if (upgraded) this.#continue(upgraded)
-    else this.#connect()
+    this.#application = new ApplicationSide(this.#caller, {
+      onSettings: (payload) => this.#onApplicationSettings(payload),
+      lastClaimed: () => this.#claimed.last,
+      onDrain: () => connection.socket.resume(),
+      onEnd: () => this.#onApplicationEnd(),
+      onClose: (error) => this.#onApplicationClose(error),
+    })
+    if (upgraded) {
+      // The request that was there before is the application's stream 1.
+      this.#lastStream = 1
+      this.#onCallerSettings(upgraded.callerSettings)
+      this.#application.continueWith(upgraded.application, upgraded.applicationOutlet)
+    } else this.#application.connect((events) => way.connectToApplication(connection, events))
   }
 
   // ---- the caller
@@ -94,34 +97,35 @@ export class Http2Connection implements TcpEvents, StreamHost {
   onData(bytes: Buffer): void {
     if (this.#over) return
     if (this.#raw) {
-      this.#toApplication([bytes])
+      this.#application.passBytes(bytes)
+      this.#flush()
       return
     }
     let rest = bytes
-    const out: Uint8Array[] = []
     if (this.#prefaceLeft > 0) {
       const part = bytes.subarray(0, this.#prefaceLeft)
       this.#prefaceLeft -= part.length
-      out.push(part)
+      this.#application.passBytes(part)
       rest = bytes.subarray(part.length)
     }
     for (const frame of this.#fromCaller.feed(rest)) {
-      if (this.#raw) out.push(frame.bytes)
-      else if (!this.#over) this.#onCallerFrame(frame, out)
+      if (this.#raw) this.#application.passBytes(frame.bytes)
+      else if (!this.#over) this.#onCallerFrame(frame)
     }
-    if (this.#fromCaller.broken && !this.#raw && !this.#over) this.#fail(errors.frameSize, [], out)
-    if (this.#raw) out.push(this.#fromCaller.takeRest())
-    this.#toApplication(out)
+    if (this.#fromCaller.broken && !this.#raw && !this.#over) this.#fail(errors.frameSize, [])
+    if (this.#raw) this.#application.passBytes(this.#fromCaller.takeRest())
+    this.#flush()
   }
 
   onDrain(): void {
-    if (this.#outlet.onDrain()) this.#application?.resume()
+    if (this.#outlet.onDrain()) this.#application.resume()
   }
 
   onEnd(): void {
-    this.#toApplication([this.#fromCaller.takeRest()])
-    this.#applicationOutlet?.end()
-    if (!this.#application && this.#claimed.size === 0) this.#outlet.end()
+    this.#application.passBytes(this.#fromCaller.takeRest())
+    this.#flush()
+    this.#application.end()
+    if (!this.#application.isOpen && this.#claimed.size === 0) this.#outlet.end()
     this.#callerEnded = true
   }
 
@@ -132,56 +136,56 @@ export class Http2Connection implements TcpEvents, StreamHost {
     this.#outlet.closed()
     this.#undecided?.dispose()
     for (const stream of this.#claimed.all) stream.cancel()
-    if (error) this.#applicationOutlet?.reset()
-    else this.#applicationOutlet?.end()
-    this.#application?.resume()
+    if (error) this.#application.reset()
+    else this.#application.end()
+    this.#application.resume()
   }
 
-  #onCallerFrame(frame: Frame, out: Uint8Array[]): void {
+  #onCallerFrame(frame: Frame): void {
     if (this.#undecided && frame.stream !== 0) {
-      this.#wait(this.#undecided, frame, out)
+      this.#wait(this.#undecided, frame)
       return
     }
     if (this.#block) {
-      this.#onBlockFrame(this.#block, frame, out)
+      this.#onBlockFrame(this.#block, frame)
       return
     }
     const claimed = this.#claimed.get(frame.stream)
     switch (frame.type) {
       case frameTypes.headers:
-        this.#onBlockFrame(new HeaderBlock(frame), frame, out)
+        this.#onBlockFrame(new HeaderBlock(frame), frame)
         return
       case frameTypes.data:
-        if (claimed) this.#onClaimedData(claimed, frame, out)
+        if (claimed) this.#onClaimedData(claimed, frame)
         else if (this.#claimed.isEnded(frame.stream)) this.credit(0, frame.payload.length)
-        else this.#pass(frame, out)
+        else this.#application.pass(frame)
         return
       case frameTypes.windowUpdate:
-        this.#onWindowUpdate(frame, claimed, out)
+        this.#onWindowUpdate(frame, claimed)
         return
       case frameTypes.resetStream:
         if (claimed) {
-          if (!this.#claimed.takeBack(claimed)) this.#fail(errors.calm, [], [])
-        } else if (!this.#claimed.isEnded(frame.stream)) this.#pass(frame, out)
+          if (!this.#claimed.takeBack(claimed)) this.#fail(errors.calm, [])
+        } else if (!this.#claimed.isEnded(frame.stream)) this.#application.pass(frame)
         return
       case frameTypes.priority:
-        if (!claimed && !this.#claimed.isEnded(frame.stream)) this.#pass(frame, out)
+        if (!claimed && !this.#claimed.isEnded(frame.stream)) this.#application.pass(frame)
         return
       case frameTypes.continuation:
-        this.#fail(errors.protocol, [frame], out)
+        this.#fail(errors.protocol, [frame])
         return
       case frameTypes.settings:
         if (!(frame.flags & flags.ack)) this.#onCallerSettings(frame.payload)
-        this.#pass(frame, out)
+        this.#application.pass(frame)
         return
       default:
-        this.#pass(frame, out)
+        this.#application.pass(frame)
     }
   }
 
   // ---- requests
 
-  #onBlockFrame(block: HeaderBlock, frame: Frame, out: Uint8Array[]): void {
+  #onBlockFrame(block: HeaderBlock, frame: Frame): void {
     this.#block = block
     const state = block.add(frame)
     if (state === "more") return
@@ -189,22 +193,22 @@ export class Http2Connection implements TcpEvents, StreamHost {
     const fields = state === "whole" ? this.#decoder.decode(block.content()) : undefined
     if (!fields) {
       const frames = block.frames.includes(frame) ? block.frames : [...block.frames, frame]
-      this.#fail(state === "whole" ? errors.compression : errors.calm, frames, out)
+      this.#fail(state === "whole" ? errors.compression : errors.calm, frames)
       return
     }
     const claimed = this.#claimed.get(block.stream)
     if (claimed) claimed.onTrailers(fields)
     else if (block.stream > this.#lastStream) {
       this.#lastStream = block.stream
-      this.#onRequest(block, fields, out)
-    } else if (!this.#claimed.isEnded(block.stream)) this.#passBlock(block, fields, out)
+      this.#onRequest(block, fields)
+    } else if (!this.#claimed.isEnded(block.stream)) this.#application.passBlock(block, fields)
   }
 
-  #onRequest(block: HeaderBlock, given: readonly HeaderField[], out: Uint8Array[]): void {
+  #onRequest(block: HeaderBlock, given: readonly HeaderField[]): void {
     const subscriptions = this.#port.filtered
     const readable = subscriptions.length > 0 ? readRequestFields(given) : undefined
     if (!readable) {
-      this.#passBlock(block, given, out)
+      this.#application.passBlock(block, given)
       return
     }
     const request = this.#settings.shareLinks.used ? this.#withoutLink(readable, block) : readable
@@ -216,7 +220,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     }
     const choice = this.#choose(request, new Uint8Array())
     if (choice) this.#claim(choice, block.stream, request, block.endStream)
-    else this.#passBlock(block, fields, out)
+    else this.#application.passBlock(block, fields)
   }
 
   /**
@@ -228,7 +232,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     const link = readShareLink({ target: request.path, headers: request.headers }, (key) => shareLinks.has(key))
     if (!link) return request
     // The application's decoder no longer sees what the caller's encoder remembers.
-    this.#reencode = true
+    this.#application.withhold()
     if (link.kind === "ended") {
       this.#answerEnded(stream, request.method, link.path, link.setCookie)
       return undefined
@@ -264,7 +268,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
   }
 
   #claim({ channel }: FilteredSubscription, stream: number, request: RequestFields, isLast: boolean): void {
-    this.#reencode = true
+    this.#application.withhold()
     if (this.#claimed.isFull) {
       this.#claimed.addEnded(stream)
       this.sendReset(stream, errors.refused)
@@ -282,57 +286,44 @@ export class Http2Connection implements TcpEvents, StreamHost {
     if (!undecided || this.#over) return
     this.#undecided = undefined
     undecided.dispose()
-    const out: Uint8Array[] = []
     const choice = this.#choose(undecided.request, undecided.body)
     if (choice) {
       this.#claim(choice, undecided.id, undecided.request, false)
-    } else this.#passBlock(undecided.block, undecided.fields, out)
+    } else this.#application.passBlock(undecided.block, undecided.fields)
     const held = [...undecided.frames, ...this.#held]
     this.#held = []
     // One of them may be undecided again; then the rest is held once more.
-    for (const frame of held) this.#onCallerFrame(frame, out)
-    this.#toApplication(out)
+    for (const frame of held) this.#onCallerFrame(frame)
+    this.#flush()
   }
 
-  #wait(undecided: UndecidedStream, frame: Frame, out: Uint8Array[]): void {
+  #wait(undecided: UndecidedStream, frame: Frame): void {
     if (frame.stream === undecided.id && frame.type === frameTypes.data) undecided.add(frame)
     else {
       this.#held.push(frame)
       // Trailers, or the request is taken back: no more of the body will come.
       if (frame.stream === undecided.id && frame.type !== frameTypes.windowUpdate) undecided.complete()
-      if (this.#held.length > maxHeld) this.#fail(errors.calm, [], out)
+      if (this.#held.length > maxHeld) this.#fail(errors.calm, [])
     }
   }
 
-  #onClaimedData(claimed: ClaimedStream, frame: Frame, out: Uint8Array[]): void {
+  #onClaimedData(claimed: ClaimedStream, frame: Frame): void {
     const content = withoutPadding(frame)
     if (content) claimed.onData(content, frame.payload.length, (frame.flags & flags.endStream) !== 0)
-    else this.#fail(errors.protocol, [frame], out)
+    else this.#fail(errors.protocol, [frame])
   }
 
   // ---- passing on
 
-  #pass(frame: Frame, out: Uint8Array[]): void {
-    if (this.#noApplication) this.#caller.put(this.#noApplication.answer(frame))
-    else out.push(frame.bytes)
-  }
-
-  #passBlock(block: HeaderBlock, fields: readonly HeaderField[], out: Uint8Array[]): void {
-    if (this.#noApplication) this.#caller.put(this.#noApplication.answerRequest(block.stream))
-    else if (this.#reencode) out.push(encodeHeaders(block.stream, encodeStateless(fields), block.endStream, frameSize))
-    else for (const { bytes } of block.frames) out.push(bytes)
-  }
-
-  #toApplication(pieces: Uint8Array[]): void {
-    const outlet = this.#applicationOutlet
-    if (outlet && pieces.length > 0 && !outlet.writeAll(pieces)) this.#connection.socket.pause()
+  #flush(): void {
+    if (!this.#application.flush()) this.#connection.socket.pause()
   }
 
   /** Bytes that cannot be understood: the application's business, unless it has not seen all of them. */
-  #fail(error: number, frames: readonly Frame[], out: Uint8Array[]): void {
-    if (!this.#reencode && this.#application && !this.#undecided) {
+  #fail(error: number, frames: readonly Frame[]): void {
+    if (this.#application.isUpToDate && !this.#undecided) {
       this.#raw = true
-      for (const { bytes } of frames) out.push(bytes)
+      for (const { bytes } of frames) this.#application.passBytes(bytes)
       return
     }
     this.#caller.openForOthers()
@@ -340,7 +331,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
     this.#over = true
     this.#caller.end()
     for (const stream of this.#claimed.all) stream.cancel()
-    this.#applicationOutlet?.end()
+    this.#application.end()
   }
 
   // ---- windows and settings
@@ -353,90 +344,27 @@ export class Http2Connection implements TcpEvents, StreamHost {
     }
   }
 
-  #onWindowUpdate(frame: Frame, claimed: ClaimedStream | undefined, out: Uint8Array[]): void {
+  #onWindowUpdate(frame: Frame, claimed: ClaimedStream | undefined): void {
     const bytes = frame.payload.length === 4 ? frame.payload.readUInt32BE(0) & maxWindow : 0
     if (frame.stream !== 0) {
       if (claimed) claimed.onWindow(bytes)
-      else if (!this.#claimed.isEnded(frame.stream)) this.#pass(frame, out)
+      else if (!this.#claimed.isEnded(frame.stream)) this.#application.pass(frame)
       return
     }
     const unknown = this.#caller.onWindow(bytes)
-    if (unknown === bytes) this.#pass(frame, out)
-    else if (unknown > 0) this.#pass({ ...frame, bytes: windowUpdate(0, unknown) }, out)
+    if (unknown === bytes) this.#application.pass(frame)
+    else if (unknown > 0) this.#application.pass({ ...frame, bytes: windowUpdate(0, unknown) })
     for (const stream of this.#claimed.all) stream.pump()
   }
 
   // ---- the application
 
-  /** The request that was there before is the application's stream 1. */
-  #continue({ application, applicationOutlet, callerSettings }: UpgradedConnection): void {
-    this.#application = application
-    this.#applicationOutlet = applicationOutlet
-    application.data = this.#applicationEvents
-    application.resume()
-    this.#lastStream = 1
-    this.#onCallerSettings(callerSettings)
-  }
-
-  readonly #applicationEvents: TcpEvents = {
-    onData: (bytes) => this.#onApplicationData(bytes),
-    onDrain: () => {
-      if (this.#applicationOutlet?.onDrain()) this.#connection.socket.resume()
-    },
-    onEnd: () => this.#onApplicationEnd(),
-    onClose: (error) => this.#onApplicationClose(error),
-  }
-
-  #connect(): void {
-    try {
-      this.#application = this.#diversion.connectToApplication(this.#connection, this.#applicationEvents)
-      this.#applicationOutlet = new Outlet(this.#application)
-    } catch {
-      this.#goOnAlone()
-    }
-  }
-
-  /** Greets the caller, unless the application has. */
-  #goOnAlone(): void {
-    this.#noApplication = new NoApplication()
-    if (!this.#greeted) this.#outlet.write(this.#noApplication.greeting())
-    this.#greeted = true
-    this.#caller.openForOthers()
-    this.#caller.flush()
-  }
-
-  #greeted = false
-
-  #onApplicationData(bytes: Buffer): void {
-    this.#greeted = true
-    for (const frame of this.#fromApplication.feed(bytes)) this.#onApplicationFrame(frame)
-    if (this.#fromApplication.broken) this.#caller.forwardBytes(this.#fromApplication.takeRest())
-    if (!this.#caller.flush()) this.#application?.pause()
-  }
-
-  #onApplicationFrame(frame: Frame): void {
-    if (frame.type === frameTypes.settings && !(frame.flags & flags.ack)) this.#onApplicationSettings(frame)
-    if (frame.type === frameTypes.goAway) {
-      this.#caller.openForOthers()
-      this.#caller.forwardBytes(this.#withClaims(frame))
-    } else this.#caller.forward(frame)
-  }
-
-  #onApplicationSettings(frame: Frame): void {
-    for (const [id, value] of readSettings(frame.payload)) {
+  #onApplicationSettings(payload: Buffer): void {
+    for (const [id, value] of readSettings(payload)) {
       if (id === settings.headerTableSize) this.#decoder.allowedBytes = Math.max(this.#decoder.allowedBytes, value)
       if (id === settings.maxFrameSize)
         this.#fromCaller.allowedBytes = Math.max(frameSize, Math.min(value, 2 ** 24 - 1))
     }
-  }
-
-  /** Claimed streams are being served, whatever the application has seen of them. */
-  #withClaims(frame: Frame): Buffer {
-    const last = frame.payload.length >= 8 ? frame.payload.readUInt32BE(0) & maxWindow : maxWindow
-    if (last >= this.#claimed.last) return frame.bytes
-    const changed = Buffer.from(frame.payload)
-    changed.writeUInt32BE(this.#claimed.last, 0)
-    return encodeFrame(frameTypes.goAway, frame.flags, 0, changed)
   }
 
   #onApplicationEnd(): void {
@@ -448,13 +376,10 @@ export class Http2Connection implements TcpEvents, StreamHost {
   #ending = false
 
   #onApplicationClose(error?: Error): void {
-    this.#applicationOutlet?.closed()
-    this.#application = undefined
-    this.#applicationOutlet = undefined
     this.#connection.socket.resume()
     if (this.#over) return
     if (this.#claimed.size > 0) {
-      this.#goOnAlone()
+      this.#application.standIn()
       if (!this.#ending) this.#caller.put(goAway(this.#claimed.last, 0))
       this.#ending = true
     } else if (error) this.#outlet.reset()

@@ -1,0 +1,155 @@
+import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import { Outlet } from "../outlet.ts"
+import { type CallerSide, frameSize } from "./caller-side.ts"
+import { encodeFrame, encodeHeaders, type Frame, FrameReader, flags, frameTypes, maxWindow } from "./frames.ts"
+import type { HeaderBlock } from "./header-block.ts"
+import { encodeStateless, type HeaderField } from "./hpack.ts"
+import { NoApplication } from "./no-application.ts"
+
+export interface ApplicationListener {
+  /** Settings the caller must obey. */
+  onSettings(payload: Buffer): void
+  /** Highest number of a stream that was claimed: the caller must not take it for refused. */
+  lastClaimed(): number
+  /** What was passed has gone out. */
+  onDrain(): void
+  onEnd(): void
+  onClose(error?: Error): void
+}
+
+/** The application's side of an HTTP/2 connection: what is passed to it, and its frames on the way to the caller. */
+export class ApplicationSide {
+  readonly #caller: CallerSide
+  readonly #listener: ApplicationListener
+  readonly #reader = new FrameReader()
+  #socket: TcpSocket | undefined
+  #outlet: Outlet | undefined
+  #standIn: NoApplication | undefined
+  #hasGreeted = false
+  #out: Uint8Array[] = []
+  /** It has not seen all header blocks, so the caller's own would be misread by it. */
+  #isBehind = false
+
+  constructor(caller: CallerSide, listener: ApplicationListener) {
+    this.#caller = caller
+    this.#listener = listener
+  }
+
+  readonly #events: TcpEvents = {
+    onData: (bytes) => this.#onData(bytes),
+    onDrain: () => {
+      if (this.#outlet?.onDrain()) this.#listener.onDrain()
+    },
+    onEnd: () => this.#listener.onEnd(),
+    onClose: (error) => {
+      this.#outlet?.closed()
+      this.#socket = undefined
+      this.#outlet = undefined
+      this.#listener.onClose(error)
+    },
+  }
+
+  connect(open: (events: TcpEvents) => TcpSocket): void {
+    try {
+      this.#socket = open(this.#events)
+      this.#outlet = new Outlet(this.#socket)
+    } catch {
+      this.standIn()
+    }
+  }
+
+  /** Goes on with a connection that was HTTP/1.1. */
+  continueWith(socket: TcpSocket, outlet: Outlet): void {
+    this.#socket = socket
+    this.#outlet = outlet
+    socket.data = this.#events
+    socket.resume()
+  }
+
+  get isOpen(): boolean {
+    return this.#socket !== undefined
+  }
+
+  /** It has been given everything the caller sent. */
+  get isUpToDate(): boolean {
+    return this.isOpen && !this.#isBehind
+  }
+
+  // ---- to the application; nothing leaves before `flush`
+
+  pass(frame: Frame): void {
+    if (this.#standIn) this.#caller.put(this.#standIn.answer(frame))
+    else this.#out.push(frame.bytes)
+  }
+
+  passBlock(block: HeaderBlock, fields: readonly HeaderField[]): void {
+    if (this.#standIn) this.#caller.put(this.#standIn.answerRequest(block.stream))
+    else if (this.#isBehind) {
+      this.#out.push(encodeHeaders(block.stream, encodeStateless(fields), block.endStream, frameSize))
+    } else for (const { bytes } of block.frames) this.#out.push(bytes)
+  }
+
+  passBytes(bytes: Uint8Array): void {
+    this.#out.push(bytes)
+  }
+
+  /** A header block was not for it. */
+  withhold(): void {
+    this.#isBehind = true
+  }
+
+  /** False: something waits until `onDrain`. */
+  flush(): boolean {
+    if (this.#out.length === 0) return true
+    const out = this.#out.splice(0)
+    return this.#outlet?.writeAll(out) ?? true
+  }
+
+  end(): void {
+    this.#outlet?.end()
+  }
+
+  reset(): void {
+    this.#outlet?.reset()
+  }
+
+  resume(): void {
+    this.#socket?.resume()
+  }
+
+  /** Somebody must answer in its place; greets the caller, unless the application has. */
+  standIn(): void {
+    this.#standIn = new NoApplication()
+    if (!this.#hasGreeted) this.#caller.forwardBytes(this.#standIn.greeting())
+    this.#hasGreeted = true
+    this.#caller.openForOthers()
+    this.#caller.flush()
+  }
+
+  // ---- from the application
+
+  #onData(bytes: Buffer): void {
+    this.#hasGreeted = true
+    for (const frame of this.#reader.feed(bytes)) this.#onFrame(frame)
+    if (this.#reader.broken) this.#caller.forwardBytes(this.#reader.takeRest())
+    if (!this.#caller.flush()) this.#socket?.pause()
+  }
+
+  #onFrame(frame: Frame): void {
+    if (frame.type === frameTypes.settings && !(frame.flags & flags.ack)) this.#listener.onSettings(frame.payload)
+    if (frame.type === frameTypes.goAway) {
+      this.#caller.openForOthers()
+      this.#caller.forwardBytes(this.#withClaims(frame))
+    } else this.#caller.forward(frame)
+  }
+
+  /** Claimed streams are being served, whatever the application has seen of them. */
+  #withClaims(frame: Frame): Buffer {
+    const last = frame.payload.length >= 8 ? frame.payload.readUInt32BE(0) & maxWindow : maxWindow
+    const lastClaimed = this.#listener.lastClaimed()
+    if (last >= lastClaimed) return frame.bytes
+    const changed = Buffer.from(frame.payload)
+    changed.writeUInt32BE(lastClaimed, 0)
+    return encodeFrame(frameTypes.goAway, frame.flags, 0, changed)
+  }
+}
