@@ -127,7 +127,7 @@ class IncomingClient implements ClientFeature {
     const filter = source && this.#compile(source)
     if (filter === "refused") return
     this.#subscribe(number, this.#steal, (port) => {
-      if (filter) port.stealMatching(this.#steal, filter)
+      if (filter) port.stealMatching(this.#steal, filter, JSON.stringify(source))
       else port.stealAll(this.#steal)
       this.#hold(`steal ${number}`, filter ? gauges.filtered : gauges.unfiltered)
     })

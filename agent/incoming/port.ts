@@ -5,6 +5,8 @@ import type { CompiledFilter } from "./filter/filter.ts"
 export interface FilteredSubscription {
   channel: ClientChannel
   filter: CompiledFilter
+  /** The filter as it was asked for, to tell equal ones. */
+  source: string
 }
 
 /** Copies for a client: of every connection, or of the HTTP requests that match. */
@@ -21,7 +23,7 @@ export class Port {
   readonly number: number
   /** Steals every connection. */
   owner: ClientChannel | undefined
-  /** In order of subscription: the first that matches gets a request. */
+  /** The first that matches gets a request: in order of subscription, but for equal filters. */
   filtered: FilteredSubscription[] = []
   mirrors: MirrorSubscription[] = []
 
@@ -44,9 +46,12 @@ export class Port {
     this.owner = channel
   }
 
-  stealMatching(channel: ClientChannel, filter: CompiledFilter): void {
+  /** Whoever asks for the very same is first: a client comes back before its last connection is known to be dead. */
+  stealMatching(channel: ClientChannel, filter: CompiledFilter, source: string): void {
     this.owner = undefined
-    this.filtered = [...this.filtered.filter((other) => other.channel !== channel), { channel, filter }]
+    const others = this.filtered.filter((other) => other.channel !== channel)
+    const equal = others.findIndex((other) => other.source === source)
+    this.filtered = others.toSpliced(equal < 0 ? others.length : equal, 0, { channel, filter, source })
   }
 
   stopStealing(channel: ClientChannel): void {

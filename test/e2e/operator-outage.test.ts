@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, describe, expect, test } from "bun:test"
+import type { ClientMessage } from "../../core/protocol/index.ts"
 import { defaultName, readLayout } from "../cluster/layout.ts"
 import { holderOf, processesOf } from "../cluster/processes.ts"
 import { deployment } from "../cluster/samples/workloads.ts"
@@ -89,6 +90,44 @@ describe.skipIf(!cluster.available)("an outage", () => {
     return !cluster.own
   }
 
+  /** Stops a replica; resolves when nobody is sent to it any more, with what lets it go on. */
+  const freeze = async (pod: string) => {
+    const pid = operatorProcess(pod)
+    process.kill(pid, "SIGSTOP")
+    const wake = () => process.kill(pid, "SIGCONT")
+    try {
+      await cluster.eventually("the replica is out of service", async () => {
+        const { status } = await cluster.get("pod", pod, "-n", installed.namespace)
+        return status.conditions.some((one: { type: string; status: string }) => {
+          return one.type === "Ready" && one.status === "False"
+        })
+      })
+      return wake
+    } catch (error) {
+      wake()
+      throw error
+    }
+  }
+  const stealRequests = async ({ link, read }: Opened, port: number, header: string) => {
+    const value = { kind: "FilteredHttpEx" as const, value: [port, { kind: "Header" as const, value: header }] }
+    link.send({ kind: "TcpSteal", value: { kind: "PortSubscribe", value } } as ClientMessage)
+    const result = await read.nextOf("TcpSteal")
+    return result.value.kind === "SubscribeResult" && result.value.value.kind
+  }
+  /** Does a request with that header reach the session? */
+  const getsRequest = async ({ read }: Opened, port: number, header: [name: string, value: string]) => {
+    const { items } = await cluster.get("pods", "-l", "app=web")
+    const given = new AbortController()
+    const url = `http://${items[0].status.podIP}:${port}/`
+    const asked = fetch(url, { headers: [header], signal: given.signal }).catch(() => {})
+    try {
+      for (;;) if ((await read.nextOf("TcpSteal")).value.kind === "HttpRequestChunked") return true
+    } finally {
+      given.abort()
+      await asked
+    }
+  }
+
   test("of one replica that freezes: its port is free meanwhile, and it does not have it again on waking", async () => {
     if (skipElsewhere()) return
     const frozen = await openSession()
@@ -96,14 +135,13 @@ describe.skipIf(!cluster.available)("an outage", () => {
     const without = await openOn((name) => name === pod)
     const other = await openOn((name) => name !== pod)
     expect(await steal(frozen, 7000)).toEqual({ kind: "Ok", value: 7000 })
-    const pid = operatorProcess(pod)
-    process.kill(pid, "SIGSTOP")
+    const wake = await freeze(pod)
     try {
       await cluster.eventually("the port", async () => (await steal(other, 7000)).kind === "Ok")
       expect(await getsTraffic(other, 7000)).toBe(true)
       expect(await lockHolders()).toEqual([nameOf(other.sessionId)])
     } finally {
-      process.kill(pid, "SIGCONT")
+      wake()
     }
     // The client whose port is gone has to come back and ask again; one that had none goes on.
     await frozen.link.ended
@@ -116,6 +154,31 @@ describe.skipIf(!cluster.available)("an outage", () => {
     expect((await lockHolders()).sort()).toEqual([nameOf(other.sessionId), nameOf(frozen.sessionId)].sort())
     expect(await restarts()).toEqual([0, 0])
     for (const { link } of [back, other, without]) link.close()
+  }, 150_000)
+
+  test("of one replica that freezes: its client comes back to another with its port, and keeps it", async () => {
+    if (skipElsewhere()) return
+    const frozen = await openSession()
+    const { sessionId } = frozen
+    const pod = await podOf(frozen)
+    expect(await stealRequests(frozen, 8080, "x-user: me")).toBe("Ok")
+    const wake = await freeze(pod)
+    try {
+      const back = await cluster.eventually("the session", () => openSession({ sessionId }))
+      expect(await stealRequests(back, 8080, "x-user: me")).toBe("Ok")
+      expect(await getsRequest(back, 8080, ["x-user", "me"])).toBe(true)
+      wake()
+      expect(await answers(frozen)).toBe(true)
+      for (let i = 0; i < 3; i++) expect(await getsRequest(back, 8080, ["x-user", "me"])).toBe(true)
+      expect(await lockHolders()).toEqual([nameOf(sessionId)])
+      // The socket that is not used any more ends, and takes nothing with it.
+      frozen.link.close()
+      expect(await getsRequest(back, 8080, ["x-user", "me"])).toBe(true)
+      expect(await lockHolders()).toEqual([nameOf(sessionId)])
+      back.link.close()
+    } finally {
+      wake()
+    }
   }, 150_000)
 
   test("of the API server: sessions are back with their ports when it is, and nothing was restarted", async () => {

@@ -548,6 +548,21 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
     second.link.close()
   })
 
+  test("of two clients with the very same filter the last one gets the request: it is one that came back", async () => {
+    const second = await agent.connect()
+    await filtered(header("x-user: me"), async (port) => {
+      expect(await subscribe(second, stealMatching(port, header("x-user: me")))).toBe("Ok")
+      const caller = await call(pod, pod.ip4, port)
+      caller.send(get("/both", mine))
+      const { connectionId } = await stolenRequest(second)
+      second.send(answer(connectionId, "second"))
+      await caller.until("second")
+      expect(await client.next()).toMatchObject({ kind: "LogMessage", value: { level: { kind: "Warn" } } })
+      caller.reset()
+    })
+    second.link.close()
+  })
+
   test("once nobody filters any more, open connections still reach the application", async () => {
     const client = await agent.connect()
     const app = startApplication(pod, answerWithPath)
