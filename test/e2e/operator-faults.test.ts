@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "bun:test"
+import { must } from "../cluster/run.ts"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
 import { slack } from "../slack.ts"
@@ -82,6 +83,54 @@ describe.skipIf(!cluster.available)("the operator when things go wrong", () => {
     await cluster.kubectl("delete", "deployment", "gone", "--cascade=foreground")
     expect((await read.nextOf("Close", 60_000)).value).toContain("no pod that can be used")
     await expect(openSession({ target: "deployment.gone" })).rejects.toMatchObject({ status: 404 })
+  }, 120_000)
+
+  const malformed: [what: string, options: Partial<ConnectOptions>, status: number][] = [
+    ["a choice there is not", { params: { on_concurrent_steal: "perhaps" } }, 400],
+    ["labels that are no JSON", { target: "label", params: { label_target: "{" } }, 400],
+    ["a kind of target there is not", { target: "planet.mars" }, 400],
+    ["a session id that is no number", { headers: { "x-session-id": "1e9" } }, 400],
+    ["a session id of 2^64", { sessionId: 2n ** 64n }, 400],
+    ["a key of 2000 characters", { params: { key: "k".repeat(2000) } }, 400],
+    ["parameters of 300 KiB", { paramsInHeader: true, params: { branch_name: "b".repeat(300 * 1024) } }, 400],
+    ["a certificate that is none", { certificate: "AAAA" }, 401],
+    ["a target that is not there", { target: "deployment.nothing" }, 404],
+  ]
+  test.each(malformed)("%s is refused in words, and nothing else is touched", async (_what, options, status) => {
+    const other = await openSession()
+    const before = (await agents()).length
+    const refusal = await openSession(options).catch((error) => error)
+    expect(refusal).toBeInstanceOf(Refused)
+    expect(refusal.body).toMatchObject({ kind: "Status", code: status, message: expect.stringMatching(/\w+ \w+/) })
+    expect((await agents()).length).toBe(before)
+    other.link.send({ kind: "Ping" })
+    expect(await other.read.nextOf("Pong")).toEqual({ kind: "Pong" })
+    other.link.close()
+  })
+
+  test("a namespace that is deleted takes its sessions along, and leaves no lock and no complaint", async () => {
+    const namespace = `${cluster.namespace}-short`
+    await cluster.kubectl("create", "namespace", namespace)
+    const inside = (object: ReturnType<typeof deployment>) => {
+      return { ...object, metadata: { ...object.metadata, namespace } }
+    }
+    await cluster.eventually("the namespace's account", () => cluster.get("serviceaccount", "default", "-n", namespace))
+    const env = { KUBECONFIG: cluster.kubeconfig }
+    await must(["kubectl", "apply", "-f", "-"], { env, input: JSON.stringify(inside(deployment("web"))) })
+    await cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
+    const { link, read } = await openSession({ namespace })
+    link.send({ kind: "TcpSteal", value: { kind: "PortSubscribe", value: { kind: "All", value: 7000 } } })
+    expect((await read.nextOf("TcpSteal")).value).toMatchObject({ kind: "SubscribeResult", value: { kind: "Ok" } })
+    await cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    expect((await read.nextOf("Close", 60_000)).value).toMatch(/ended by|no pod that can be used/)
+    const leases = async (record: string) =>
+      (await cluster.get("leases", "-n", installed.namespace, "-l", `podside.dev/record=${record}`)).items
+    await cluster.eventually("no lock", async () => (await leases("port-lock")).length === 0)
+    await cluster.eventually("the end of the namespace", async () => {
+      return (await cluster.tryKubectl("get", "namespace", namespace)).code !== 0
+    })
+    await expect(openSession({ namespace })).rejects.toMatchObject({ status: 404 })
+    expect(await installed.logs()).not.toContain("Events were not written")
   }, 120_000)
 
   test(`of ${crowd} connects at once of one user most are put off, and others go on`, async () => {

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "bun:test"
+import { targetRules } from "../../config/manifests/rules.ts"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { type ClusterUser, useCluster } from "../cluster/use.ts"
 import { operatorClient, Refused } from "./operator/client.ts"
@@ -24,6 +25,8 @@ const people: Record<string, object[]> = {
   dan: [apps, pods],
   /** May see only one workload, whatever the operator would allow. */
   eve: [proxy, { ...apps, resourceNames: ["web"], verbs: ["get"] }, pods],
+  /** Has the Role the chart makes for namespaces. */
+  fay: [...targetRules, apps, pods],
 }
 
 type Outcome = "ok" | 403
@@ -133,6 +136,25 @@ describe.skipIf(!cluster.available).each(["impersonate", "review"])("with rbac-i
     }
     expect(await cluster.kubectl("get", "sessions")).toBeDefined()
   })
+
+  test("who has the Role of one namespace lists and ends its sessions, and no others", async () => {
+    const { kubectl, tryKubectl, kubeconfig } = users.get("fay")!
+    const client = operatorClient(kubeconfig)
+    const link = await client.connect({ namespace: cluster.namespace, target: "deployment.web" })
+    const name = (await kubectl("get", "sessions", "-o", "name")).trim().split("\n").at(-1)!
+    expect(name).toStartWith("session.operator.metalbear.co/")
+    for (const command of [
+      ["get", "sessions", "-A"],
+      ["get", "sessions", "-n", "default"],
+      ["delete", name, "-n", "default"],
+    ]) {
+      expect((await tryKubectl(...command)).stderr).toMatch(/forbidden/i)
+    }
+    const all = await tryKubectl("delete", "--raw", "/apis/operator.metalbear.co/v1/sessions?")
+    expect(all.stderr).toMatch(/forbidden/i)
+    expect(await kubectl("delete", name)).toContain("deleted")
+    await link.ended
+  }, 60_000)
 
   test("a forged identity header sent through the API server changes nothing", async () => {
     const client = operatorClient(users.get("cat")!.kubeconfig)
