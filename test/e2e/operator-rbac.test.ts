@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from "bun:test"
 import { targetRules } from "../../config/manifests/rules.ts"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { type ClusterUser, useCluster } from "../cluster/use.ts"
-import { operatorClient, Refused } from "./operator/client.ts"
+import { newSessionId, operatorClient, Refused, reader } from "./operator/client.ts"
 import { useOperator } from "./operator/install.ts"
 
 const cluster = useCluster("rbac")
@@ -140,9 +140,11 @@ describe.skipIf(!cluster.available).each(["impersonate", "review"])("with rbac-i
   test("who has the Role of one namespace lists and ends its sessions, and no others", async () => {
     const { kubectl, tryKubectl, kubeconfig } = users.get("fay")!
     const client = operatorClient(kubeconfig)
-    const link = await client.connect({ namespace: cluster.namespace, target: "deployment.web" })
-    const name = (await kubectl("get", "sessions", "-o", "name")).trim().split("\n").at(-1)!
-    expect(name).toStartWith("session.operator.metalbear.co/")
+    const sessionId = newSessionId()
+    const link = await client.connect({ namespace: cluster.namespace, target: "deployment.web", sessionId })
+    const read = reader(link)
+    const name = `session.operator.metalbear.co/${sessionId.toString(16).toUpperCase()}`
+    expect((await kubectl("get", "sessions", "-o", "name")).split("\n")).toContain(name)
     for (const command of [
       ["get", "sessions", "-A"],
       ["get", "sessions", "-n", "default"],
@@ -153,7 +155,7 @@ describe.skipIf(!cluster.available).each(["impersonate", "review"])("with rbac-i
     const all = await tryKubectl("delete", "--raw", "/apis/operator.metalbear.co/v1/sessions?")
     expect(all.stderr).toMatch(/forbidden/i)
     expect(await kubectl("delete", name)).toContain("deleted")
-    await link.ended
+    await expect(read.nextOf("Pong")).rejects.toThrow("ended by fay")
   }, 60_000)
 
   test("a forged identity header sent through the API server changes nothing", async () => {
