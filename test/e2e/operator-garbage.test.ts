@@ -62,11 +62,11 @@ describe.skipIf(!cluster.available)("the operator's sessions", () => {
     async (_what, data) => {
       const other = await openSession()
       const socket = await client.connectSocket({ namespace: cluster.namespace, target: "deployment.web" })
-      const closed = new Promise((resolve) => socket.once("close", resolve))
+      const closed = new Promise((resolve) => socket.once("close", (code) => resolve(code)))
       socket.on("error", () => {})
       socket.resume()
       socket.send(data)
-      await inTime(closed, 60_000)
+      expect(await inTime(closed, 60_000)).toBe(typeof data === "string" ? 1003 : 1002)
       expect(await other.answers()).toBe("web")
       other.link.close()
       expect(await restarts()).toBe(0)
