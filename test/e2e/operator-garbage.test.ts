@@ -28,7 +28,7 @@ const garbage: [what: string, data: string | Uint8Array][] = [
   ["a text message", "hello"],
   ["an empty message", new Uint8Array(0)],
   ["a message kind there is not", Uint8Array.of(250)],
-  ["a message that ends too early", Uint8Array.of(0, 1)],
+  ["a message that ends too early", Uint8Array.of(2)],
   ["a length of 2^64-1", Uint8Array.of(6, ...largest)],
   ["2^64-1 where a choice stands", Uint8Array.of(1, ...largest)],
   ["noise of 64 KiB", noise(65_536, 1)],
