@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
+import { type Certificates, makeCertificates } from "./certificates.ts"
 import {
   answerWithPath,
   header,
@@ -21,27 +22,45 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
   let pod: Pod
   let app: TestApplication
 
+  let pki: Certificates | undefined
+  let secure: { port: number; stop(): unknown }
+
   beforeAll(async () => {
     pod = await makePod()
     app = startApplication(pod, answerWithPath)
+    if (!Bun.which("openssl")) return
+    pki = makeCertificates()
+    await pki.authority("authority")
+    await pki.issue("app", "authority", "DNS:app.test")
+    const tls = { cert: pki.read("app.pem"), key: pki.read("app.key") }
+    const fetch = (asked: Request) => new Response(`app ${new URL(asked.url).pathname}`)
+    const server = pod.inPod(() => Bun.serve({ hostname: "0.0.0.0", port: 0, tls, fetch }))
+    secure = { port: server.port!, stop: () => server.stop(true) }
   }, 120_000)
 
-  afterAll(() => {
+  afterAll(async () => {
     app?.stop()
+    await secure?.stop()
     pod?.close()
+    pki?.remove()
   })
 
-  /** One request on a connection of its own; what went wrong, or "". */
-  function ask(): Promise<string> {
+  /** One request on a connection of its own, with TLS if an authority is given; what went wrong, or "". */
+  function ask(port = app.port, ca?: string): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>()
     let got = ""
     pod
       .inCaller(() =>
         Bun.connect({
           hostname: pod.ip4,
-          port: app.port,
+          port,
+          ...(ca ? { tls: { ca, serverName: "app.test", rejectUnauthorized: true } } : {}),
           socket: {
-            open: (socket) => void socket.write(request),
+            open: (socket) => void (ca || socket.write(request)),
+            handshake(socket, isGood, error) {
+              if (isGood) socket.write(request)
+              else resolve(`handshake: ${error?.message}`)
+            },
             data(socket, bytes) {
               got += bytes.toString()
               if (!got.endsWith("app /hammer")) return
@@ -58,14 +77,17 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
   }
 
   /** Asks on and on, from several callers at once, until `work` is over. */
-  async function hammering(work: () => Promise<void>): Promise<{ asked: number; failures: string[] }> {
+  async function hammering(
+    work: () => Promise<void>,
+    askOnce: () => Promise<string> = ask,
+  ): Promise<{ asked: number; failures: string[] }> {
     let asked = 0
     let over = false
     const failures: string[] = []
     const all = Array.from({ length: callers }, async () => {
       while (!over) {
         asked++
-        const failure = await ask()
+        const failure = await askOnce()
         if (failure) failures.push(failure)
       }
     })
@@ -115,4 +137,38 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
     expect(failures).toEqual([])
     expect(asked).toBeGreaterThan(20)
   }, 120_000)
+
+  test.skipIf(!Bun.which("openssl"))(
+    "no request over TLS fails while sessions end its TLS or leave it alone",
+    async () => {
+      const entry = {
+        port: secure.port,
+        agentAsServer: { authentication: { certPem: pki!.path("app.pem"), keyPem: pki!.path("app.key") } },
+        agentAsClient: { verification: { trustRoots: [pki!.path("authority.pem")] } },
+      }
+      const config = Buffer.from(JSON.stringify([entry]))
+        .toString("base64")
+        .replace(/=+$/, "")
+      const authority = pki!.read("authority.pem")
+      const { asked, failures } = await hammering(
+        async () => {
+          for (let round = 0; round < 3; round++) {
+            const agent = await startAgentProcess(pod.pid, { MIRRORD_AGENT_STEAL_TLS_CONFIG: config })
+            for (let session = 0; session < 10; session++) {
+              const client = await agent.connect()
+              expect(await subscribe(client, stealMatching(secure.port, filter))).toBe("Ok")
+              await ask(secure.port, authority)
+              client.link.close()
+              await client.link.ended
+            }
+            expect(await agent.stop()).toBe(0)
+          }
+        },
+        () => ask(secure.port, authority),
+      )
+      expect(failures).toEqual([])
+      expect(asked).toBeGreaterThan(20)
+    },
+    60_000,
+  )
 })
