@@ -1,7 +1,8 @@
 /*
  * The talk between the engine and its launcher, over a socket pair (descriptor 3 of the launcher):
  * engine   -> launcher  u32 length, LaunchRequest as JSON
- * launcher -> engine    i32: number of the listener in the launcher, or a negative errno
+ * launcher -> engine    i32 0: the filter comes now, look for its listener; or why not (see `startFailed`)
+ * launcher -> engine    i32: a negative errno when there is no filter; otherwise nothing
  * engine   -> launcher  one byte, when the listener is watched
  * launcher -> engine    i32 errno of a failed start; nothing but the end when the program runs
  */

@@ -6,6 +6,7 @@ import { check, errno, errnoName } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type LaunchRequest, launcherWord } from "./launch-request.ts"
 import { startFailed } from "./launcher.ts"
+import { listenerNumber } from "./listener-sender.ts"
 import { inUserNamespace, type Rung } from "./rung.ts"
 import { receiveDescriptor } from "./sent-descriptor.ts"
 
@@ -15,6 +16,7 @@ const SOCK_CLOEXEC = 0o2000000
 const RLIMIT_NOFILE = 7
 const exitNotFound = 127
 const exitNotExecutable = 126
+const quickTries = 20
 
 /** A program that waits for the word to go, and the listener for its calls. */
 export interface Prepared {
@@ -63,16 +65,17 @@ export async function prepareProgram(
   talk.send(Buffer.concat([head, body]))
   try {
     const number = await talk.number()
-    if (number === undefined) throw new AppError("engine-unavailable", "The launcher ended before it was ready")
     if (number === startFailed) throw notStarted(options.command, (await talk.number()) ?? errno.ENOENT)
-    if (number < 0) throw noFilter(-number)
-    const listener = listenerComes === undefined ? fetchListener(child.pid, number) : takeListener(listenerComes)
+    if (number !== 0) throw noFilter(number)
+    const refusal = talk.number()
+    const take = () => (listenerComes === undefined ? fetchListener(child.pid) : takeListener(listenerComes))
+    const listener = await whenThere(take, refusal)
     return {
       child,
       listener,
       async go() {
         talk.send(Buffer.from([1]))
-        const failed = await talk.number()
+        const failed = await refusal
         talk.close()
         if (failed !== undefined) throw notStarted(options.command, failed)
       },
@@ -113,30 +116,49 @@ function launcherCommand(): string[] {
   return [process.execPath, entry]
 }
 
-function fetchListener(pid: number, number: number): number {
+/** The listener, as soon as the launcher has put its filter on. `refusal` settles when it has not. */
+async function whenThere(take: () => number | undefined, refusal: Promise<number | undefined>): Promise<number> {
+  let refused: { number: number | undefined } | undefined
+  void refusal.then((number) => {
+    refused = { number }
+  })
+  for (let tries = 0; ; tries++) {
+    const listener = take()
+    if (listener !== undefined) return listener
+    if (refused) throw noFilter(refused.number)
+    // It nearly always takes less than a millisecond.
+    await Bun.sleep(tries < quickTries ? 0 : 1)
+  }
+}
+
+function fetchListener(pid: number): number | undefined {
+  const number = listenerNumber(pid)
+  if (number === undefined) return undefined
   const pidfd = check(syscall("pidfd_open", pid, 0), "pidfd_open")
   try {
     const listener = syscall("pidfd_getfd", pidfd, number, 0)
     if (listener >= 0) return listener
     throw new AppError("engine-unavailable", `Cannot take over the program's listener: ${errnoName(listener)}`, {
-      next: "Allow pidfd_getfd (in a container: the capability SYS_PTRACE or another seccomp profile) and ptrace of own children.",
+      next: "Allow ptrace of own children (kernel.yama.ptrace_scope 0 or 1).",
     })
   } finally {
     syscall("close", pidfd)
   }
 }
 
-/** It was sent before the launcher told its number. */
-function takeListener(socket: number): number {
+function takeListener(socket: number): number | undefined {
   const listener = receiveDescriptor(socket)
-  if (listener >= 0) return listener
-  throw new AppError("engine-unavailable", `The program's listener did not arrive: ${errnoName(listener)}`, {
-    next: "Allow pidfd_getfd (in a container: the capability SYS_PTRACE or another seccomp profile).",
-  })
+  return listener >= 0 ? listener : undefined
 }
 
-function noFilter(number: number): AppError {
-  if (number === errno.EBUSY) {
+/** `number`: a negative errno; undefined when the launcher has ended without a word. */
+function noFilter(number: number | undefined): AppError {
+  if (number === undefined) {
+    return new AppError("engine-unavailable", "The launcher ended before it was ready", {
+      next: "Run `podside doctor` to see what this machine lacks.",
+    })
+  }
+  if (number === -errno.EBUSY) {
     return new AppError("nested-session", "Another supervisor already watches this process and its children", {
       next: "Start podside outside of the other session; one program can live in one pod only.",
     })

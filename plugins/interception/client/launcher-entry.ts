@@ -1,3 +1,3 @@
 import { runLauncher } from "./launcher.ts"
 
-runLauncher()
+await runLauncher()

@@ -1,9 +1,8 @@
 import { accessSync, constants, statSync, writeSync } from "node:fs"
 import { errno } from "../../../core/linux/errno.ts"
 import { addressOf, cString, syscall } from "../../../core/linux/syscall.ts"
+import { startWorker } from "../../../core/worker.ts"
 import { type LaunchRequest, launcherFd, listenerFd } from "./launch-request.ts"
-import { MSG_PROXY } from "./rules.ts"
-import { descriptorMessage } from "./sent-descriptor.ts"
 
 const PR_SET_NO_NEW_PRIVS = 38
 const PR_SET_PDEATHSIG = 1
@@ -20,11 +19,12 @@ const exitNotStarted = 127
 
 /**
  * The half of the engine that becomes the program: puts the filter on this thread (the first of the process, the one
- * `execve` keeps) and replaces itself. Everything is prepared before the filter stands, because from then on this thread
- * may only make calls that are not watched.
+ * `execve` keeps) and replaces itself. From the moment the filter stands, any call the runtime happens to make on this
+ * thread may wait for an answer: so what the engine needs to answer, it is told before.
  */
-export function runLauncher(): never {
+export async function runLauncher(): Promise<never> {
   const request = readRequest()
+  if (request.sendListener) await startSender()
   const { path, args, env, fallback } = prepare(request)
   const filter = Buffer.from(request.filter, "base64")
   // struct sock_fprog: count u16, address u64.
@@ -38,22 +38,18 @@ export function runLauncher(): never {
   syscall("prlimit64", 0, RLIMIT_NOFILE, limit, 0)
   syscall("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
   syscall("fcntl", launcherFd, F_SETFD, FD_CLOEXEC)
-  const message = request.sendListener ? descriptorMessage() : undefined
-  if (message) syscall("fcntl", listenerFd, F_SETFD, FD_CLOEXEC)
   const status = Buffer.alloc(4)
   const go = Buffer.alloc(1)
   let listener = syscall("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
   if (listener === 0) {
+    syscall("write", launcherFd, status, 4)
     listener = syscall("seccomp", SECCOMP_SET_MODE_FILTER, NEW_LISTENER | WAIT_KILLABLE_RECV, program)
     if (listener === -errno.EINVAL) listener = syscall("seccomp", SECCOMP_SET_MODE_FILTER, NEW_LISTENER, program)
   }
-  if (message && listener >= 0) {
-    message.put(listener)
-    const sent = syscall("sendmsg", listenerFd, message.header, MSG_PROXY)
-    if (sent < 0) listener = sent
+  if (listener < 0) {
+    status.writeInt32LE(listener)
+    syscall("write", launcherFd, status, 4)
   }
-  status.writeInt32LE(listener)
-  syscall("write", launcherFd, status, 4)
   if (listener < 0 || syscall("read", launcherFd, go, 1) !== 1) process.exit(exitNotStarted)
   let result = syscall("execve", path.bytes, args.array, env.array)
   // A script without its first line, as execvp(3) does it.
@@ -62,6 +58,14 @@ export function runLauncher(): never {
   syscall("write", launcherFd, status, 4)
   syscall("kill", process.pid, SIGKILL)
   process.exit(exitNotStarted)
+}
+
+async function startSender(): Promise<void> {
+  syscall("fcntl", listenerFd, F_SETFD, FD_CLOEXEC)
+  const worker = startWorker("plugins/interception/client/listener-sender.worker.ts")
+  await new Promise<void>((resolve) => {
+    worker.onmessage = () => resolve()
+  })
 }
 
 function readRequest(): LaunchRequest {

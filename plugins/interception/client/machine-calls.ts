@@ -7,7 +7,8 @@ import type { Supervision } from "./supervision.ts"
 import { peekString, readLink, writeMemory } from "./tracee.ts"
 
 const textBytes = machineBytes / 6
-const setIdBits = 0o6000
+const setUserId = 0o4000
+const setGroupId = 0o2000
 const elfClass64 = 2
 const X_OK = 1
 
@@ -48,7 +49,7 @@ export function machineCalls({ architecture, log, world, rung, shared }: Supervi
     if (told.size > 1000) told.clear()
     told.add(file)
     try {
-      if (statSync(file).mode & setIdBits) {
+      if (changesUser(statSync(file))) {
         log.warn("a program that changes its user runs without that: no privileges can be gained here", {
           program: file,
         })
@@ -80,6 +81,11 @@ export function machineCalls({ architecture, log, world, rung, shared }: Supervi
   }
 
   return { uname, execve: execute, execveat: execute }
+}
+
+function changesUser({ mode, uid, gid }: { mode: number; uid: number; gid: number }): boolean {
+  const another = (bit: number, id: number, own: number) => (mode & bit) !== 0 && id !== own
+  return another(setUserId, uid, process.getuid!()) || another(setGroupId, gid, process.getgid!())
 }
 
 function mayRead(path: string): boolean {

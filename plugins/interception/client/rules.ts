@@ -35,8 +35,6 @@ export const AT_EMPTY_PATH = 0x1000
 const F_DUPFD = 0
 const F_DUPFD_CLOEXEC = 1030
 export const SOL_SOCKET = 1
-/** A flag Linux has no use for. It marks the launcher's own message, the only one it sends under the filter. */
-export const MSG_PROXY = 0x10
 export const SO_ERROR = 4
 
 /**
@@ -139,7 +137,6 @@ export function watchRules(
         families.map((equals) => [{ arg: 0, equals }]),
         "socket",
       )
-    if (rules.has("sendmsg")) set([[{ arg: 2, without: MSG_PROXY }]], "sendmsg")
   }
   if (parts.hostname) set(always, "uname")
   set(always, "execve", "execveat")

@@ -1,0 +1,6 @@
+import { sendListener } from "./listener-sender.ts"
+
+declare const self: Worker
+
+self.postMessage("ready")
+sendListener()
