@@ -20,7 +20,10 @@ export class KubeError extends AppError {
 }
 
 const codes: Record<number, [code: string, next?: string]> = {
-  401: ["kube-unauthorized", "Log in to the cluster again, then check with `kubectl auth whoami`."],
+  401: [
+    "kube-unauthorized",
+    "Log in to the cluster again, and check this machine's clock; `kubectl auth whoami` tells whether it worked.",
+  ],
   403: ["kube-forbidden", "Ask the cluster's owner for the permission named above."],
   404: ["kube-not-found"],
   409: ["kube-conflict"],
@@ -60,6 +63,17 @@ export function transportError(what: string, server: string, thrown: unknown): A
   if (thrown instanceof AppError) return thrown
   const text = errorText(thrown)
   const code = typeof thrown === "object" && thrown !== null && "code" in thrown ? String(thrown.code) : ""
+  if (/CERT_HAS_EXPIRED|CERT_NOT_YET_VALID/.test(code) || /expired|not yet valid/i.test(text)) {
+    const clock = new Date().toISOString().slice(0, 16).replace("T", " ")
+    return new AppError(
+      "kube-certificate-time",
+      `Cannot ${what}: the certificate of ${server} does not fit the time (${text})`,
+      {
+        cause: thrown,
+        next: `Check this machine's clock, which says ${clock} UTC; when it is right, the cluster's certificate has to be renewed.`,
+      },
+    )
+  }
   if (/CERT|VERIFY|SSL|TLS|SIGNATURE/.test(code) || /certificate|self.signed/i.test(text)) {
     return new AppError("kube-tls", `Cannot ${what}: the certificate of ${server} was not accepted (${text})`, {
       cause: thrown,

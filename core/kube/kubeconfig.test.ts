@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { kubeconfigFor, startFakeKube } from "../../test/fakes/kube-server.ts"
+import { certificatesOfOtherTimes } from "../../test/fakes/localhost-certificate.ts"
 import { proxyFromEnvironment, resolveAccess } from "./access.ts"
 import { openKube } from "./kube.ts"
 import { loadKubeConfig } from "./kubeconfig.ts"
@@ -54,6 +55,27 @@ test("a credential plugin is run, from beside the kubeconfig, and told what form
     code: "kube-auth-command",
     next: expect.stringContaining("PATH"),
   })
+})
+
+test.each([
+  ["is over", "past"],
+  ["has not begun", "future"],
+] as const)("a server's certificate whose time %s is told apart from a wrong one", async (_, time) => {
+  const { key, [time]: cert } = certificatesOfOtherTimes
+  const server = Bun.serve({ port: 0, hostname: "127.0.0.1", tls: { cert, key }, fetch: () => new Response("{}") })
+  try {
+    const config = kubeconfigFor(`https://127.0.0.1:${server.port}`, { token: "t" }) as {
+      clusters: { cluster: Record<string, unknown> }[]
+    }
+    config.clusters[0]!.cluster["certificate-authority-data"] = btoa(cert)
+    const asking = openKube({ kubeconfig: write(config).path }).request("GET", "/version", { what: "get the version" })
+    await expect(asking).rejects.toMatchObject({
+      code: "kube-certificate-time",
+      next: expect.stringContaining(new Date().toISOString().slice(0, 10)),
+    })
+  } finally {
+    await server.stop(true)
+  }
 })
 
 test("several files are one: the first to name something wins", () => {

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs"
 import { userInfo } from "node:os"
 import { type RunCommand, textOption } from "../../cli/command.ts"
 import { reportError } from "../../cli/report.ts"
@@ -10,7 +11,7 @@ import type { RunningProgram } from "../engine.ts"
 import { debuggerPorts } from "../features/debugger-ports.ts"
 import { composeEnv, type Environment } from "../features/env.ts"
 import { createFeatures, whileAlive } from "../features/world.ts"
-import { applyClusterProfile, loadForCommand, progressOf } from "../load.ts"
+import { applyClusterProfile, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
 import { featureOptions, withMounts } from "../settings.ts"
 
@@ -18,6 +19,7 @@ import { featureOptions, withMounts } from "../settings.ts"
 const nestedVariable = "PODSIDE_SESSION"
 /** A program that does not end on SIGTERM after its agent was lost is killed after this, in milliseconds. */
 const killAfterMs = 2_000
+const setUserId = 0o4000
 
 export const run: RunCommand = async ({ args, options }, context) => {
   if (process.env[nestedVariable] || process.env["MIRRORD_RESOLVED_CONFIG"]) {
@@ -49,6 +51,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
         exitCode: 127,
       })
     }
+    refuseForeignUser(executable)
     const { session, conversation, world, env } = await step.run(`preparing ${command}`, async (inner) => {
       const session = await openSession({
         config,
@@ -60,7 +63,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
       try {
         const conversation = new Conversation(session, {
           log,
-          notice: (text, level) => (level === "warn" ? step.warn(text) : step.info(text)),
+          notice: noticesOf(options, step),
         })
         const all = config.feature.magic.auto_mount ? withMounts(features, session.mounts) : features
         const { world, fetchEnv, prepare } = createFeatures(conversation, all, executable)
@@ -94,6 +97,15 @@ export const run: RunCommand = async ({ args, options }, context) => {
   } finally {
     await plugins.stop()
   }
+}
+
+/** The engine works without privileges, so a program that needs those of another user would run without them, and fail in odd ways. */
+function refuseForeignUser(executable: string): void {
+  const { mode, uid } = statSync(executable)
+  if ((mode & setUserId) === 0 || uid === process.getuid?.()) return
+  throw new AppError("setuid-program", `"${executable}" runs as another user, which is not possible in a session`, {
+    next: "Start the program itself as the user you are; a session needs no privileges.",
+  })
 }
 
 /** The program's exit code, or 1 when the agent was lost. */

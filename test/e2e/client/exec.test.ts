@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test"
+import { chmodSync, copyFileSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { run } from "../../cluster/run.ts"
 import { slack } from "../../slack.ts"
@@ -120,6 +122,68 @@ test(
     expect(stderr).toContain("[agent-unreachable]")
     const bad = await run([agent.binary, "exec", "--agent-address", "nonsense", "-t", "pod/x", "--", "true"])
     expect(bad.code).toBe(2)
+  },
+  limitMs,
+)
+
+const canDrop = process.getuid?.() === 0 && Bun.which("setpriv") !== null
+if (!canDrop) console.warn("SKIPPED: a program of another user, because that needs root and setpriv")
+
+test.if(canDrop)(
+  "a program that would change its user is refused, for that user it is none",
+  async () => {
+    await using agent = await startLocalAgent()
+    const folder = mkdtempSync(join(tmpdir(), "podside-setuid-"))
+    try {
+      chmodSync(folder, 0o755)
+      for (const name of ["podside", "true"]) {
+        copyFileSync(name === "true" ? Bun.which("true")! : agent.binary, join(folder, name))
+      }
+      chmodSync(join(folder, "true"), 0o4755)
+      chmodSync(agent.folder, 0o755)
+      chmodSync(join(agent.folder, "agent.sock"), 0o777)
+      const asNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+      const start = (under: string[]) =>
+        run(
+          [
+            ...under,
+            join(folder, "podside"),
+            "exec",
+            ...agent.options,
+            "--progress",
+            "off",
+            "--",
+            join(folder, "true"),
+          ],
+          {
+            timeoutSeconds: 40,
+          },
+        )
+      const refused = await start(asNobody)
+      expect(refused.stderr).toContain("[setuid-program]")
+      expect(refused.code).toBe(1)
+      expect(await start([])).toMatchObject({ code: 0, stderr: "" })
+      chmodSync(join(folder, "true"), 0o755)
+      expect(await start(asNobody)).toMatchObject({ code: 0, stderr: "" })
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+  limitMs,
+)
+
+test(
+  "a machine that refuses pidfd_getfd runs programs all the same, and that is said",
+  async () => {
+    await using agent = await startLocalAgent({ FROM_POD: "pod" })
+    const deny = [process.execPath, join(import.meta.dir, "../../fakes/deny-call.ts"), "438"]
+    const words = ["exec", ...agent.options, "--", "sh", "-c", "echo $FROM_POD"]
+    const { code, stdout, stderr } = await run([...deny, agent.binary, ...words], { timeoutSeconds: 40 })
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "pod\n" })
+    expect(stderr).toContain("! On this machine descriptors of programs cannot be fetched (pidfd_getfd is refused)")
+    expect((await run([agent.binary, ...words], { timeoutSeconds: 40 })).stderr).not.toContain("pidfd_getfd")
+    const examined = await run([...deny, agent.binary, "doctor"], { timeoutSeconds: 40 })
+    expect(examined.stdout).toContain("! process engine: works, with limits: descriptors of programs cannot be fetched")
   },
   limitMs,
 )

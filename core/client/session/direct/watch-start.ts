@@ -37,6 +37,9 @@ export interface StartWatchOptions {
   step: Step
 }
 
+/** Begin with what the server has at hand: to be sure of the newest state it may have to wait, and give up after 3 s. */
+const anyState = { resourceVersion: 0 }
+
 /** Follows an agent that is starting, and shows what Kubernetes says about it. */
 export function watchStart(options: StartWatchOptions): StartWatch {
   const { kube, namespace, name, ephemeralContainer, step } = options
@@ -53,9 +56,10 @@ export function watchStart(options: StartWatchOptions): StartWatch {
   }
 
   const followPod = async () => {
-    const query = ephemeralContainer
-      ? { fieldSelector: `metadata.name=${name}` }
-      : { labelSelector: `job-name=${name}` }
+    const query = {
+      ...anyState,
+      ...(ephemeralContainer ? { fieldSelector: `metadata.name=${name}` } : { labelSelector: `job-name=${name}` }),
+    }
     const what = `watch pods in ${namespace}`
     for (;;) {
       for await (const { type, object } of kube.watch<Pod>(podPath(namespace), { query, what, signal })) {
@@ -74,6 +78,7 @@ export function watchStart(options: StartWatchOptions): StartWatch {
   const seen = new Set<string>()
   const followEvents = async () => {
     for await (const { object: event } of kube.watch<KubeEvent>(eventsOf(namespace), {
+      query: anyState,
       what: `watch events in ${namespace}`,
       signal,
     })) {
@@ -139,9 +144,9 @@ function podFailure(pod: Pod, options: StartWatchOptions): AppError | undefined 
 function nodeFull(pod: Pod, why: string): AppError {
   return new AppError(
     "agent-unschedulable",
-    `The agent's pod "${pod.metadata.name}" cannot be placed on the target's node: ${why}`,
+    `The agent's pod "${pod.metadata.name}" cannot be placed on a node: ${why}`,
     {
-      next: "Free a place on that node, set agent.resources or agent.tolerations, or use an ephemeral container (--ephemeral-container).",
+      next: "Free a place on the target's node, set agent.resources, agent.tolerations or agent.node_selector, or use an ephemeral container (--ephemeral-container).",
     },
   )
 }
