@@ -13,7 +13,6 @@ export const supportedFeatures: Record<string, boolean> = {
   skip_processes: false,
   skip_build_tools: false,
   skip_extra_build_tools: false,
-  "feature.copy_target": false,
   "feature.db_branches": false,
   "feature.env.load_from_process": false,
   "feature.magic.auto_mount": true,

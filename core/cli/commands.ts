@@ -32,6 +32,28 @@ export const commands: readonly CommandDescription[] = [
     load: () => import("../client/commands/port-forward.ts"),
   },
   {
+    name: "dump",
+    summary: "Print a copy of the target's incoming traffic",
+    options: [
+      { flags: "-p, --ports <port...>", about: "default: every port the target's pod declares" },
+      ...sessionOptions,
+    ],
+    notes: "Example:\n  podside dump -t deployment/web -p 8080",
+    load: () => import("../client/commands/dump.ts"),
+  },
+  {
+    name: "ext",
+    summary: "Prepare a session for an IDE, as JSON lines",
+    hidden: true,
+    options: [
+      { flags: "-f, --config-file [path]", about: "configuration file; without a path ./mirrord.json" },
+      { flags: "-t, --target <path>", about: "KIND/NAME[/container/NAME], label/KEY=VALUE or targetless" },
+      { flags: "-e, --executable <path>", about: "the program that is to run in the session" },
+      ...agentOptions.filter(({ flags }) => flags.includes("--agent-address")),
+    ],
+    load: () => import("../client/commands/ext.ts"),
+  },
+  {
     name: "ls",
     summary: "Print what can be a target, as JSON",
     options: [
@@ -55,8 +77,14 @@ export const commands: readonly CommandDescription[] = [
   },
   {
     name: "diagnose latency",
-    summary: "Measure the way to the agent: a hundred round trips",
-    options: [...targetOptions, ...agentOptions, ...configOptions, progressOption],
+    summary: "Measure the way to the operator or, without one, to an agent: a hundred round trips",
+    options: [
+      ...targetOptions,
+      ...agentOptions,
+      ...configOptions,
+      progressOption,
+      { flags: "--json", about: "machine-readable" },
+    ],
     load: () => import("../client/commands/diagnose-latency.ts"),
   },
   {

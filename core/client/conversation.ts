@@ -12,13 +12,15 @@ type Handler<K extends Kind> = (
 
 export interface ConversationOptions {
   log: Logger
-  /** Text an agent wants the user to read. */
-  notice(text: string, level: "info" | "warn"): void
+  /** Text the user should read: what an agent says, or that the connection was lost and is back. */
+  notice(text: string, level: NoticeLevel): void
   /** Time between pings. Default 1500 ms. */
   pingEveryMs?: number
   /** Silence after which the other side counts as gone. Default 4500 ms, so that a loss is told within 5 s. */
   deadAfterMs?: number
 }
+
+export type NoticeLevel = "info" | "warn" | "connection"
 
 /** Messages that may wait for a new connection; a program whose threads all wait for answers stays far below. */
 const maxHeldMessages = 16_384
@@ -103,7 +105,7 @@ export class Conversation {
   }
 
   /** Something the user should read once. */
-  notice(text: string, level: "info" | "warn"): void {
+  notice(text: string, level: NoticeLevel): void {
     this.#options.notice(text, level)
   }
 
@@ -234,7 +236,7 @@ export class Conversation {
     this.#connectedAgain = Promise.withResolvers()
     this.#link.abort()
     const error = this.#loss(why)
-    this.notice(`${error.message}; connecting again`, "warn")
+    this.notice(`${error.message}; connecting again`, "connection")
     for (const interruption of this.#interruptions) interruption(error)
     this.#session
       .reconnect(this.#ending.signal)
@@ -255,7 +257,10 @@ export class Conversation {
     for (const message of held) link.send(message)
     this.#watch(link)
     this.#connectedAgain.resolve()
-    this.notice(`Connected to the ${this.peer} again; connections and remote files that were open are lost`, "info")
+    this.notice(
+      `Connected to the ${this.peer} again; connections and remote files that were open are lost`,
+      "connection",
+    )
   }
 
   #tick(): void {

@@ -5,6 +5,7 @@ import { AppError } from "../errors.ts"
 import { KubeError } from "../kube/errors.ts"
 import { openKube } from "../kube/kube.ts"
 import { resourcePath } from "../kube/resources.ts"
+import type { NoticeLevel } from "./conversation.ts"
 import { createProgress, type ProgressForm, progressTo, readProgressForm, type Step } from "./progress.ts"
 import { sessionEnvironment } from "./session-environment.ts"
 import { kubeOptions } from "./settings.ts"
@@ -12,6 +13,16 @@ import { kubeOptions } from "./settings.ts"
 /** The progress a command was asked for, by option or by mirrord's variable. */
 export function progressOf(options: OptionValues): Step {
   return progressTo(progressForm(options))
+}
+
+/** Where a session's notices go. A lost connection is told even where progress is not. */
+export function noticesOf(options: OptionValues, step: Step): (text: string, level: NoticeLevel) => void {
+  const isOff = progressForm(options) === "off"
+  return (text, level) => {
+    if (level === "info") step.info(text)
+    else if (level === "connection" && isOff) process.stderr.write(`podside: ${text}\n`)
+    else step.warn(text)
+  }
 }
 
 export function progressForm(options: OptionValues): ProgressForm {

@@ -6,6 +6,7 @@ import { type Kube, openKube } from "../../kube/kube.ts"
 import type { Pod, Workload } from "../../kube/objects.ts"
 import { metadataOnly, resourcePath, resources } from "../../kube/resources.ts"
 import type { TargetKind } from "../../target.ts"
+import { reportingJson } from "../error-report.ts"
 import { loadForCommand } from "../load.ts"
 import { findOperator } from "../session/operator/find.ts"
 import { kubeOptions } from "../settings.ts"
@@ -25,11 +26,14 @@ const withOperator: readonly TargetKind[] = [
 ]
 
 /** Prints target paths as JSON, in the form IDE plugins read. */
-export const run: RunCommand = async ({ options }) => {
+export const run: RunCommand = reportingJson(async ({ options }) => {
   const { config } = await loadForCommand(options)
   const kube = openKube(kubeOptions(config))
   const operator = config.operator === false ? undefined : await findOperator(kube, config)
-  if (config.operator === true && !operator) throw new AppError("operator-missing", "The cluster has no operator")
+  if (config.operator === true && !operator)
+    throw new AppError("operator-missing", "The configuration wants the operator, and the cluster has none", {
+      next: "Ask the cluster's owner to install it, or leave out `operator: true`.",
+    })
   const namespace = config.target.namespace ?? kube.namespace
   const rich = process.env["MIRRORD_LS_RICH_OUTPUT"] === "true"
   const wanted = wantedTypes(listOption(options, "targetType"))
@@ -55,7 +59,7 @@ export const run: RunCommand = async ({ options }) => {
     : paths
   process.stdout.write(`${JSON.stringify(answer)}\n`)
   return 0
-}
+})
 
 function wantedTypes(given: readonly string[]): TargetKind[] | undefined {
   const fromEnvironment = process.env["MIRRORD_LS_TARGET_TYPES"]

@@ -8,7 +8,7 @@ import { createIncomingWorld } from "../features/incoming/world.ts"
 import { createOutgoingWorld } from "../features/outgoing/world.ts"
 import { whileAlive } from "../features/world.ts"
 import { listenForward } from "../forwarding.ts"
-import { applyClusterProfile, loadForCommand, progressOf } from "../load.ts"
+import { applyClusterProfile, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { parseForward, parseReverse, requireUnique } from "../port-mapping.ts"
 import { openSession } from "../session/open.ts"
 import { incomingOptions } from "../settings.ts"
@@ -36,7 +36,7 @@ export const run: RunCommand = async ({ options }, context) => {
   const session = await openSession({ config, step, signal, agentAddress: textOption(options, "agentAddress") })
   const stops: (() => void)[] = []
   try {
-    const conversation = new Conversation(session, { log, notice: (text) => step.warn(text) })
+    const conversation = new Conversation(session, { log, notice: noticesOf(options, step) })
     const names = createNames(conversation)
     const own = { tcp: true, udp: true, ignoreLocalhost: false }
     const outgoing = createOutgoingWorld(conversation, own, { known: new KnownNames(), listensOn: () => false })

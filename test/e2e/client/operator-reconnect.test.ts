@@ -16,7 +16,8 @@ describe.skipIf(!cluster.available)("a session whose operator goes away", () => 
   }, 120_000)
 
   const start = (script: string) => {
-    const options = ["-t", "deployment/web", "-n", cluster.namespace]
+    // A lost connection is told even where progress is not.
+    const options = ["-t", "deployment/web", "-n", cluster.namespace, "--progress", "off"]
     return Bun.spawn([binary, "exec", ...options, "--", "node", "-e", script], {
       env: { ...process.env, KUBECONFIG: cluster.kubeconfig, MIRRORD_OPERATOR_ENABLE: "true", ...steal },
       stdin: "ignore",

@@ -4,20 +4,16 @@ import { chooseContainer } from "../../../kube/containers.ts"
 import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import { podsOf } from "../../../kube/pods.ts"
-import { openWebSocket } from "../../../kube/websocket.ts"
-import { askingSide, webSocketLink } from "../../../link/index.ts"
 import { formatTarget, type Target } from "../../../target.ts"
-import type { AgentConnection, AgentSession, Mount } from "../../agent-session.ts"
+import type { AgentSession, Mount } from "../../agent-session.ts"
 import { mountsOf } from "../direct/choose-pod.ts"
-import { negotiateVersion } from "../negotiate.ts"
 import type { SessionOptions } from "../options.ts"
+import { connectOperator } from "./connect.ts"
 import { connectRequest, newSessionId, sessionIdText } from "./connect-url.ts"
 import { clientCertificate } from "./credential.ts"
 import type { Operator } from "./find.ts"
 import { reconnect, sessionGone } from "./reconnect.ts"
-import { asWebSocketLike } from "./socket.ts"
 
-const subprotocol = "v4.channel.k8s.io"
 /** The operator may hold the upgrade while it starts agents. */
 const upgradeLimitMs = 120_000
 /** One attempt to come back to a session; others follow. */
@@ -45,21 +41,16 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
   const { path, headers } = connectRequest(operator, target, namespace, config, { id, certificate, branch })
   const peer = `operator ${operator.description.spec.operator_version}`
   const what = `open a session with "${formatTarget(target)}" in ${namespace}`
-  const connect = async (timeoutMs: number, signal: AbortSignal, version?: string): Promise<AgentConnection> => {
-    const access = await kube.access()
-    const socket = await openWebSocket(access, path, { headers, protocols: [subprotocol], timeoutMs, what, signal })
-    if (socket.protocol !== subprotocol) {
-      socket.abort()
-      throw new AppError("operator-bad-answer", "The operator's answer names another subprotocol")
-    }
-    const link = webSocketLink(asWebSocketLike(socket), askingSide)
-    try {
-      return { link, protocolVersion: await negotiateVersion(link, peer, version) }
-    } catch (thrown) {
-      link.abort()
-      throw thrown
-    }
-  }
+  const connect = (timeoutMs: number, signal: AbortSignal, version?: string) =>
+    connectOperator(kube, {
+      path,
+      headers,
+      peer,
+      what,
+      timeoutMs,
+      signal,
+      ...(version === undefined ? {} : { version }),
+    })
   return step.run("opening a session with the operator", async (inner) => {
     const first = await retried(config.startup_retry, () => connect(upgradeLimitMs, signal)).catch((thrown) => {
       throw rejection(thrown, what)
@@ -104,7 +95,12 @@ async function targetMounts(kube: Kube, target: Target, namespace: string): Prom
   }
 }
 
-function requireFeatures({ config, operator, target }: OperatorSessionOptions): void {
+/** @throws AppError "feature-unsupported", "copy-target-unsupported" */
+export function requireFeatures({
+  config,
+  operator,
+  target,
+}: Pick<OperatorSessionOptions, "config" | "operator" | "target">): void {
   const needed = [
     ...(target.kind === "label" ? ["LabelTargeting"] : []),
     ...(config.feature.copy_target.enabled ? ["CopyTarget"] : []),
@@ -116,6 +112,10 @@ function requireFeatures({ config, operator, target }: OperatorSessionOptions): 
       next: "Ask the cluster's owner to enable it, or change the configuration.",
     })
   }
+  if (!config.feature.copy_target.enabled) return
+  throw new AppError("copy-target-unsupported", "podside cannot ask this operator for a copy of a target", {
+    next: "Leave out feature.copy_target and choose a workload that runs, or use mirrord with this operator.",
+  })
 }
 
 /** Only `message` of a refusal is meant for people; what a policy says stands there. */

@@ -1,0 +1,32 @@
+import type { Kube } from "../../../kube/kube.ts"
+import type { AgentSession } from "../../agent-session.ts"
+import { connectOperator } from "./connect.ts"
+import { clientCertificate } from "./credential.ts"
+import { type Operator, operatorApi } from "./find.ts"
+
+const upgradeLimitMs = 30_000
+
+/** Whether the operator answers pings without a session. */
+export const answersPings = (operator: Operator): boolean => operator.supports("DiagnosticPing")
+
+/** The operator's own end of the way a session takes: no target, no agent. @throws KubeError */
+export async function openPingSession(kube: Kube, operator: Operator, signal: AbortSignal): Promise<AgentSession> {
+  const peer = `operator ${operator.description.spec.operator_version}`
+  const connection = await connectOperator(kube, {
+    path: `${operatorApi}/mirrordoperators/operator/ping`,
+    headers: { ...operator.headers, "x-client-der": await clientCertificate(kube, operator) },
+    peer,
+    what: "ping the operator",
+    timeoutMs: upgradeLimitMs,
+    signal,
+  })
+  const { link } = connection
+  return {
+    ...connection,
+    peer,
+    async close() {
+      link.close()
+      await link.ended
+    },
+  }
+}
