@@ -105,6 +105,11 @@ async function overWebSockets(): Promise<Ends> {
 
 /** The serving side reads and writes the frames itself. */
 async function overServedWebSocket(): Promise<Ends> {
+  const { agent, ws } = await servedWebSocket()
+  return { client: webSocketLink(ws as never, askingSide), agent }
+}
+
+async function servedWebSocket(): Promise<{ agent: Ends["agent"]; ws: WebSocket }> {
   const accepted = Promise.withResolvers<Ends["agent"]>()
   const http = createServer()
   http.on("upgrade", (request, socket, head) => {
@@ -118,7 +123,7 @@ async function overServedWebSocket(): Promise<Ends> {
     ws.onopen = resolve
     ws.onerror = reject
   })
-  return { client: webSocketLink(ws as never, askingSide), agent: await accepted.promise }
+  return { ws, agent: await accepted.promise }
 }
 
 const carriers: [string, () => Promise<Ends>][] = [
@@ -318,6 +323,20 @@ describe("a stream that breaks the protocol", () => {
     listener.stop(true)
     await expect(connectLink(askingSide, { hostname: "127.0.0.1", port })).rejects.toThrow(`127.0.0.1:${port}`)
   })
+})
+
+test.each([
+  ["text", "hello", 1003, "link-not-binary"],
+  ["an unknown message", Uint8Array.of(200), 1002, "protocol-bad-tag"],
+])("a WebSocket client that breaks the protocol is told how: %s", async (_what, data, code, error) => {
+  const { agent, ws } = await servedWebSocket()
+  const closed = new Promise((resolve) => {
+    ws.onclose = (event) => resolve(event.code)
+  })
+  agent.receive(() => {})
+  ws.send(data)
+  expect(((await agent.ended).error as { code?: string }).code).toBe(error)
+  expect(await closed).toBe(code)
 })
 
 describe("dialling as the TLS server", () => {

@@ -8,7 +8,10 @@ import { LinkState, overflow } from "./link-state.ts"
 import { frameHead, opcode, ServerFrameReader } from "./server-frames.ts"
 import { defaultLinkLimits, type LinkLimits, type Side } from "./side.ts"
 
+/** RFC 6455, section 7.4.1. */
 const goodClose = 1000
+const protocolError = 1002
+const unsupportedData = 1003
 /** Close codes of a peer that ended in good order: normal, going away, and none given. */
 const noCode = 1005
 const goodCloseCodes: readonly number[] = [goodClose, 1001, noCode]
@@ -140,14 +143,15 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
     try {
       this.#reader.push(chunk)
     } catch (thrown) {
-      this.#finish(thrown as Error)
+      this.#refuse(protocolError, thrown as Error)
     }
   }
 
   #message(code: number, bytes: Uint8Array): void {
     if (this.#closing || this.#state.over || this.#peerEnd !== undefined) return
     if (code !== opcode.binary) {
-      this.#finish(new AppError("link-not-binary", "A WebSocket text message was received; the protocol has none"))
+      const why = "A WebSocket text message was received; the protocol has none"
+      this.#refuse(unsupportedData, new AppError("link-not-binary", why))
     } else if (this.#state.readable && this.#unread.length === 0) this.#decode(bytes)
     else this.#unread.push(bytes)
   }
@@ -156,7 +160,7 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
     try {
       this.#state.deliver(this.#side.incoming.decode(bytes, this.#limits.message))
     } catch (thrown) {
-      this.#finish(thrown as Error)
+      this.#refuse(protocolError, thrown as Error)
     }
   }
 
@@ -231,16 +235,33 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
     this.#linger.unref()
   }
 
+  /** Ends the link at once and tells the peer what it did wrong. */
+  #refuse(code: number, error: Error): void {
+    if (!this.#over(error)) return
+    this.#addClose(code)
+    this.#leave()
+  }
+
   #finish(error?: Error): void {
-    if (!this.#state.end(error)) return
-    clearTimeout(this.#linger)
-    this.#unread = []
+    if (!this.#over(error)) return
     // Only who ended in good order may still be owed some bytes, our goodbye among them.
     if (error !== undefined || this.#peerEnd === undefined) {
       this.#frames = []
       this.#socket.destroy()
       return
     }
+    this.#leave()
+  }
+
+  #over(error: Error | undefined): boolean {
+    if (!this.#state.end(error)) return false
+    clearTimeout(this.#linger)
+    this.#unread = []
+    return true
+  }
+
+  /** Ends the stream once the peer has what it was sent. */
+  #leave(): void {
     this.#flush()
     const late = setTimeout(() => this.#socket.destroy(), this.#limits.lingerMs)
     this.#socket.end(() => {

@@ -356,6 +356,11 @@ describe("an upgrade that is let in", () => {
     expect(await talk(pieces, '"user":"ann"')).toContain("200 OK")
   })
 
+  test("may be of somebody in thousands of groups", async () => {
+    const groups = Array.from({ length: 5_000 }, (_, i) => `X-Remote-Group: a-team-with-a-long-name-${i}`)
+    expect(await talk([head(...ask, ...groups), "hello"], "hello")).toContain("101 Switching")
+  })
+
   test("may be the second request of its connection", async () => {
     expect(await talk([head(...plain), head(...ask)], "101 Switching")).toContain('"user":"ann"')
   })

@@ -58,7 +58,7 @@ export interface FrontDoor {
 
 /**
  * One header line stands for each group and each extra value; the usual limits (128 lines, 16 KiB) refuse people who are in
- * many groups. Under HTTP/1.1 Bun itself stops at about a thousand lines.
+ * many groups. Bun stops at about a thousand lines under HTTP/1.1, which API servers use for upgrades only; those are read here.
  */
 const headerLimits = {
   maxHeaderListPairs: 8_192,

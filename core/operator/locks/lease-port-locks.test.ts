@@ -102,6 +102,20 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     expect((await Promise.all(wanted)).filter(({ granted }) => granted)).toHaveLength(1)
   })
 
+  test("of many that want the same port number of different targets at once on both replicas, all get it", async () => {
+    const [one, other] = await two()
+    const [namespace] = target.split("/")
+    const locks = Array.from({ length: 60 }, (_, i) =>
+      lock(`S${i}`, { targetKey: `${namespace}/deployment/d${i}`, pods: [`d${i}-1`] }),
+    )
+    const answers = await Promise.all(locks.map((each, i) => (i % 2 ? one : other).locks.acquire(each, "abort")))
+    expect(answers.filter(({ granted }) => granted)).toHaveLength(60)
+    await Promise.all(locks.map((each, i) => (i % 2 ? one : other).locks.release(each)))
+    await cluster.eventually("no lock", () => {
+      return one.locks.list().every(({ targetKey }) => !targetKey.startsWith(`${namespace}/`))
+    })
+  }, 60_000)
+
   test("both replicas show a lock with its holder in one Lease, and neither once it is released", async () => {
     const [one, other] = await two()
     await one.locks.acquire(lock("A", { filter: "header a" }), "abort")

@@ -56,6 +56,8 @@ export class Records {
   readonly #listeners = new Set<(changed?: ChangedRecord) => void>()
   /** The latest the watch has told of. */
   #newest = 0n
+  /** The last change of a record that is being made here. */
+  readonly #turns = new Map<string, Promise<void>>()
 
   constructor(options: RecordsOptions) {
     this.#options = options
@@ -120,7 +122,20 @@ export class Records {
   }
 
   /** Decides about a record as it is at this moment, and again when somebody else was quicker. @throws KubeError */
-  async change<T>(kind: RecordKind, name: string, decide: (current: Lease | undefined) => Change<T>): Promise<T> {
+  change<T>(kind: RecordKind, name: string, decide: (current: Lease | undefined) => Change<T>): Promise<T> {
+    // Of one replica they wait for each other: only others can be quicker then, and many at once do not wear each other out.
+    const last = this.#turns.get(name) ?? Promise.resolve()
+    const changed = last.then(() => this.#change(kind, name, decide))
+    const turn = changed.then(
+      () => {},
+      () => {},
+    )
+    this.#turns.set(name, turn)
+    void turn.then(() => this.#turns.get(name) === turn && this.#turns.delete(name))
+    return changed
+  }
+
+  async #change<T>(kind: RecordKind, name: string, decide: (current: Lease | undefined) => Change<T>): Promise<T> {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const current = await this.#read(name)
       const { write, answer } = decide(current)

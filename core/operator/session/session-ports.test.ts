@@ -5,6 +5,8 @@ import type { Relay } from "./relay.ts"
 import { sessionPorts } from "./session-ports.ts"
 import type { Subscription } from "./subscription.ts"
 
+const farewellMs = 20
+
 const port80: Subscription = {
   mode: "steal",
   port: 80,
@@ -50,6 +52,7 @@ function session(grants = true) {
     session: { info, relays, agents: { pods: () => [] } },
     onConcurrent: "abort",
     log: silentLogger,
+    farewellMs,
   })
   return { ports, held, add: () => socket(relays), end: (how: HoldEnd) => end(how) }
 }
@@ -81,7 +84,7 @@ describe("a session's stolen port", () => {
     await ports.lock(port80, one.relay)
     end("moved")
     expect(one.has()).toBe(false)
-    await Bun.sleep(2_500)
+    await Bun.sleep(10 * farewellMs)
     expect(one.dropped()).toBe(false)
   })
 

@@ -10,16 +10,18 @@ export interface SessionPortsOptions {
   session: Pick<LiveSession, "info" | "relays"> & { agents: Pick<LiveSession["agents"], "pods"> }
   onConcurrent: OnConcurrentSteal
   log: Logger
+  /** Sessions that somebody overrides are told so before their sockets are ended for a lost port, in milliseconds. */
+  farewellMs?: number
 }
 
-/** Sessions that somebody overrides are told so before their sockets are ended for a lost port, in milliseconds. */
-const farewellMs = 2_000
+const usualFarewellMs = 2_000
 
 /**
  * The ports a session steals. It may have several sockets, and a dead one may look alive for long: a port belongs to the
  * socket that asked last, and every other one of the session leaves it, on this replica or another.
  */
-export function sessionPorts({ locks, session, onConcurrent, log }: SessionPortsOptions) {
+export function sessionPorts(options: SessionPortsOptions) {
+  const { locks, session, onConcurrent, log, farewellMs = usualFarewellMs } = options
   const { info, relays, agents } = session
   const lockOf = ({ port, mode, filter }: Subscription): PortLock => ({
     sessionId: info.id,

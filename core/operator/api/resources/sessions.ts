@@ -18,11 +18,11 @@ const endedAtOnce = 20
 export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): void {
   const { sessions, locks } = operator
   const list = (c: Context<FrontDoorEnv>) => {
-    const key = keySelector(c.req.query("fieldSelector"))
+    const { key, name } = fieldSelector(c.req.query("fieldSelector"))
     const namespace = c.req.param("namespace")
     const chosen = sessions.list().filter((session) => {
       const inPlace = namespace === undefined || session.info.namespace === namespace
-      return inPlace && (key === undefined || session.key === key)
+      return inPlace && (key === undefined || session.key === key) && (name === undefined || session.info.id === name)
     })
     const locked = locks.list()
     return answerList(
@@ -76,10 +76,17 @@ function sessionObject(session: SessionFacts, locked: Parameters<typeof sessionS
   }
 }
 
+const selectable = new Map([
+  ["spec.session.key", "key"],
+  // kubectl looks with this whether what it deleted is gone.
+  ["metadata.name", "name"],
+])
+
 /** `spec.session.key=K`; `\`, `,` and `=` in K are escaped by a backslash. */
-function keySelector(selector: string | undefined): string | undefined {
-  if (!selector) return undefined
-  const match = /^spec\.session\.key==?((?:[^\\,=]|\\[\\,=])*)$/.exec(selector)
-  if (match?.[1] === undefined) throw badRequest("Only the field selector spec.session.key=KEY is supported")
-  return match[1].replace(/\\(.)/g, "$1")
+function fieldSelector(selector: string | undefined): { key?: string; name?: string } {
+  if (!selector) return {}
+  const match = /^([\w.]+)==?((?:[^\\,=]|\\[\\,=])*)$/.exec(selector)
+  const field = selectable.get(match?.[1] ?? "")
+  if (!field) throw badRequest("Only the field selectors spec.session.key=KEY and metadata.name=NAME are supported")
+  return { [field]: match![2]!.replace(/\\(.)/g, "$1") }
 }
