@@ -2,6 +2,7 @@ import type { RequestOptions } from "node:https"
 import type { KubeConfig } from "@kubernetes/client-node"
 import { AppError, errorText } from "../errors.ts"
 import type { LoadedKubeConfig } from "./kubeconfig.ts"
+import { bridgeTo, isSocks5 } from "./socks.ts"
 
 /** Everything a connection to the API server needs, whoever makes it. Valid for a moment: tokens are renewed. */
 export interface ServerAccess {
@@ -10,7 +11,7 @@ export interface ServerAccess {
   headers: Record<string, string>
   /** Absent for a plain `http:` server. */
   tls?: ServerTls
-  /** HTTP proxy to go through. */
+  /** HTTP proxy to go through; for a SOCKS proxy one of this process that leads there. */
   proxy?: string
 }
 
@@ -40,11 +41,7 @@ export async function resolveAccess({ config, impersonation }: LoadedKubeConfig)
     headers,
     proxy: cluster.proxyUrl ?? proxyFromEnvironment(cluster.server),
   }
-  if (access.proxy?.startsWith("socks")) {
-    throw new AppError("kube-config", `The proxy ${access.proxy} of the kubeconfig is a SOCKS proxy`, {
-      next: "Use an HTTP proxy: podside does not speak SOCKS to the API server.",
-    })
-  }
+  if (access.proxy?.startsWith("socks")) access.proxy = await throughSocks(access.proxy, new URL(cluster.server))
   if (cluster.server.startsWith("https:")) {
     access.tls = {
       ca: text(options.ca),
@@ -56,6 +53,13 @@ export async function resolveAccess({ config, impersonation }: LoadedKubeConfig)
     }
   }
   return access
+}
+
+async function throughSocks(proxy: string, { protocol, hostname, port }: URL): Promise<string> {
+  if (isSocks5(proxy)) return bridgeTo(proxy, `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`)
+  throw new AppError("kube-config", `The proxy ${new URL(proxy).protocol}// of the kubeconfig is of an unknown kind`, {
+    next: "Use http://, https:// or socks5://.",
+  })
 }
 
 async function askConfig(config: KubeConfig): Promise<RequestOptions> {
