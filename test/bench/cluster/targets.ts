@@ -6,8 +6,8 @@ import { openStage, type Stage } from "./stage.ts"
 import { median, printTable } from "./table.ts"
 
 /*
- * bun test/bench/cluster/targets.ts [TARGETS]: lists of a cluster with ten thousand targets, half Deployments, half pods, in
- * one namespace. They are objects only: the Deployments are paused and the pods are bound to a node that does not exist.
+ * bun test/bench/cluster/targets.ts [TARGETS]: lists of a namespace with ten thousand targets. They are pods, the largest kind,
+ * and objects only: bound to a node that is none, with a status as a kubelet writes it, so that no controller has work by them.
  */
 
 const total = Number(process.argv[2] ?? 10_000)
@@ -21,19 +21,6 @@ function podSpec(name: string) {
   const env = Array.from({ length: 12 }, (_, i) => ({ name: `SETTING_${i}`, value: `a value of ${name}, number ${i}` }))
   return { containers: [{ name: "app", image: "registry.example/team/app:1", env, ports: [{ containerPort: 8080 }] }] }
 }
-
-const deployment = (name: string) => ({
-  apiVersion: "apps/v1",
-  kind: "Deployment",
-  metadata: { name },
-  spec: {
-    // Paused: its controller makes nothing of it.
-    paused: true,
-    replicas: 0,
-    selector: { matchLabels: { app: name } },
-    template: { metadata: { labels: { app: name } }, spec: podSpec(name) },
-  },
-})
 
 const pod = (name: string) => ({
   apiVersion: "v1",
@@ -64,17 +51,13 @@ async function make({ namespace, kubeconfig }: Stage): Promise<void> {
   const kube = openKube({ kubeconfig })
   await kube.request("POST", "/api/v1/nodes", { body: { apiVersion: "v1", kind: "Node", metadata: { name: node } } })
   const pods = `/api/v1/namespaces/${namespace}/pods`
-  const deployments = `/apis/apps/v1/namespaces/${namespace}/deployments`
   let next = 0
   const more = async () => {
     while (next < total) {
       const name = `target-${next++}`
-      if (next % 2 === 0) await kube.request("POST", deployments, { body: deployment(name) })
-      else {
-        await kube.request("POST", pods, { body: pod(name) })
-        const contentType = "application/merge-patch+json"
-        await kube.request("PATCH", `${pods}/${name}/status`, { body: running, contentType })
-      }
+      await kube.request("POST", pods, { body: pod(name) })
+      const contentType = "application/merge-patch+json"
+      await kube.request("PATCH", `${pods}/${name}/status`, { body: running, contentType })
     }
   }
   await Promise.all(Array.from({ length: atOnce }, more))
@@ -113,18 +96,22 @@ async function timed(what: () => Promise<unknown>): Promise<{ ms: number; all: s
 const stage = await openStage(say)
 try {
   const { kubectl, namespace, kubeconfig } = stage
-  stage.leftovers.add(() => kubectl("delete", "node", node, "--ignore-not-found").then(() => {}))
-  say(`${total} targets are made ...`)
-  await make(stage)
+  stage.leftovers.add(async () => {
+    await kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
+    await kubectl("delete", "node", node, "--ignore-not-found")
+  })
   const command = stage.podside({ operator: true }, "ls", "-n", namespace)
   const ls = async () => JSON.parse(await must(command, { cwd: "/" })) as string[]
   await withOperator(stage, async (operatorNamespace) => {
     const pid = await operatorPid(stage, operatorNamespace)
+    say(`${total} targets are made ...`)
+    await make(stage)
     const before = memory(pid, "VmRSS")
     const kube = openKube({ kubeconfig })
     const path = `/apis/operator.metalbear.co/v1/namespaces/${namespace}/targets`
     const list = async () => (await kube.request<{ items: unknown[] }>("GET", path)).items
     const shown = (await ls()).length
+    if (shown < total) throw new Error(`podside ls shows ${shown} of ${total}`)
     const row = (name: string, { ms, all }: { ms: number; all: string }) => ({
       name,
       ratio: ms / 1000,
