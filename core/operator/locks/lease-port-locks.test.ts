@@ -1,37 +1,21 @@
-import { afterEach, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { useCluster } from "../../../test/cluster/use.ts"
 import { slack } from "../../../test/slack.ts"
-import { openKube } from "../../kube/kube.ts"
 import { silentLogger } from "../../log.ts"
-import { Records } from "../replicas/records.ts"
-import { Replicas } from "../replicas/replicas.ts"
+import { replicasOf } from "../replicas/test-replica.ts"
 import { LeasePortLocks } from "./lease-port-locks.ts"
 import type { OnConcurrentSteal, PortLock } from "./port-locks.ts"
 
 const cluster = useCluster("locks")
 
 describe.skipIf(!cluster.available)("port locks of two replicas", () => {
-  const undo: (() => void)[] = []
-  afterEach(() => {
-    for (const step of undo.splice(0)) step()
-  })
+  const newReplica = replicasOf(cluster)
   /** Tests share the namespace; each has a target of its own. */
   let target = ""
   let count = 0
 
   async function replica() {
-    const ending = new AbortController()
-    const records = new Records({
-      kube: openKube({ kubeconfig: cluster.kubeconfig }),
-      namespace: cluster.namespace,
-      ownerMarker: "test",
-      owner: undefined,
-      log: silentLogger,
-      signal: ending.signal,
-    })
-    await records.start()
-    const replicas = new Replicas(records, "operator", silentLogger)
-    await replicas.start()
+    const { records, replicas, kill } = await newReplica(() => locks.stop())
     const evicted: string[] = []
     const locks = new LeasePortLocks({
       records,
@@ -39,12 +23,6 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
       evict: async (id) => void evicted.push(id),
       log: silentLogger,
     })
-    const kill = () => {
-      replicas.stop()
-      locks.stop()
-      ending.abort()
-    }
-    undo.push(kill)
     return { locks, evicted, kill, id: replicas.id, replicas }
   }
   const two = () => {

@@ -1,9 +1,7 @@
-import { afterEach, describe, expect, test } from "bun:test"
+import { describe, expect, test } from "bun:test"
 import { useCluster } from "../../../test/cluster/use.ts"
-import { openKube } from "../../kube/kube.ts"
 import { silentLogger } from "../../log.ts"
-import { Records } from "../replicas/records.ts"
-import { Replicas } from "../replicas/replicas.ts"
+import { replicasOf } from "../replicas/test-replica.ts"
 import type { Comer } from "./comer.ts"
 import type { LiveSession } from "./live-session.ts"
 import { SessionRegistry } from "./registry.ts"
@@ -13,25 +11,11 @@ const cluster = useCluster("registry")
 const beatMs = 50
 
 describe.skipIf(!cluster.available)("sessions of two replicas", () => {
-  const undo: (() => void)[] = []
-  afterEach(() => {
-    for (const step of undo.splice(0)) step()
-  })
+  const newReplica = replicasOf(cluster, beatMs)
   let next = 1n
 
   async function replica({ unusedMs = 60_000, lostMs = 60_000, maxLifeMs = 0 } = {}) {
-    const ending = new AbortController()
-    const records = new Records({
-      kube: openKube({ kubeconfig: cluster.kubeconfig }),
-      namespace: cluster.namespace,
-      ownerMarker: "test",
-      owner: undefined,
-      log: silentLogger,
-      signal: ending.signal,
-    })
-    await records.start()
-    const replicas = new Replicas(records, "operator", silentLogger, beatMs)
-    await replicas.start()
+    const { records, replicas, kill } = await newReplica(() => registry.stop())
     const closed: string[] = []
     const registry = new SessionRegistry({
       records,
@@ -42,12 +26,6 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
       onClosed: ({ info }, why) => void closed.push(`${info.id}: ${why}`),
       log: silentLogger,
     })
-    const kill = () => {
-      registry.stop()
-      replicas.stop()
-      ending.abort()
-    }
-    undo.push(kill)
     return { registry, closed, kill }
   }
 
