@@ -86,7 +86,7 @@ test("an idle time keeps the agent for the next client", async () => {
 })
 
 test("somebody who only knocks neither ends the agent nor counts as its first client", async () => {
-  const agent = await start(["targetless"], { idleSeconds: 0 }, { firstClientSeconds: 1 })
+  const agent = await start(["targetless"], { idleSeconds: 0 }, { firstClientSeconds: 60 })
   const knocking = connect(agent.socketPath)
   await new Promise((resolve) => knocking.on("connect", resolve))
   knocking.destroy()

@@ -55,7 +55,7 @@ test("what nobody waits for leaves right behind the next message, or alone when 
 })
 
 test("an agent that answers pings stays, one that falls silent is lost", async () => {
-  const { conversation, agent, heard } = converse({ pingEveryMs: 20, deadAfterMs: 400 })
+  const { conversation, agent, heard } = converse({ pingEveryMs: 20, deadAfterMs: 3_000 })
   let answers = true
   agent.receive((message) => {
     heard.push(message)

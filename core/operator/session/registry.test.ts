@@ -141,7 +141,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
   })
 
   test("a dead replica's session waits longer, for its client may not know yet", async () => {
-    const [one, other] = await Promise.all([replica(), replica({ unusedMs: 300, lostMs: 2_500 })])
+    const [one, other] = await Promise.all([replica(), replica({ unusedMs: 300, lostMs: 8_000 })])
     const lost = await open(one)
     const unused = await open(other)
     one.kill()
