@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test"
+import { until } from "../../test/until.ts"
 import { linkPair } from "../link/index.ts"
 import { silentLogger } from "../log.ts"
 import type { ClientMessage } from "../protocol/index.ts"
@@ -98,11 +99,3 @@ test("an answer nobody asked for ends the session instead of shifting all that f
   agent.send({ kind: "File", value: { kind: "Unlink", value: { kind: "Ok", value: null } } })
   expect(await conversation.lost).toMatchObject({ code: "agent-unexpected" })
 })
-
-async function until(met: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000
-  while (!met()) {
-    if (performance.now() > deadline) throw new Error("it never came")
-    await Bun.sleep(2)
-  }
-}

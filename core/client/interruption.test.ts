@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test"
+import { until } from "../../test/until.ts"
 import { linkPair } from "../link/index.ts"
 import type { Link } from "../link.ts"
 import { silentLogger } from "../log.ts"
@@ -231,11 +232,3 @@ test("silence is a reason to connect again, but not for ever", async () => {
   expect((await session.conversation.lost).message).toContain("does not answer")
   expect(cuts()).toBe(5)
 })
-
-async function until(met: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000
-  while (!met()) {
-    if (performance.now() > deadline) throw new Error("it never came")
-    await Bun.sleep(2)
-  }
-}

@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test"
+import { until } from "../../../../test/until.ts"
 import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
 import type { DaemonMessage, FileMetadata, FileRequest, FileResponse } from "../../../protocol/index.ts"
@@ -172,11 +173,3 @@ test("a refusal by policy ends the session with the policy's words", async () =>
   await expect(files.open("/data/a", mode)).rejects.toMatchObject({ errno: 13 })
   expect(await conversation.lost).toMatchObject({ code: "policy", message: expect.stringContaining("no-files") })
 })
-
-async function until(met: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000
-  while (!met()) {
-    if (performance.now() > deadline) throw new Error("it never came")
-    await Bun.sleep(2)
-  }
-}

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test"
 import { createServer, type ServerHttp2Stream } from "node:http2"
+import { until } from "../../../../test/until.ts"
 import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
 import type {
@@ -350,14 +351,6 @@ function bodyOf(heard: ClientMessage[]): string {
     return value.kind === "Start" ? value.value.internalResponse.body : value.kind === "Body" ? value.value.frames : []
   })
   return frames.map((frame) => (frame.kind === "Data" ? Buffer.from(frame.value).toString() : "")).join("")
-}
-
-async function until(met: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000
-  while (!met()) {
-    if (performance.now() > deadline) throw new Error("it never came")
-    await Bun.sleep(2)
-  }
 }
 
 test("a mirrored connection that was over at once reaches the program whole", async () => {

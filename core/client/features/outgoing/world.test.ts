@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test"
 import { parseOutgoingFilter } from "../../../../config/address-filter.ts"
+import { until } from "../../../../test/until.ts"
 import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
 import type { ClientMessage, DaemonMessage } from "../../../protocol/index.ts"
@@ -149,12 +150,4 @@ async function uidOf(heard: ClientMessage[]): Promise<string> {
   const last = () => heard.findLast((message) => message.kind === "TcpOutgoing")
   await until(() => last() !== undefined)
   return (last()!.value as { value: { uid: string } }).value.uid
-}
-
-async function until(met: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000
-  while (!met()) {
-    if (performance.now() > deadline) throw new Error("it never came")
-    await Bun.sleep(2)
-  }
 }
