@@ -63,7 +63,8 @@ function jsonPathProblem(source: string): string | undefined {
     parseJsonPath(source)
     return undefined
   } catch (thrown) {
-    return (thrown as Error).message
+    // The query itself is named around this.
+    return (thrown as Error).message.replace(/^the JSONPath "[\s\S]*" /, "it ")
   }
 }
 
