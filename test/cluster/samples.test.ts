@@ -18,7 +18,7 @@ describe.skipIf(!cluster.available)("workloads of every kind", () => {
     for (const name of ["job", "now"]) {
       await cluster.eventually(name, async () => (await cluster.get("job", name)).status.ready === 1)
     }
-    await cluster.kubectl("wait", "--for=condition=Complete", "job/ends", "--timeout=60s")
+    await cluster.kubectl("wait", "--for=condition=Complete", "job/ends", "--timeout=110s")
     expect((await cluster.get("pods", "-l", "app=dep")).items).toHaveLength(2)
   }, 120_000)
 

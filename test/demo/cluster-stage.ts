@@ -32,7 +32,7 @@ export async function openClusterStage(say: (line: string) => void): Promise<Sta
     pod("visitor"),
   ]
   const stop = async () => {
-    const { code, stderr } = await run(["kubectl", "delete", "namespace", namespace, "--timeout=90s"], {
+    const { code, stderr } = await run(["kubectl", "delete", "namespace", namespace, "--timeout=110s"], {
       env,
       timeoutSeconds: 100,
     })
@@ -44,8 +44,8 @@ export async function openClusterStage(say: (line: string) => void): Promise<Sta
       input: JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }),
     })
     for (const name of ["deployment/web", "deployment/backend"])
-      await kubectl("rollout", "status", name, "--timeout=90s")
-    await kubectl("wait", "--for=condition=Ready", "pod/visitor", "--timeout=90s")
+      await kubectl("rollout", "status", name, "--timeout=110s")
+    await kubectl("wait", "--for=condition=Ready", "pod/visitor", "--timeout=110s")
   } catch (thrown) {
     await stop()
     throw thrown
@@ -65,7 +65,7 @@ export async function openClusterStage(say: (line: string) => void): Promise<Sta
         ...Object.entries(headers).map((pair) => pair.join(": ")),
       ]
       const request = lines.map((line) => `${line}\\r\\n`).join("")
-      const command = `printf '${request}\\r\\n' | nc -w 5 ${web.status.podIP} ${podPort}`
+      const command = `printf '${request}\\r\\n' | nc -w 20 ${web.status.podIP} ${podPort}`
       const answer = await kubectl("exec", "visitor", "--", "sh", "-c", command)
       return answer.slice(answer.indexOf("\r\n\r\n") + 4)
     },

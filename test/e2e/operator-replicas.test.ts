@@ -79,7 +79,7 @@ describe.skipIf(!cluster.available)("two replicas of the operator", () => {
     return !cluster.own
   }
   const twoReady = () =>
-    cluster.kubectl("rollout", "status", "deployment/podside-operator", "-n", installed.namespace, "--timeout=90s")
+    cluster.kubectl("rollout", "status", "deployment/podside-operator", "-n", installed.namespace, "--timeout=110s")
   const remove = (sessionId: bigint) => cluster.kubectl("delete", "--raw", `${group}/sessions/${sessionId}?`)
 
   test("every replica lists every session and ends any of them", async () => {

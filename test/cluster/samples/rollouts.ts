@@ -51,7 +51,7 @@ export async function rolloutController(cluster: TestCluster): Promise<AsyncDisp
     "wait",
     "--for=condition=Established",
     `crd/${rolloutDefinition.metadata.name}`,
-    "--timeout=30s",
+    "--timeout=110s",
   )
   let running = true
   const loop = (async () => {

@@ -47,7 +47,7 @@ describe.skipIf(!cluster.available)("a program in a session", () => {
   const visit = async (path: string, header = "x-none: 1") => {
     const [web] = (await cluster.get("pods", "-l", "app=web")).items
     const request = [`GET ${path} HTTP/1.1`, "Host: web", "Connection: close", header, "", ""].join("\\r\\n")
-    const command = `printf '${request}' | nc -w 5 ${web.status.podIP} 8080`
+    const command = `printf '${request}' | nc -w 20 ${web.status.podIP} 8080`
     const answer = await cluster.kubectl("exec", "visitor", "--", "sh", "-c", command)
     return answer.slice(answer.indexOf("\r\n\r\n") + 4)
   }
