@@ -34,7 +34,7 @@ export async function openClusterStage(say: (line: string) => void): Promise<Sta
   const stop = async () => {
     const { code, stderr } = await run(["kubectl", "delete", "namespace", namespace, "--timeout=110s"], {
       env,
-      timeoutSeconds: 100,
+      timeoutSeconds: 120,
     })
     return code === 0 ? [] : [`namespace ${namespace}: ${stderr.trim()}`]
   }
