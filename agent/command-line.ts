@@ -69,6 +69,12 @@ Modes:
   targetless                             without a target
   process --pid <n>                      beside a process of this machine
 
+Environment: the variables of mirrord's agent, and
+  PODSIDE_AGENT_RULES        auto (default), nf_tables, nf_tables-unowned, iptables-nft, iptables-legacy
+  PODSIDE_AGENT_REQUIRE_TLS  true: refuse to run without an operator's certificate
+Of no effect: MIRRORD_AGENT_POD_IPS (own traffic is told by its mark), MIRRORD_JAQ_TIME_LIMIT (a jq program
+gets a number of steps, about 50 ms), MIRRORD_AGENT_PASSTHROUGH_MIRRORING.
+
 Limits: ${maxConnections} connections of clients at once, ${maxDescriptors} open files for each.
 Exit codes: 0 nobody needs the agent any more, 1 it failed, 2 bad command line, 99 another agent's
 firewall rules are in the way.
