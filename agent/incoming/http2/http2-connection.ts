@@ -409,6 +409,7 @@ export class Http2Connection implements TcpEvents, StreamHost {
   onOver(stream: number): void {
     if (!this.#claimed.end(stream)) return
     this.#settings.onClaimed(-1)
-    if ((this.#ending || (this.#callerEnded && !this.#application.isOpen)) && this.#claimed.size === 0) this.#outlet.end()
+    if ((this.#ending || (this.#callerEnded && !this.#application.isOpen)) && this.#claimed.size === 0)
+      this.#outlet.end()
   }
 }
