@@ -1,4 +1,4 @@
-import type { Diversion, DivertedConnection } from "../../core/interceptor.ts"
+import type { Diversion, DivertedConnection, TcpEvents } from "../../core/interceptor.ts"
 import type { TrafficTransport } from "../../core/protocol/index.ts"
 import type { IncomingSettings } from "./incoming-settings.ts"
 import type { Outlet } from "./outlet.ts"
@@ -10,6 +10,12 @@ export interface IncomingConnection extends DivertedConnection {
 }
 
 export const plainTransport: TrafficTransport = { kind: "Tcp" }
+
+/** What serves a connection. */
+export interface Service extends TcpEvents {
+  /** The agent is about to end: what has begun comes to its end, nothing new is begun. */
+  finish?(): void
+}
 
 /** What serving the requests of one connection takes. */
 export interface HttpParts {

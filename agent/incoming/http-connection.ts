@@ -1,5 +1,5 @@
-import type { Diversion, TcpEvents } from "../../core/interceptor.ts"
-import type { IncomingConnection } from "./connection.ts"
+import type { Diversion } from "../../core/interceptor.ts"
+import type { IncomingConnection, Service } from "./connection.ts"
 import { Http1Connection } from "./http1/http1-connection.ts"
 import { Http2Connection } from "./http2/http2-connection.ts"
 import type { IncomingSettings } from "./incoming-settings.ts"
@@ -7,8 +7,8 @@ import { Outlet } from "./outlet.ts"
 import type { Port } from "./port.ts"
 
 /** A connection on a port with filters: HTTP/1 until it turns out to be, or becomes, HTTP/2. */
-export class HttpConnection implements TcpEvents {
-  #served: TcpEvents
+export class HttpConnection implements Service {
+  #served: Service
 
   constructor(
     connection: IncomingConnection,
@@ -34,6 +34,10 @@ export class HttpConnection implements TcpEvents {
 
   onEnd(): void {
     this.#served.onEnd()
+  }
+
+  finish(): void {
+    this.#served.finish?.()
   }
 
   onClose(error?: Error): void {

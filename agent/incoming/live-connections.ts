@@ -1,5 +1,6 @@
 import type { TcpEvents, TcpSocket } from "../../core/interceptor.ts"
 import { syscall } from "../../core/linux/syscall.ts"
+import type { Service } from "./connection.ts"
 
 const SOL_TCP = 6
 /** Its first byte is the state. Source: linux/tcp.h, net/tcp_states.h. */
@@ -19,6 +20,7 @@ interface Live {
   /** When the caller last said something. */
   heardAt: number
   socket: TcpSocket
+  service: Service
   /** Bytes the caller had been sent when it last said something. */
   sentAtLastWord: number
   /** As seen by the last look of a drain. */
@@ -40,8 +42,8 @@ export class LiveConnections {
     this.#halfOpenMilliseconds = patienceMilliseconds
   }
 
-  track(socket: TcpSocket, events: TcpEvents): TcpEvents {
-    const live: Live = { socket, heardAt: performance.now(), sentAtLastWord: -1, sent: -1, quietSince: 0 }
+  track(socket: TcpSocket, service: Service): TcpEvents {
+    const live: Live = { socket, service, heardAt: performance.now(), sentAtLastWord: -1, sent: -1, quietSince: 0 }
     this.#live.set(socket, live)
     this.#onCount(1)
     this.#sweep ??= setInterval(() => this.#giveUpHalfOpen(), this.#halfOpenMilliseconds / 2)
@@ -50,26 +52,27 @@ export class LiveConnections {
         live.sentAtLastWord = socket.bytesWritten
         live.sent = -1
         live.heardAt = performance.now()
-        events.onData(bytes)
+        service.onData(bytes)
       },
-      onDrain: () => events.onDrain(),
-      onEnd: () => events.onEnd(),
+      onDrain: () => service.onDrain(),
+      onEnd: () => service.onEnd(),
       onClose: (error) => {
         this.#delete(socket)
-        events.onClose(error)
+        service.onClose(error)
       },
     }
   }
 
   /** A tracked connection is served through another socket from now on; as `track`. */
-  move(from: TcpSocket, to: TcpSocket, events: TcpEvents): TcpEvents {
+  move(from: TcpSocket, to: TcpSocket, service: Service): TcpEvents {
     this.#delete(from)
-    return this.track(to, events)
+    return this.track(to, service)
   }
 
   /** Ends idle connections in good order and lets the others come to their end, for a while. */
   async drain(): Promise<void> {
     const deadline = performance.now() + drainMilliseconds
+    for (const { service } of this.#live.values()) service.finish?.()
     while (this.#live.size > 0 && performance.now() < deadline) {
       for (const live of this.#live.values()) this.#look(live)
       await Bun.sleep(lookMilliseconds)

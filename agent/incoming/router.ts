@@ -1,7 +1,7 @@
-import type { Diversion, TcpEvents } from "../../core/interceptor.ts"
+import type { Diversion } from "../../core/interceptor.ts"
 import type { AgentContext } from "../feature.ts"
 import type { ClientChannel } from "./client-channel.ts"
-import { type IncomingConnection, plainTransport } from "./connection.ts"
+import { type IncomingConnection, plainTransport, type Service } from "./connection.ts"
 import { HttpConnection } from "./http-connection.ts"
 import { type IncomingSettings, incomingSettings } from "./incoming-settings.ts"
 import type { LiveConnections } from "./live-connections.ts"
@@ -41,7 +41,7 @@ export function connectionRouter(context: AgentContext, live: LiveConnections, s
   }
 }
 
-function route(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): TcpEvents {
+function route(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): Service {
   const mirrors = port.mirrors.filter(({ channel }) => understands(channel, connection))
   const copies = mirrors.map(({ channel, filter }) =>
     filter ? new MirroredRequests(channel, connection, filter, settings) : new MirroredConnection(channel, connection),
@@ -49,7 +49,7 @@ function route(connection: IncomingConnection, port: Port, way: Way, settings: I
   return tapped(serve(connection, port, way, settings), copies)
 }
 
-function serve(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): TcpEvents {
+function serve(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): Service {
   if (port.owner) {
     if (understands(port.owner, connection)) return new StolenConnection(port.owner, connection)
   } else if (port.filtered.length > 0 && mayBeHttp(connection)) {

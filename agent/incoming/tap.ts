@@ -1,4 +1,4 @@
-import type { TcpEvents } from "../../core/interceptor.ts"
+import type { Service } from "./connection.ts"
 
 /** Sees what a caller sends, without any say in it. */
 export interface Tap {
@@ -11,7 +11,7 @@ export interface Tap {
 let unseen: { taps: readonly Tap[]; bytes: Buffer | "end" | "close" }[] = []
 
 /** `events`, with `taps` looking on a little later. */
-export function tapped(events: TcpEvents, taps: readonly Tap[]): TcpEvents {
+export function tapped(events: Service, taps: readonly Tap[]): Service {
   if (taps.length === 0) return events
   return {
     onData(bytes) {
@@ -19,6 +19,7 @@ export function tapped(events: TcpEvents, taps: readonly Tap[]): TcpEvents {
       later(taps, bytes)
     },
     onDrain: () => events.onDrain(),
+    finish: () => events.finish?.(),
     onEnd() {
       events.onEnd()
       later(taps, "end")

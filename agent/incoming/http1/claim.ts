@@ -85,6 +85,11 @@ export class Claim {
     return end
   }
 
+  /** If the answer has not begun, it says that no other will follow. */
+  answerAsLast(): void {
+    this.#writer.keepAlive = false
+  }
+
   tunnel(bytes: Uint8Array): void {
     this.#request.tunnelData(bytes)
   }

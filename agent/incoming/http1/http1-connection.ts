@@ -1,5 +1,4 @@
-import type { TcpEvents } from "../../../core/interceptor.ts"
-import type { HttpParts } from "../connection.ts"
+import type { HttpParts, Service } from "../connection.ts"
 import { preface } from "../http2/frames.ts"
 import type { UpgradedConnection } from "../http2/http2-connection.ts"
 import type { Outlet } from "../outlet.ts"
@@ -29,9 +28,9 @@ type Phase = "head" | "passing" | "claimed" | "tunnel" | "raw" | "closed"
  * stands beside this one; a claimed request waits until the application has answered the ones before it. What is not clearly HTTP
  * belongs to the application from there on (`raw`).
  */
-export class Http1Connection implements TcpEvents {
+export class Http1Connection implements Service {
   readonly #parts: HttpParts
-  readonly #becomeHttp2: (upgraded?: UpgradedConnection) => TcpEvents
+  readonly #becomeHttp2: (upgraded?: UpgradedConnection) => Service
   readonly #outlet: Outlet
   readonly #scanner: ResponseScanner
   readonly #application: ApplicationSide
@@ -47,12 +46,13 @@ export class Http1Connection implements TcpEvents {
   /** The next request is known but must wait for answers to earlier ones. */
   #waiting = false
   #callerEnded = false
+  #finishing = false
   /** Reasons not to read from the caller. */
   #pausedBy = new Set<"input" | "application" | "client">()
   #timer: ReturnType<typeof setTimeout> | undefined
 
   /** `becomeHttp2` makes what serves the connection from then on, and gets all further events. */
-  constructor(parts: HttpParts, becomeHttp2: (upgraded?: UpgradedConnection) => TcpEvents) {
+  constructor(parts: HttpParts, becomeHttp2: (upgraded?: UpgradedConnection) => Service) {
     const { connection, way, port, settings, outlet } = parts
     this.#parts = parts
     this.#becomeHttp2 = becomeHttp2
@@ -96,6 +96,12 @@ export class Http1Connection implements TcpEvents {
     else if (this.#claim) this.#claim.callerEnded()
     else if (this.#input.length > 0 && !this.#waiting) this.#goRaw(this.#takeInput())
     else if (!this.#waiting) this.#endWithoutRequest()
+  }
+
+  finish(): void {
+    this.#finishing = true
+    this.#claim?.answerAsLast()
+    this.#finishWhenIdle()
   }
 
   onClose(error?: Error): void {
@@ -244,7 +250,7 @@ export class Http1Connection implements TcpEvents {
     this.#claim = undefined
     this.#parts.settings.onClaimed(-1)
     this.#pause("client", false)
-    if (!reusable || this.#callerEnded) {
+    if (!reusable || this.#callerEnded || this.#finishing) {
       this.#phase = "closed"
       this.#input = empty
       this.#outlet.end()
@@ -286,6 +292,16 @@ export class Http1Connection implements TcpEvents {
       this.#process()
       if (this.#callerEnded && this.#input.length === 0 && !this.#claim) this.#endWithoutRequest()
     }
+    if (this.#finishing) this.#finishWhenIdle()
+  }
+
+  /** Between two requests is the moment at which a connection can end without harm; one that was never used may be about to. */
+  #finishWhenIdle(): void {
+    const isIdle = this.#phase === "head" && this.#spokeHttp1 && this.#input.length === 0
+    if (!this.#finishing || !isIdle || this.#claim || this.#scanner.outstanding > 0) return
+    this.#leave()
+    this.#outlet.end()
+    this.#application.end()
   }
 
   #onApplicationEnd(): void {

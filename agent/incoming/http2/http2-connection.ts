@@ -1,6 +1,6 @@
-import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
+import type { TcpSocket } from "../../../core/interceptor.ts"
 import { chooseSubscription } from "../choose.ts"
-import type { HttpParts, IncomingConnection } from "../connection.ts"
+import type { HttpParts, IncomingConnection, Service } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import type { Outlet } from "../outlet.ts"
 import type { FilteredSubscription, Port } from "../port.ts"
@@ -48,7 +48,7 @@ export interface UpgradedConnection {
  * windows, pings pass unchanged. Frames of claimed streams are taken out, and answers put in between; header blocks put in use no
  * compression state, so those of the application stay valid. Until the first claim the bytes to the application are the caller's own.
  */
-export class Http2Connection implements TcpEvents, StreamHost {
+export class Http2Connection implements Service, StreamHost {
   readonly marks
   readonly #connection: IncomingConnection
   readonly #port: Port
@@ -130,6 +130,14 @@ export class Http2Connection implements TcpEvents, StreamHost {
   }
 
   #callerEnded = false
+  #finishing = false
+
+  /** The caller makes another connection for what it has not begun. */
+  finish(): void {
+    if (this.#raw) return
+    this.#finishing = true
+    this.#caller.put(goAway(this.#lastStream, 0))
+  }
 
   onClose(error?: Error): void {
     this.#over = true
@@ -198,7 +206,11 @@ export class Http2Connection implements TcpEvents, StreamHost {
     }
     const claimed = this.#claimed.get(block.stream)
     if (claimed) claimed.onTrailers(fields)
-    else if (block.stream > this.#lastStream) {
+    else if (block.stream > this.#lastStream && this.#finishing) {
+      // The caller was told, or will learn, that nobody has begun with it.
+      this.#application.withhold()
+      this.#claimed.addEnded(block.stream)
+    } else if (block.stream > this.#lastStream) {
       this.#lastStream = block.stream
       this.#onRequest(block, fields)
     } else if (!this.#claimed.isEnded(block.stream)) this.#application.passBlock(block, fields)

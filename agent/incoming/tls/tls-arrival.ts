@@ -3,7 +3,7 @@ import { errorText } from "../../../core/errors.ts"
 import type { Diversion, DivertedConnection, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import type { Logger } from "../../../core/log.ts"
 import type { TrafficTransport } from "../../../core/protocol/index.ts"
-import { type IncomingConnection, plainTransport } from "../connection.ts"
+import { type IncomingConnection, plainTransport, type Service } from "../connection.ts"
 import { passThrough } from "../pass-through.ts"
 import type { Port } from "../port.ts"
 import { ApplicationTls } from "./application-tls.ts"
@@ -20,9 +20,9 @@ export interface ArrivalOptions {
   detectionMilliseconds: number
   log: Logger
   /** Says who takes care of a connection that can be read. */
-  route(connection: IncomingConnection, way: Pick<Diversion, "connectToApplication">): TcpEvents
+  route(connection: IncomingConnection, way: Pick<Diversion, "connectToApplication">): Service
   /** From now on the connection is served through `secured`; returns what hears its events. */
-  moveTo(secured: TcpSocket, events: TcpEvents): TcpEvents
+  moveTo(secured: TcpSocket, service: Service): TcpEvents
 }
 
 /**
@@ -30,7 +30,7 @@ export interface ArrivalOptions {
  * reached over TLS, then the caller is answered. Whatever stands in the way of that makes it the application's connection,
  * byte for byte: a wrong setting must not cost the target its callers.
  */
-export class TlsArrival implements TcpEvents {
+export class TlsArrival implements Service {
   readonly #connection: DivertedConnection
   readonly #options: ArrivalOptions
   #hello: Buffer = Buffer.alloc(0)
@@ -38,7 +38,7 @@ export class TlsArrival implements TcpEvents {
   #timer: ReturnType<typeof setTimeout>
   #ended = false
   /** Serves the connection when its TLS is not ended here. */
-  #plain: TcpEvents | undefined
+  #plain: Service | undefined
 
   constructor(connection: DivertedConnection, options: ArrivalOptions) {
     this.#connection = connection
@@ -70,6 +70,10 @@ export class TlsArrival implements TcpEvents {
     else if (this.#state === "hello") this.#pass()
   }
 
+  finish(): void {
+    this.#plain?.finish?.()
+  }
+
   onClose(error?: Error): void {
     this.#state = "over"
     clearTimeout(this.#timer)
@@ -88,7 +92,7 @@ export class TlsArrival implements TcpEvents {
     this.#handOver((connection) => passThrough(this.#options.diversion, connection))
   }
 
-  #handOver(serve: (connection: DivertedConnection) => TcpEvents): void {
+  #handOver(serve: (connection: DivertedConnection) => Service): void {
     clearTimeout(this.#timer)
     if (this.#state === "over") return
     this.#state = "over"
@@ -165,7 +169,7 @@ export class TlsArrival implements TcpEvents {
     secured.resume()
   }
 
-  #route(socket: TcpSocket, { serverName }: ClientHello, way: ApplicationTls): TcpEvents {
+  #route(socket: TcpSocket, { serverName }: ClientHello, way: ApplicationTls): Service {
     const { source, destination } = this.#connection
     const agreed = socket.alpnProtocol
     const transport: TrafficTransport = {
@@ -177,8 +181,8 @@ export class TlsArrival implements TcpEvents {
 }
 
 /** A connection whose handshake is not over, and then whoever serves it. */
-class Served implements TcpEvents {
-  by: TcpEvents | undefined
+class Served implements Service {
+  by: Service | undefined
   readonly #way: ApplicationTls
 
   constructor(way: ApplicationTls) {
@@ -195,6 +199,10 @@ class Served implements TcpEvents {
 
   onEnd(): void {
     this.by?.onEnd()
+  }
+
+  finish(): void {
+    this.by?.finish?.()
   }
 
   onClose(error?: Error): void {

@@ -138,6 +138,60 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
     expect(asked).toBeGreaterThan(20)
   }, 120_000)
 
+  test("callers that keep their connections lose no answer to what the application was asked when agents end", async () => {
+    let answered = 0
+    let over = false
+    const broken: string[] = []
+    /** Asks on one connection until that ends (or `over`); what was not answered at all may be asked again. */
+    const askOn = () => {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      let got = ""
+      pod
+        .inCaller(() =>
+          Bun.connect({
+            hostname: pod.ip4,
+            port: app.port,
+            socket: {
+              open: (socket) => void socket.write(request),
+              data(socket, bytes) {
+                got += bytes.toString()
+                if (!got.endsWith("app /hammer")) return
+                got = ""
+                answered++
+                if (over) socket.end()
+                else socket.write(request)
+              },
+              close() {
+                if (got !== "") broken.push(got)
+                resolve()
+              },
+              error: () => resolve(),
+            },
+          }),
+        )
+        .catch(() => resolve())
+      return promise
+    }
+    const asked = () => app.received.reduce((sum, text) => sum + text.split("/hammer").length - 1, 0)
+    const before = asked()
+    const callers = Array.from({ length: 4 }, async () => {
+      while (!over) await askOn()
+    })
+    for (let round = 0; round < 5; round++) {
+      const agent = await startAgentProcess(pod.pid)
+      const client = await agent.connect()
+      expect(await subscribe(client, stealMatching(app.port, filter))).toBe("Ok")
+      // New connections are the agent's; the callers' old ones stay where they are.
+      for (let count = 0; count < 20; count++) callers.push(askOn())
+      for (const seen = answered; answered < seen + 200; ) await Bun.sleep(5)
+      expect(await agent.stop()).toBe(0)
+    }
+    over = true
+    await Promise.all(callers)
+    expect(broken).toEqual([])
+    expect(answered).toBe(asked() - before)
+  }, 120_000)
+
   test.skipIf(!Bun.which("openssl"))(
     "no request over TLS fails while sessions end its TLS or leave it alone",
     async () => {
