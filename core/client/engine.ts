@@ -179,6 +179,11 @@ export type RemotePeer = { kind: "tcp" | "udp"; endpoint: Endpoint } | { kind: "
 export interface OutgoingWorld {
   /** Answers at once. */
   place(peer: RemotePeer): "local" | "remote"
+  /**
+   * Answers at once: where a TCP connection of this machine's own network leads instead, because the program has the address
+   * from the pod, where its name may stand for another. Undefined: to that very address. @throws ErrnoError (the promise)
+   */
+  elsewhere?(endpoint: Endpoint): (() => Promise<Endpoint>) | undefined
   /** Resolves when the peer's answer is known. @throws ErrnoError with what `connect` says there. */
   connect(peer: RemotePeer): Promise<RemoteConnection>
 }

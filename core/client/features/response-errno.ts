@@ -6,6 +6,7 @@ export const errno = {
   EIO: 5,
   ENOMEM: 12,
   EACCES: 13,
+  EFAULT: 14,
   EEXIST: 17,
   ENOTDIR: 20,
   EISDIR: 21,

@@ -39,7 +39,7 @@ export function createFeatures(
   const files = createFileWorld(conversation, options.files, fileListSurroundings(executable))
   const incoming = createIncomingWorld(conversation, options.incoming)
   const listensOn = (port: number) => incoming.listensOn(port)
-  const outgoing = createOutgoingWorld(conversation, options.outgoing, { known, listensOn })
+  const outgoing = createOutgoingWorld(conversation, options.outgoing, { known, listensOn, resolveHere: names.local })
   const readResolvConf = () => readSmallFile(files, "/etc/resolv.conf", maxResolvConfBytes)
   const forward = createForwarder(outgoing, readResolvConf)
   const filterNames = (options.outgoing.filter?.entries ?? []).flatMap(({ address }) =>
@@ -57,8 +57,8 @@ export function createFeatures(
     fetchEnv: () => fetchEnv(options.env, options.envLimitMs),
     async prepare() {
       // As the program would resolve them: where a name leads on this machine is another question.
-      const ask = options.outgoing.filter?.matching === "remote" && options.dns ? names.remote : names.local
-      await known.prepare(filterNames, ask)
+      const fromPod = options.outgoing.filter?.matching === "remote" && options.dns !== undefined
+      await known.prepare(filterNames, fromPod ? names.remote : names.local)
     },
   }
 }

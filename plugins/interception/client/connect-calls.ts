@@ -61,6 +61,13 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         }
       }
       if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return proceed
+      const elsewhere = type === SOCK_STREAM ? world.outgoing?.elsewhere?.(peer) : undefined
+      if (elsewhere && !endpointName("getpeername", fd)) {
+        return await waits.interruptible(call, async () => {
+          await tcp.joinHere(fd, addressFor(family, await elsewhere()))
+          return success
+        })
+      }
       const reach = remoteDestination(world, type === SOCK_STREAM ? "tcp" : "udp", peer)
       if (!reach) return proceed
       if (type === SOCK_DGRAM) {
@@ -90,7 +97,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
 
   /** Local for every kind of socket, so that nobody needs to look at it. */
   function isPlainlyLocal(peer: Endpoint): boolean {
-    if (tcp.hasFailures || movedListener(peer) !== undefined) return false
+    if (tcp.hasFailures || movedListener(peer) !== undefined || world.outgoing?.elsewhere?.(peer)) return false
     return !remoteDestination(world, "tcp", peer) && !remoteDestination(world, "udp", peer)
   }
 

@@ -240,6 +240,30 @@ u = make(socket.SOCK_DGRAM); u.sendto(b"three", ("fd99::1", 9)); print(u.recvfro
     expect((await runIn({ outgoing }, python(script))).output).toBe(`b'one' ('fd99::1', 7)\nb'two'\nb'three' True\n`)
   })
 
+  test("a local connection to an address the pod told leads where this machine says", async () => {
+    const here = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: { open: (socket) => void socket.end("here"), data() {} },
+    })
+    const outgoing = new MemoryNetwork({ isRemote: () => false })
+    const elsewhere = () => async () => ({ ip: "127.0.0.1", port: here.port })
+    const script = `
+import socket
+for wait in (None, 0):
+  s = socket.socket(); s.settimeout(10)
+  if wait == 0: s.setblocking(False)
+  print(s.connect_ex(("192.0.2.1", 5432)))
+  s.settimeout(10); print(s.recv(10))
+`
+    try {
+      const { output } = await runIn({ outgoing: Object.assign(outgoing, { elsewhere }) }, python(script))
+      expect(output).toBe("0\nb'here'\n0\nb'here'\n")
+    } finally {
+      here.stop(true)
+    }
+  })
+
   test("a world without IPv6 has no such sockets", async () => {
     const script = `
 import socket, errno

@@ -6,8 +6,18 @@ const maxNames = 1_000
 /** Which addresses a name has, as far as this session has seen; for filters that speak of names. */
 export class KnownNames {
   readonly #addresses = new Map<string, Set<string>>()
+  /** The name a program got an address for, where the pod was asked. */
+  readonly #podNames = new Map<string, string>()
 
-  learn(name: string, ips: readonly string[]): void {
+  learn(name: string, ips: readonly string[], from: "pod" | "machine" = "pod"): void {
+    for (const ip of ips) {
+      this.#podNames.delete(ip)
+      if (from === "pod") this.#podNames.set(ip, name)
+    }
+    for (const old of this.#podNames.keys()) {
+      if (this.#podNames.size <= maxNames) break
+      this.#podNames.delete(old)
+    }
     const known = this.#addresses.get(name) ?? new Set()
     for (const ip of ips) known.add(ip)
     this.#addresses.delete(name)
@@ -19,13 +29,19 @@ export class KnownNames {
     return this.#addresses.get(name)?.has(ip) ?? false
   }
 
+  /** The name the pod answered with this address; undefined when this machine did, or nobody. */
+  podNameOf(ip: string): string | undefined {
+    return this.#podNames.get(ip)
+  }
+
   /** Asks for names a filter speaks of, so that it can decide about the first connection already. */
   async prepare(filterNames: readonly string[], ask: Names["remote"]): Promise<void> {
     await Promise.all(
       filterNames.flatMap((name) =>
         ([4, 6] as const).map(async (family) => {
           const result = await ask(name, family)
-          if ("ips" in result) this.learn(name, result.ips)
+          // No program has these addresses yet.
+          if ("ips" in result) this.learn(name, result.ips, "machine")
         }),
       ),
     )

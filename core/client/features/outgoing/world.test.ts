@@ -21,10 +21,16 @@ function outgoing(options: Partial<OutgoingOptions> = {}, protocolVersion = "1.2
   const conversation = new Conversation(session, { log: silentLogger, notice() {} })
   const known = new KnownNames()
   known.learn("db.shop", ["10.0.0.7"])
+  known.learn("pod-only.shop", ["10.0.0.8"])
+  known.learn("mine", ["10.0.0.9"], "machine")
   const world = createOutgoingWorld(
     conversation,
     { tcp: true, udp: true, ignoreLocalhost: false, ...options },
-    { known, listensOn: (port) => port === 3000 },
+    {
+      known,
+      listensOn: (port) => port === 3000,
+      resolveHere: async (name) => (name === "db.shop" ? { ips: ["192.0.2.7"] } : { code: 3 }),
+    },
   )
   const heard: ClientMessage[] = []
   agent.receive((message) => heard.push(message))
@@ -71,6 +77,18 @@ test.each<[sentence: string, options: Partial<OutgoingOptions>, peer: RemotePeer
   ["unless a pattern wants them", { unixStreams: ["^/run/app"] }, unix("/run/app.sock\0\0"), "remote"],
 ])("%s", (_, options, peer, expected) => {
   expect(outgoing(options).world.place(peer)).toBe(expected)
+})
+
+test.each<[sentence: string, options: Partial<OutgoingOptions>, ip: string, leads: string]>([
+  ["what is the pod's leads where it says", {}, "10.0.0.7", "there"],
+  ["what is local leads where its name does on this machine", { tcp: false }, "10.0.0.7", "192.0.2.7"],
+  ["and nowhere when this machine does not know the name", { tcp: false }, "10.0.0.8", "errno 14"],
+  ["an address this machine told leads there", { tcp: false }, "10.0.0.9", "there"],
+  ["and so does one nobody told", { tcp: false }, "10.0.0.10", "there"],
+])("%s", async (_, options, ip, leads) => {
+  const found = outgoing(options).world.elsewhere?.({ ip, port: 5432 })
+  const led = found ? await found().catch(({ errno }) => `errno ${errno}`) : "there"
+  expect(typeof led === "string" ? led : led.ip).toBe(leads)
 })
 
 test("a ping succeeds without asking anybody", async () => {

@@ -1,8 +1,10 @@
 import type { SocketAddress } from "../../../protocol/index.ts"
 import type { Conversation } from "../../conversation.ts"
-import type { OutgoingWorld, RemotePeer } from "../../engine.ts"
+import { ErrnoError, type OutgoingWorld, type RemotePeer } from "../../engine.ts"
 import type { KnownNames } from "../dns/known-names.ts"
+import type { Names } from "../dns/lookup.ts"
 import { compileAny } from "../pattern.ts"
+import { errno } from "../response-errno.ts"
 import { type DirectionFilter, entryMatches, inSubnet } from "./address-filter.ts"
 import { OutgoingFamily } from "./family.ts"
 import { InputBudget } from "./input-budget.ts"
@@ -29,6 +31,8 @@ export interface OutgoingParts {
   known: KnownNames
   /** Does the program itself listen on this port of its own loopback? */
   listensOn(port: number): boolean
+  /** Asks this machine for a name's addresses. Never rejects. Absent: addresses are taken as they are. */
+  resolveHere?: Names["local"]
 }
 
 /** @throws AppError "bad-pattern" */
@@ -67,6 +71,17 @@ export function createOutgoingWorld(
       if ("endpoint" in peer) return placeIp(peer.kind, peer.endpoint)
       const wanted = unix?.test(unixText(peer.path)) ?? false
       return wanted && (peer.kind === "unix" || conversation.supports("seqpacket")) ? "remote" : "local"
+    },
+    elsewhere({ ip, port }) {
+      const name = isLoopback(ip) ? undefined : parts.known.podNameOf(ip)
+      const { resolveHere } = parts
+      if (name === undefined || !resolveHere || placeIp("tcp", { ip, port }) !== "local") return undefined
+      return async () => {
+        const result = await resolveHere(name, ip.includes(":") ? 6 : 4)
+        const own = "ips" in result ? result.ips[0] : undefined
+        if (own === undefined) throw new ErrnoError(errno.EFAULT, `this machine knows no address of ${name}`)
+        return { ip: own, port }
+      }
     },
     async connect(peer) {
       if ("endpoint" in peer && isPing(peer.kind, peer.endpoint.port)) return silentConnection()
