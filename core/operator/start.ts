@@ -8,7 +8,7 @@ import { AgentPool } from "./agents/agent-pool.ts"
 import { EphemeralAgents } from "./agents/ephemeral-agents.ts"
 import { PodWatch } from "./agents/pod-watch.ts"
 import { createApp } from "./api/app.ts"
-import { record } from "./api/connect.ts"
+import { record, usedPorts } from "./api/connect.ts"
 import { discoveryDocuments } from "./api/discovery.ts"
 import { openFrontDoor } from "./api/front-door.ts"
 import { openApiDocuments } from "./api/openapi.ts"
@@ -98,7 +98,10 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
         locks.releaseAll(session.info.id).catch((error) => log.warn("ports could not be unlocked", { error }))
         metrics.closed(session)
         plugins.notify("onSessionClosed", session.info, why)
-        record(operator, killed ? "session-killed" : "session-ended", session.info, { reason: why })
+        record(operator, killed ? "session-killed" : "session-ended", session.info, {
+          reason: why,
+          ...usedPorts(session),
+        })
       },
     })
     const locks = new LeasePortLocks({ records, replicas, evict: (id, why) => sessions.evict(id, why), log })

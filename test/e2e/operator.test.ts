@@ -212,7 +212,13 @@ describe.skipIf(!cluster.available)("the operator", () => {
 
   test("a session leaves one audit line and one Event each for its start and its end", async () => {
     const sessionId = newSessionId()
-    const { link } = await openSession({ sessionId })
+    const { link, read } = await openSession({ sessionId })
+    link.send({ kind: "TcpSteal", value: { kind: "PortSubscribe", value: { kind: "All", value: 7000 } } })
+    expect((await read.nextOf("TcpSteal")).value).toMatchObject({ kind: "SubscribeResult", value: { kind: "Ok" } })
+    await cluster.eventually("the port is written down", async () => {
+      const lease = await cluster.get("lease", `podside-session-${sessionId.toString(16)}`, "-n", installed.namespace)
+      return JSON.parse(lease.metadata.annotations["podside.dev/session"]).ports?.steal.length === 1
+    })
     await cluster.kubectl("delete", "--raw", `/apis/operator.metalbear.co/v1/sessions/${sessionId}?`)
     await link.ended
     const name = sessionId.toString(16).toUpperCase()
@@ -224,6 +230,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
     expect(kinds).toEqual(["SessionKilled", "SessionStarted"])
     const lines = (await installed.logs()).split("\n").filter((line) => line.includes('"audit"') && line.includes(name))
     expect(lines.map((line) => JSON.parse(line).kind)).toEqual(["session-started", "session-killed"])
+    expect(JSON.parse(lines[1]!)).toMatchObject({ mode: "steal", ports: [7000], target: "deployment/web" })
   }, 120_000)
 
   test.each([

@@ -5,7 +5,7 @@ import { TargetAgents } from "../agents/target-agents.ts"
 import type { UserCertificate } from "../credentials/user-certificates.ts"
 import type { Operator } from "../operator.ts"
 import type { PodAgent } from "../session/agent-connection.ts"
-import { formatSessionId, type LiveSession } from "../session/live-session.ts"
+import { formatSessionId, type LiveSession, noPorts, type SessionFacts } from "../session/live-session.ts"
 import { Relay } from "../session/relay.ts"
 import { sessionPorts } from "../session/session-ports.ts"
 import { filterText } from "../session/subscription.ts"
@@ -128,6 +128,7 @@ async function sessionFor(
       key: params.key,
       headerFilter: params.header_filter,
       ci: kind === "ci" || params.session_ci_info !== undefined,
+      ports: noPorts,
       agents,
       relays: new Set(),
     }
@@ -186,12 +187,10 @@ function createRelay(
       const ports = subscription && { mode: subscription.mode, ports: [subscription.port] }
       record(operator, "request-denied", info, { ...ports, reason: `${what}: ${denial.reason}` })
     },
-    onSubscribed: ({ mode, port, filter }) =>
-      operator.log.info(mode === "steal" ? "port stolen" : "port mirrored", {
-        session: info.id,
-        port,
-        filter: filterText(filter),
-      }),
+    onSubscribed: ({ mode, port, filter }) => {
+      operator.sessions.hasPort(session, mode, port)
+      log.info(mode === "steal" ? "port stolen" : "port mirrored", { port, filter: filterText(filter) })
+    },
     onStolen: (port, what) => metrics.stolen(session, port, what),
     onLatency: (ms) => metrics.pinged(session, ms),
     noPodMs: operator.settings.noPodMs,
@@ -207,4 +206,10 @@ export function record(
   more: Partial<AuditEvent>,
 ): void {
   audit.record({ kind, at: new Date(), identity, target: formatTarget(target), namespace, sessionId: rest.id, ...more })
+}
+
+/** What a session has stolen; or mirrored, when it has stolen nothing. */
+export function usedPorts({ ports }: SessionFacts): Pick<AuditEvent, "mode" | "ports"> {
+  if (ports.steal.length > 0) return { mode: "steal", ports: ports.steal }
+  return ports.mirror.length > 0 ? { mode: "mirror", ports: ports.mirror } : {}
 }

@@ -38,6 +38,7 @@ const holdsSchema = v.object({
 })
 type Holds = v.InferOutput<typeof holdsSchema>
 
+const kind = "port-lock"
 const annotation = "podside.dev/port-lock"
 
 /** How often what dead replicas held is cleared away, in milliseconds. Nobody waits for it: dead holders do not count. */
@@ -70,7 +71,7 @@ export class LeasePortLocks implements PortLocks {
     this.#options = options
     this.#sweep = setInterval(() => void this.#clear(), sweepMs)
     this.#stopListening = options.records.onChange((changed) => {
-      if (!changed || changed.kind === "port-lock") this.#look()
+      if (!changed || changed.kind === kind) this.#look()
     })
   }
 
@@ -84,7 +85,7 @@ export class LeasePortLocks implements PortLocks {
   async acquire(lock: PortLock, onConcurrent: OnConcurrentSteal): Promise<LockAnswer> {
     const { records, replicas, evict } = this.#options
     const evicted = new Set<string>()
-    const answer = await records.change<LockAnswer>("port-lock", nameOf(lock), (current) => {
+    const answer = await records.change<LockAnswer>(kind, nameOf(lock), (current) => {
       evicted.clear()
       const others = this.#locks(current).filter(({ sessionId }) => sessionId !== lock.sessionId)
       const inTheWay = others.filter((other) => clash(lock, other))
@@ -124,7 +125,7 @@ export class LeasePortLocks implements PortLocks {
   }
 
   list(): readonly PortLock[] {
-    return this.#options.records.list("port-lock").flatMap((lease) => this.#locks(lease))
+    return this.#options.records.list(kind).flatMap((lease) => this.#locks(lease))
   }
 
   /** Holds that count. */
@@ -142,7 +143,7 @@ export class LeasePortLocks implements PortLocks {
     gone: (holder: Holder) => boolean,
     may = () => true,
   ): Promise<void> {
-    await this.#options.records.change("port-lock", nameOf(lock), (current) => {
+    await this.#options.records.change(kind, nameOf(lock), (current) => {
       if (!may() || !current) return { answer: undefined }
       const left = this.#locks(current).filter((holder) => !gone(holder))
       return { write: left.length > 0 ? content(lock.port, left, current) : "remove", answer: undefined }
@@ -151,12 +152,12 @@ export class LeasePortLocks implements PortLocks {
 
   async #clear(): Promise<void> {
     const { records, log } = this.#options
-    for (const lease of records.list("port-lock")) {
+    for (const lease of records.list(kind)) {
       const held = this.#read(lease)
       if (held && this.#locks(lease).length === held.holders.length) continue
       const { name } = lease.metadata
       await records
-        .change("port-lock", name, (current) => {
+        .change(kind, name, (current) => {
           const left = this.#locks(current)
           const kept = held && left.length > 0 && content(held.port, left, current)
           return { write: kept || "remove", answer: undefined }

@@ -28,6 +28,8 @@ export interface IncomingTrafficOptions {
   unlock(subscription: Subscription): void
   /** Agreed with the client. */
   version(): string
+  /** The client has the port. */
+  onSubscribed(subscription: Subscription): void
   /** A stolen connection or request begins. */
   onStolen(port: number, what: "connection" | "request"): void
   log: Logger
@@ -159,6 +161,7 @@ export class IncomingTraffic {
     }
     if (results.some((result) => result.kind === "Ok")) {
       this.#active.set(key, subscription)
+      this.#options.onSubscribed(subscription)
       return answer({ kind: "Ok", value: subscription.port })
     }
     this.#unlock(subscription)

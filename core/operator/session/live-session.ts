@@ -4,6 +4,7 @@ import type { SessionSpec } from "../api/resources.ts"
 import type { PortLock } from "../locks/port-locks.ts"
 import type { Relay } from "./relay.ts"
 import type { SessionAgents } from "./session-agents.ts"
+import type { Mode } from "./subscription.ts"
 
 /** What is known about a session on every replica. */
 export interface SessionFacts {
@@ -17,6 +18,22 @@ export interface SessionFacts {
   headerFilter: string | undefined
   /** From a CI credential. */
   ci: boolean
+  /** Ports it has had, for the record of its end. */
+  ports: UsedPorts
+}
+
+export type UsedPorts = Readonly<Record<Mode, readonly number[]>>
+
+/** A session may ask for any port; what is kept of them is bounded. */
+const maxUsedPorts = 64
+
+export const noPorts: UsedPorts = { mirror: [], steal: [] }
+
+/** @returns the same when nothing is new */
+export function withPort(ports: UsedPorts, mode: Mode, port: number): UsedPorts {
+  const known = ports[mode]
+  if (known.includes(port) || known.length >= maxUsedPorts) return ports
+  return { ...ports, [mode]: [...known, port] }
 }
 
 /** A session with sockets on this replica. */

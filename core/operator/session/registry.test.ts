@@ -3,7 +3,7 @@ import { useCluster } from "../../../test/cluster/use.ts"
 import { silentLogger } from "../../log.ts"
 import { replicasOf } from "../replicas/test-replica.ts"
 import type { Comer } from "./comer.ts"
-import type { LiveSession } from "./live-session.ts"
+import { type LiveSession, noPorts } from "./live-session.ts"
 import { SessionRegistry } from "./registry.ts"
 import type { Relay } from "./relay.ts"
 
@@ -17,16 +17,20 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
   async function replica({ unusedMs = 60_000, lostMs = 60_000, maxLifeMs = 0 } = {}) {
     const { records, replicas, kill } = await newReplica(() => registry.stop())
     const closed: string[] = []
+    const ports = new Map<bigint, unknown>()
     const registry = new SessionRegistry({
       records,
       replicas,
       unusedMs,
       lostMs,
       maxLifeMs,
-      onClosed: ({ info }, why) => void closed.push(`${info.id}: ${why}`),
+      onClosed: (session, why) => {
+        closed.push(`${session.info.id}: ${why}`)
+        ports.set(session.number, session.ports)
+      },
       log: silentLogger,
     })
-    return { registry, closed, kill }
+    return { registry, closed, ports, kill }
   }
 
   const comer: Comer = { user: "jim", userId: "key", namespace: "shop", target: { kind: "deployment", name: "web" } }
@@ -41,6 +45,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
       key: "k",
       headerFilter: undefined,
       ci: false,
+      ports: noPorts,
       agents: {
         primary: () => undefined,
         all: () => [],
@@ -66,7 +71,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     const { session: joined, fresh } = await registry.join(session(number), comer)
     const one = socket()
     registry.attach(joined, one.relay)
-    return { number, fresh, ...one }
+    return { number, fresh, session: joined, ...one }
   }
 
   test("a session of one replica is joined on the other by who opened it, for what it is about, and by nobody else", async () => {
@@ -119,6 +124,24 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
       await expect(registry.join(session(here.number), comer)).rejects.toMatchObject({ code: 410 })
     }
     expect(spared.told).toEqual([])
+  })
+
+  test("the end of a session is reported with the ports it had, on whichever replica", async () => {
+    const [one, other] = await Promise.all([replica(), replica()])
+    const here = await open(one)
+    const there = await open(other, here.number)
+    one.registry.hasPort(here.session, "steal", 80)
+    one.registry.hasPort(here.session, "steal", 80)
+    one.registry.hasPort(here.session, "mirror", 81)
+    other.registry.hasPort(there.session, "steal", 8080)
+    const ports = { steal: [80, 8080], mirror: [81] }
+    await cluster.eventually("all are known", () => {
+      const known = other.registry.byText(String(here.number))!.ports
+      return known.steal.length === 2 && known.mirror.length === 1
+    })
+    await other.registry.close(other.registry.byText(String(here.number))!, "it was enough")
+    const { steal, mirror } = other.ports.get(here.number) as typeof ports
+    expect({ steal: steal.toSorted((a, b) => a - b), mirror }).toEqual(ports)
   })
 
   test("who takes a port over waits until the other replica's sockets are gone", async () => {

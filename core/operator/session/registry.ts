@@ -3,7 +3,7 @@ import type { Lease } from "../replicas/lease.ts"
 import type { ChangedRecord, Records } from "../replicas/records.ts"
 import type { Replicas } from "../replicas/replicas.ts"
 import { assertMayJoin, type Comer } from "./comer.ts"
-import type { LiveSession, SessionFacts } from "./live-session.ts"
+import { type LiveSession, type SessionFacts, withPort } from "./live-session.ts"
 import type { Relay } from "./relay.ts"
 import { SessionExpiry, type SessionTimes } from "./session-expiry.ts"
 import {
@@ -13,6 +13,7 @@ import {
   sessionRecordContent,
   sessionRecordName,
 } from "./session-record.ts"
+import type { Mode } from "./subscription.ts"
 
 export interface RegistryOptions extends SessionTimes {
   records: Records
@@ -106,6 +107,20 @@ export class SessionRegistry {
       this.#leave(session)
     })
     this.#tellClosed(session)
+  }
+
+  /** The session has a port: that is written down for the record of its end. */
+  hasPort(session: LiveSession, mode: Mode, port: number): void {
+    const ports = withPort(session.ports, mode, port)
+    if (ports === session.ports) return
+    session.ports = ports
+    this.#change(session.number, (record) => {
+      const all = record && withPort(record.ports, mode, port)
+      const isNews = record && !record.closed && all !== record.ports
+      return { write: isNews ? { ...record, ports: all! } : undefined, answer: undefined }
+    }).catch((error) =>
+      this.#options.log.warn("a session's record could not be changed", { session: session.info.id, error }),
+    )
   }
 
   /** The socket that was to come does not. A session that was made for it is as if it had never been. */

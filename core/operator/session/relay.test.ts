@@ -131,6 +131,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
   const { client, agent: end } = linkPair()
   links.push(client)
   const denials: string[] = []
+  const had: number[] = []
   const first = { agent: agents[0]!, link: await agents[0]!.connect(AbortSignal.timeout(30_000)) }
   const relay = new Relay({
     client: end,
@@ -141,7 +142,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
     lock,
     unlock: () => {},
     onDenied: (what, { reason }) => denials.push(`${what}: ${reason}`),
-    onSubscribed: () => {},
+    onSubscribed: ({ port }) => had.push(port),
     onStolen: () => {},
     onLatency: () => {},
     noPodMs: 5_000,
@@ -165,7 +166,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
       })
     }
   }
-  return { relay, client, next, pods, denials, inbox }
+  return { relay, client, next, pods, denials, had, inbox }
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
@@ -214,7 +215,7 @@ const connection = (connectionId: bigint): DaemonMessage => ({
 describe("one socket, several pods", () => {
   test("a subscription reaches every pod once, and is answered once", async () => {
     const agents = [fakeAgent("a"), fakeAgent("b"), fakeAgent("c")]
-    const { client, next, inbox } = await relayTo(agents)
+    const { client, next, inbox, had } = await relayTo(agents)
     client.send(steal(80))
     expect(await next()).toEqual({
       kind: "TcpSteal",
@@ -222,6 +223,7 @@ describe("one socket, several pods", () => {
     })
     for (const agent of agents) expect(agent.received.filter(({ kind }) => kind === "TcpSteal")).toHaveLength(1)
     expect(inbox).toEqual([])
+    expect(had).toEqual([80])
   })
 
   test("connections with equal ids of two pods are kept apart, both ways", async () => {
@@ -285,13 +287,14 @@ describe("one socket, several pods", () => {
 
   test("a port somebody else has is refused, and no agent hears of it", async () => {
     const a = fakeAgent("a")
-    const { client, next } = await relayTo([a], open, async () => false)
+    const { client, next, had } = await relayTo([a], open, async () => false)
     client.send(steal(80))
     expect(await next()).toEqual({
       kind: "TcpSteal",
       value: { kind: "SubscribeResult", value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: 80 } } },
     })
     expect(a.received).toEqual([])
+    expect(had).toEqual([])
   })
 
   test("a port that another socket of the session has taken is given up at every pod, and the client is not told", async () => {

@@ -179,8 +179,7 @@ export class Relay {
     const { mode, port, filter } = subscription
     const request = { session, mode, port, filter, pods: agents.pods() }
     const verdict = await plugins.authorize("authorizeSubscription", request)
-    if (verdict.allow) this.#options.onSubscribed(subscription)
-    else onDenied(`${mode} port ${port}`, verdict, subscription)
+    if (!verdict.allow) onDenied(`${mode} port ${port}`, verdict, subscription)
     return verdict
   }
 

@@ -4,7 +4,7 @@ import { formatTarget, parseTarget } from "../../target.ts"
 import { type Lease, microTime } from "../replicas/lease.ts"
 import type { RecordContent } from "../replicas/records.ts"
 import { replicaLeaseSeconds } from "../replicas/replicas.ts"
-import type { SessionFacts } from "./live-session.ts"
+import { noPorts, type SessionFacts, type UsedPorts } from "./live-session.ts"
 
 /** A session as all replicas know it. */
 export interface SessionRecord extends SessionFacts {
@@ -33,6 +33,7 @@ const schema = v.object({
   key: text,
   headerFilter: text,
   ci: v.boolean(),
+  ports: v.optional(v.object({ mirror: v.array(v.number()), steal: v.array(v.number()) })),
   replicas: v.array(v.string()),
   closed: v.optional(v.object({ why: v.string() })),
 })
@@ -60,11 +61,11 @@ export function readSessionRecord({ metadata }: Lease): SessionRecord {
     client,
     openedAt: new Date(openedAt),
   }
-  return { ...rest, key: rest.key, headerFilter: rest.headerFilter, info, number }
+  return { ...rest, key: rest.key, headerFilter: rest.headerFilter, ports: rest.ports ?? noPorts, info, number }
 }
 
 export function sessionRecordContent(record: SessionRecord): RecordContent {
-  const { info, number, userId, key, headerFilter, ci, replicas, closed } = record
+  const { info, number, userId, key, headerFilter, ci, ports, replicas, closed } = record
   const { identity, target, namespace, client, openedAt } = info
   const state: v.InferInput<typeof schema> = {
     number: String(number),
@@ -79,6 +80,7 @@ export function sessionRecordContent(record: SessionRecord): RecordContent {
     key,
     headerFilter,
     ci,
+    ports: hasNone(ports) ? undefined : { mirror: [...ports.mirror], steal: [...ports.steal] },
     replicas: [...replicas],
     closed,
   }
@@ -92,3 +94,5 @@ export function sessionRecordContent(record: SessionRecord): RecordContent {
     },
   }
 }
+
+const hasNone = ({ mirror, steal }: UsedPorts) => mirror.length + steal.length === 0
