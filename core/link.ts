@@ -28,6 +28,8 @@ export interface Link<In, Out> {
   close(): void
   /** Ends now and drops what is queued. */
   abort(error?: Error): void
+  /** Encoded bytes of everything given to `send`, where that is counted. */
+  readonly sentBytes?: number
   /** Settles once, never rejects. */
   readonly ended: Promise<LinkEnd>
 }

@@ -3,6 +3,7 @@ import type { Link } from "../link.ts"
 import type { Logger } from "../log.ts"
 import { type ClientMessage, type DaemonMessage, type ProtocolFeature, supports } from "../protocol/index.ts"
 import type { AgentSession } from "./agent-session.ts"
+import { Liveness, pingEveryMs } from "./liveness.ts"
 import { agentClosed } from "./session/negotiate.ts"
 
 type Kind = DaemonMessage["kind"]
@@ -14,9 +15,9 @@ export interface ConversationOptions {
   log: Logger
   /** Text the user should read: what an agent says, or that the connection was lost and is back. */
   notice(text: string, level: NoticeLevel): void
-  /** Time between pings. Default 1500 ms. */
+  /** Time between pings. Default: see `Liveness`. */
   pingEveryMs?: number
-  /** Silence after which the other side counts as gone. Default 4500 ms, so that a loss is told within 5 s. */
+  /** Silence after a ping for which the other side counts as gone. Default: see `Liveness`. */
   deadAfterMs?: number
 }
 
@@ -56,8 +57,7 @@ export class Conversation {
   #connectedAgain = Promise.withResolvers<void>()
   #silentLosses = 0
   #holds = 0
-  #heardAt = performance.now()
-  #tickAt = performance.now()
+  readonly #liveness: Liveness
 
   constructor(session: AgentSession, options: ConversationOptions) {
     this.#session = session
@@ -69,7 +69,8 @@ export class Conversation {
       this.#tellLost = resolve
     })
     this.#watch(session.link)
-    this.#timer = setInterval(() => this.#tick(), options.pingEveryMs ?? 1_500)
+    this.#liveness = new Liveness(performance.now(), options.pingEveryMs, options.deadAfterMs)
+    this.#timer = setInterval(() => this.#tick(), options.pingEveryMs ?? pingEveryMs)
     this.#timer.unref()
   }
 
@@ -122,7 +123,7 @@ export class Conversation {
       if (link === this.#link && !this.#held) this.#received(message)
     })
     if (this.#holds === 0) this.#link.resume()
-    this.#heardAt = performance.now()
+    this.#liveness.begin()
   }
 
   /** False: wait for `whenWritable` before producing more. */
@@ -171,7 +172,7 @@ export class Conversation {
       if (released) return
       released = true
       // While we did not listen nothing could be heard.
-      this.#heardAt = performance.now()
+      this.#liveness.heard()
       if (--this.#holds === 0) this.#link.resume()
     }
   }
@@ -182,9 +183,10 @@ export class Conversation {
   }
 
   #received(message: DaemonMessage): void {
-    this.#heardAt = performance.now()
+    this.#liveness.heard()
     switch (message.kind) {
       case "Pong":
+        this.#liveness.answered()
         this.#silentLosses = 0
         return
       case "OperatorPing":
@@ -265,18 +267,14 @@ export class Conversation {
 
   #tick(): void {
     if (this.#held) return
-    const now = performance.now()
-    const interval = this.#options.pingEveryMs ?? 1_500
-    // A tick that comes far too late says that this process was stopped or the machine slept, not that the peer is silent.
-    if (now - this.#tickAt > 2 * interval || this.#holds > 0) this.#heardAt = now
-    this.#tickAt = now
-    if (now - this.#heardAt > (this.#options.deadAfterMs ?? 4_500) - interval) {
-      const why = "it does not answer any more"
-      if (++this.#silentLosses > maxSilentLosses) this.#lose(why)
-      else this.#interrupted(why)
-      return
-    }
-    this.send({ kind: "Ping" })
+    // While we do not listen nothing can be heard.
+    if (this.#holds > 0) this.#liveness.heard()
+    const verdict = this.#liveness.look(performance.now(), this.#link.sentBytes ?? 0)
+    if (verdict === "ask") this.send({ kind: "Ping" })
+    if (verdict !== "gone") return
+    const why = "it does not answer any more"
+    if (++this.#silentLosses > maxSilentLosses) this.#lose(why)
+    else this.#interrupted(why)
   }
 
   #lose(why: string): void {

@@ -11,10 +11,11 @@ import {
   writeDataHeader,
 } from "./spdy-frames.ts"
 
-/** Above this many bytes waiting to be sent, `write` asks the producer to wait. */
-const highWaterBytes = 512 << 10
-/** Payload of the data frames we send; the container runtime keeps one whole frame at a time in memory. */
-const maxPayloadBytes = 128 << 10
+/**
+ * Data frames we send, in bytes with their header: whole TLS records of 16 KiB. Each frame costs the container runtime several
+ * reads, and it keeps one whole frame at a time in memory.
+ */
+const maxFrameBytes = 128 << 10
 const maxErrorBytes = 4_096
 const streams = { error: 1, data: 3 }
 
@@ -28,7 +29,9 @@ export class SpdyForward implements PortForward {
   readonly #reader: SpdyReader
   readonly #opened = Promise.withResolvers<void>()
   /** One frame is put together here: parts of a few bytes must not become packets of their own. */
-  readonly #frame = Buffer.allocUnsafeSlow(frameHeaderBytes + maxPayloadBytes)
+  readonly #frame = Buffer.allocUnsafeSlow(maxFrameBytes)
+  #filled = frameHeaderBytes
+  #sendScheduled = false
   #handlers: PortForwardHandlers | undefined
   /** Data that came with the answer, before anybody wanted it. */
   #early: Uint8Array[] = []
@@ -46,7 +49,10 @@ export class SpdyForward implements PortForward {
     })
     socket.handlers = {
       data: (chunk) => this.#push(chunk),
-      drain: () => this.#handlers?.drain(),
+      drain: () => {
+        this.#handlers?.drain()
+        this.#scheduleSend()
+      },
       closed: (error) => this.#end(error ?? new Error("the connection was cut")),
     }
   }
@@ -90,24 +96,22 @@ export class SpdyForward implements PortForward {
 
   write(...parts: Uint8Array[]): boolean {
     if (this.#over) return true
-    let filled = 0
     for (const part of parts) {
       for (let at = 0; at < part.byteLength; ) {
-        const piece = part.subarray(at, at + maxPayloadBytes - filled)
-        this.#frame.set(piece, frameHeaderBytes + filled)
+        const piece = part.subarray(at, at + maxFrameBytes - this.#filled)
+        this.#frame.set(piece, this.#filled)
         at += piece.byteLength
-        filled += piece.byteLength
-        if (filled < maxPayloadBytes) continue
-        this.#writeFrame(filled)
-        filled = 0
+        this.#filled += piece.byteLength
+        if (this.#filled === maxFrameBytes) this.#sendFrame()
       }
     }
-    if (filled > 0) this.#writeFrame(filled)
+    this.#scheduleSend()
     return this.writable
   }
 
+  /** What the socket does not take waits with the producer, who need not copy it. */
   get writable(): boolean {
-    return this.#over || this.#socket.queuedBytes < highWaterBytes
+    return this.#over || this.#socket.queuedBytes === 0
   }
 
   pause(): void {
@@ -120,14 +124,27 @@ export class SpdyForward implements PortForward {
 
   close(): void {
     if (this.#over) return
+    this.#sendFrame()
     this.#over = true
     this.#socket.end()
     this.#handlers?.closed()
   }
 
-  #writeFrame(length: number): void {
-    writeDataHeader(this.#frame, streams.data, 0, length)
-    this.#socket.writeCopy(this.#frame.subarray(0, frameHeaderBytes + length))
+  /** A frame that is not full leaves when nothing more was written in this turn; while the socket is full it waits for more. */
+  #scheduleSend(): void {
+    if (this.#sendScheduled || this.#filled === frameHeaderBytes) return
+    this.#sendScheduled = true
+    queueMicrotask(() => {
+      this.#sendScheduled = false
+      if (this.writable && !this.#over) this.#sendFrame()
+    })
+  }
+
+  #sendFrame(): void {
+    if (this.#filled === frameHeaderBytes) return
+    writeDataHeader(this.#frame, streams.data, 0, this.#filled - frameHeaderBytes)
+    this.#socket.writeCopy(this.#frame.subarray(0, this.#filled))
+    this.#filled = frameHeaderBytes
   }
 
   #push(chunk: Uint8Array): void {

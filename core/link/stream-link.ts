@@ -31,6 +31,7 @@ export class StreamLink<In, Out> implements Link<In, Out> {
   #queue: Uint8Array[] = []
   #queuedBytes = 0
   #blocked = false
+  sentBytes = 0
   #flushScheduled = false
   /** Chunks the carrier delivered although it was paused. */
   #unread: Uint8Array[] = []
@@ -55,7 +56,9 @@ export class StreamLink<In, Out> implements Link<In, Out> {
 
   send(message: Out): boolean {
     if (this.#closing || this.#deaf || this.#state.over) return true
+    const before = this.#writer.pendingBytes
     this.#side.outgoing.encodeInto(this.#writer, message)
+    this.sentBytes += this.#writer.pendingBytes - before
     const waiting = this.#waitingBytes()
     if (waiting > this.#limits.maxQueuedBytes) this.abort(overflow(this.#limits))
     this.#scheduleFlush()

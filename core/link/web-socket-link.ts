@@ -47,6 +47,7 @@ class WebSocketLink<In, Out> implements Link<In, Out> {
   readonly #limits: LinkLimits
   readonly #state: LinkState<In>
   readonly #writer = new Writer()
+  sentBytes = 0
   /** Messages that arrived before anybody wanted them; a paused WebSocket may still deliver some. */
   #unread: Uint8Array[] = []
   #peerEnd: LinkEnd | undefined
@@ -75,6 +76,7 @@ class WebSocketLink<In, Out> implements Link<In, Out> {
   send(message: Out): boolean {
     if (this.#closing || this.#state.over || this.#peerEnd !== undefined) return true
     this.#side.outgoing.encodeInto(this.#writer, message)
+    this.sentBytes += this.#writer.pendingBytes
     const parts = this.#writer.take()
     if (this.#socket.sendParts) this.#socket.sendParts(parts)
     else this.#socket.send(joined(parts))

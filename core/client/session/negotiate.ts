@@ -2,7 +2,10 @@ import { AppError } from "../../errors.ts"
 import type { Link } from "../../link.ts"
 import { type ClientMessage, compareVersions, type DaemonMessage, protocolVersion } from "../../protocol/index.ts"
 
-/** Longest wait for the first answer on a new connection. */
+/**
+ * Longest wait for the first answer on a new connection. An agent answers at once when it runs; whoever starts one tries again
+ * for as long as its start may take, and an operator begins to count only when its agents stand.
+ */
 const answerLimitMs = 15_000
 
 /**

@@ -30,6 +30,7 @@ export interface DirectOptions {
   signal: AbortSignal
 }
 
+const comesLater: ReadonlySet<string> = new Set(["agent-lost", "agent-silent"])
 /** Between attempts to reach an agent whose container has just started, in milliseconds. */
 const firstPauseMs = 15
 const longestPauseMs = 250
@@ -124,7 +125,10 @@ async function connectWhenReady(
   }
 }
 
-/** Undefined when nobody listens there yet: such a forward opens well and breaks at the first byte. */
+/**
+ * Undefined when nobody listens there yet: such a forward opens well and breaks at the first byte. An agent that is slow to
+ * answer is asked again, too: how long its start may take is the user's to say.
+ */
 async function tryToConnect(
   kube: Kube,
   to: { namespace: string; name: string; port: number },
@@ -139,7 +143,7 @@ async function tryToConnect(
     return undefined
   } catch (thrown) {
     link.abort()
-    if (thrown instanceof AppError && thrown.code === "agent-lost") return undefined
+    if (thrown instanceof AppError && comesLater.has(thrown.code)) return undefined
     throw thrown
   }
 }
