@@ -11,6 +11,23 @@ test.each([
   ["\\p{Lu}", "aB", "ab"],
   ["\\\\A", "\\A", "A"],
   ["(?<!x)y", "ay", "xy"],
+  ["^/a(?i)/b$", "/a/B", "/A/b"],
+  ["^a(?i)b|c$", "C", "Ab"],
+  ["^(x(?i)y)z$", "xYz", "xYZ"],
+  ["^(?i:a)b$", "Ab", "AB"],
+  ["(?i)^a(?-i)b$", "Ab", "aB"],
+  ["^(?:a|(?s)b.c)$", "b\nc", "a\nc"],
+  ["^(?P<n>a|b)(?P=n)$", "bb", "ab"],
+  ["^\\pL\\PL$", "a1", "aa"],
+  ["^\\p{L}\\-\\_\\#/$", "a-_#/", "a--#/"],
+  ["^[a-z&&[^aeiou]]$", "b", "e"],
+  ["^[\\w--\\d]$", "b", "5"],
+  ["^[a[(]|]$", "(", "b"],
+  ["^[[:^digit:]]$", "a", "5"],
+  ["^[]a]$", "]", "b"],
+  ["^[^]a]$", "b", "]"],
+  ["^[[:punct:]]$", "{", "a"],
+  ["^[({|/]$", "|", "a"],
 ])("the Rust pattern %s matches %s and not %s", (source, yes, no) => {
   expect(compilePattern(source).test(yes)).toBe(true)
   expect(compilePattern(source).test(no)).toBe(false)
@@ -18,7 +35,9 @@ test.each([
 
 test("a bad pattern is named, a good one is not", () => {
   expect(() => compilePattern("a(")).toThrow(expect.objectContaining({ code: "config-bad-pattern" }))
-  expect(patternProblem("a(")).toBeString()
+  for (const bad of ["a(", "a)", "[a", "[[:nope:]]", "(?>a)", "(?x) a", "*a", "a\\", "(?<a>x)(?<a>y)"]) {
+    expect([bad, patternProblem(bad)]).toEqual([bad, expect.any(String)])
+  }
   expect(patternProblem("a()")).toBeUndefined()
 })
 

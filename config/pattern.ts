@@ -1,8 +1,8 @@
 import { AppError, errorText } from "../core/errors.ts"
+import { javascriptPattern } from "./rust-pattern.ts"
 
 /**
- * Patterns in a configuration file are in the syntax of Rust's regular expressions. What JavaScript writes differently
- * is translated here: flags at the beginning, named groups, ends of the text, POSIX classes.
+ * Patterns in a configuration file are in the syntax of Rust's regular expressions; they are run by JavaScript's.
  * @throws AppError "config-bad-pattern"
  */
 export function compilePattern(source: string, flags = ""): RegExp {
@@ -25,18 +25,6 @@ export function patternProblem(source: string): string | undefined {
   }
 }
 
-const posixClasses: Record<string, string> = {
-  alnum: "0-9A-Za-z",
-  alpha: "A-Za-z",
-  digit: "0-9",
-  lower: "a-z",
-  upper: "A-Z",
-  punct: "!-\\/:-@\\[-`{-~",
-  space: "\\s",
-  word: "\\w",
-  xdigit: "0-9A-Fa-f",
-}
-
 function translated(source: string, flags: string): RegExp {
   const all = new Set(flags)
   let rest = source
@@ -44,16 +32,7 @@ function translated(source: string, flags: string): RegExp {
     for (const flag of lead.flags) all.add(flag)
     rest = rest.slice(lead.length)
   }
-  const javascript = rest
-    .replace(/\(\?P</g, "(?<")
-    .replace(/\[:(\w+):\]/g, (whole, name: string) => posixClasses[name] ?? whole)
-    .replace(/\\(\\|A|z|x\{([0-9A-Fa-f]+)\})/g, (whole, what: string, code?: string) => {
-      if (what === "A") return "^"
-      if (what === "z") return "$"
-      return code === undefined ? whole : `\\u{${code}}`
-    })
-  const usesUnicode = /\\[pP]\{|\\u\{/.test(javascript)
-  return new RegExp(javascript, [...all, ...(usesUnicode ? ["u"] : [])].join(""))
+  return javascriptPattern(rest, all)
 }
 
 /** `(?is)` for the whole pattern; `u` is always on in Rust, `x` is not translated. */
