@@ -56,7 +56,7 @@ test("what nobody waits for leaves right behind the next message, or alone when 
 })
 
 test("an agent that answers pings stays, one that falls silent is lost", async () => {
-  const { conversation, agent, heard } = converse({ pingEveryMs: 20, deadAfterMs: 3_000 })
+  const { conversation, agent, heard } = converse({ pingEveryMs: 20, deadAfterMs: 1_500 })
   let answers = true
   agent.receive((message) => {
     heard.push(message)
@@ -69,7 +69,7 @@ test("an agent that answers pings stays, one that falls silent is lost", async (
   expect(lost).toBeUndefined()
   answers = false
   expect((await conversation.lost).message).toBe("Lost the test agent: it does not answer any more")
-})
+}, 60_000)
 
 test("the agent's reason for closing is passed on, and features hear of the end once", async () => {
   const { conversation, agent } = converse()

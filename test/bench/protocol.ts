@@ -104,17 +104,20 @@ function cutAtRandom(stream: Uint8Array, average: number): Uint8Array[] {
 
 /** How many times longer the pieces take than the whole: both in turns, so that a busy machine slows both, best of each. */
 function slower(codec: MessageCodec<unknown>, stream: Uint8Array, pieces: readonly Uint8Array[]): number {
-  const timed = (chunks: readonly Uint8Array[]) => {
+  const timed = (chunks: readonly Uint8Array[], times: number) => {
     const start = performance.now()
-    for (let i = 0; i < 5; i++) decodeAll(codec, chunks)
+    for (let i = 0; i < times; i++) decodeAll(codec, chunks)
     return performance.now() - start
   }
+  timed([stream], 50)
+  // About a millisecond at a time: short enough to be left alone by others now and then.
+  const times = Math.ceil(1 / (timed([stream], 5) / 5))
   let whole = Infinity
   let cut = Infinity
   const until = performance.now() + 1000
   while (performance.now() < until) {
-    whole = Math.min(whole, timed([stream]))
-    cut = Math.min(cut, timed(pieces))
+    whole = Math.min(whole, timed([stream], times))
+    cut = Math.min(cut, timed(pieces, times))
   }
   return cut / whole
 }
