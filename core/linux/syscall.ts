@@ -11,6 +11,7 @@ const numbers = {
   close: [3, 57],
   lseek: [8, 62],
   rt_sigaction: [13, 134],
+  rt_sigprocmask: [14, 135],
   ioctl: [16, 29],
   pread64: [17, 67],
   pwrite64: [18, 68],

@@ -300,3 +300,23 @@ except FileExistsError as e: print("exists")
   )
   expect(files.openFiles).toBe(0)
 })
+
+test("signals to the engine while it hands over a descriptor do not change what the program gets", async () => {
+  const ignore = () => {}
+  process.on("SIGWINCH", ignore)
+  const storm = Bun.spawn(["sh", "-c", `while kill -WINCH ${process.pid}; do :; done`])
+  try {
+    const script = `
+import os
+for _ in range(500):
+    f = os.open("/remote/a.txt", 0); assert f > 2, f; assert os.read(f, 100) == b"hello\\n"; os.close(f)
+print("all")
+`
+    const files = new MemoryFiles({ files: { "/remote/a.txt": "hello\n" } })
+    expect((await runIn({ files }, ["/usr/bin/python3", "-c", script])).output).toBe("all\n")
+  } finally {
+    storm.kill("SIGKILL")
+    await storm.exited
+    process.off("SIGWINCH", ignore)
+  }
+})

@@ -17,6 +17,10 @@ const RESPOND_CONTINUE = 1
 const ADDFD_SETFD = 1
 const ADDFD_SEND = 2
 const SYNC_WAKE_UP = 1
+const SIG_SETMASK = 2
+/** The kernel's sigset_t: 64 bits. */
+const allSignals = Buffer.alloc(8, 0xff)
+const signalsBefore = Buffer.alloc(8)
 export const O_CLOEXEC = 0o2000000
 
 /** One intercepted call: who made it and with which arguments. */
@@ -89,7 +93,10 @@ export class Replier {
     addition.writeUInt32LE(fd, 12)
     addition.writeUInt32LE(at ?? 0, 16)
     addition.writeUInt32LE(closeOnExec ? O_CLOEXEC : 0, 20)
-    const result = this.#retried(ADDFD, this.#additionAt)
+    // A signal in the middle would leave the call answered with 0 and without the descriptor.
+    syscall("rt_sigprocmask", SIG_SETMASK, allSignals, signalsBefore, allSignals.length)
+    const result = syscall("ioctl", this.#listener, ADDFD, this.#additionAt)
+    syscall("rt_sigprocmask", SIG_SETMASK, signalsBefore, 0, signalsBefore.length)
     return result === -errno.ENOENT ? 0 : result
   }
 
@@ -99,14 +106,9 @@ export class Replier {
     response.writeBigInt64LE(value, 8)
     response.writeInt32LE(error, 16)
     response.writeUInt32LE(flags, 20)
-    this.#retried(SEND, this.#responseAt)
-  }
-
-  #retried(request: number, at: bigint): number {
-    for (;;) {
-      const result = syscall("ioctl", this.#listener, request, at)
-      if (result !== -errno.EINTR) return result
-    }
+    let result: number
+    do result = syscall("ioctl", this.#listener, SEND, this.#responseAt)
+    while (result === -errno.EINTR)
   }
 }
 
