@@ -36,6 +36,7 @@ import { UnixConnections } from "./unix-connections.ts"
 import { resolverFiles } from "./virtual-files.ts"
 import { Waits } from "./waits.ts"
 import type { WatchMessage, WatchOptions } from "./watch.ts"
+import { openWatchChannel } from "./watch-channel.ts"
 import { WorkingDirectories } from "./working-directories.ts"
 
 /** Signals a terminal sends to the whole group: the program gets them itself, the engine stays to see it end. */
@@ -91,8 +92,13 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
     world.dns && rung.descriptors === "fetched" ? await ResolverSocket.open(world.dns, shared) : undefined
   if (resolver && world.dns) network.udp.resolver = { server: world.dns.server, at: resolver.at }
   const supervisor = new Supervisor(listener, supervision, handlersFor(network))
+  const channel = await openWatchChannel(
+    (notification) => supervisor.take(notification),
+    (token) => readiness.ready(token),
+  )
   const watching = startWatching(
     {
+      channel: channel.writeFd,
       listener,
       epoll: readiness.epoll,
       memory,
@@ -100,8 +106,6 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       hidesRelative: world.files?.hides !== undefined,
       resolver: network.udp.resolver,
     },
-    supervisor,
-    readiness,
     (reason) => {
       log.error("the engine's thread failed, the program cannot go on", { reason })
       child.kill("SIGKILL")
@@ -117,6 +121,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
     await child.exited
     await orphans.end(watching.ended)
     resolver?.close()
+    channel.close()
     readiness.close()
     syscall("close", listener)
     throw thrown
@@ -132,6 +137,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       supervisor.close()
       injected.close()
       for (const part of [network.tcp, network.udp, network.unix, network.listeners, resolver]) part?.close()
+      channel.close()
       readiness.close()
       syscall("close", listener)
     }),
@@ -156,12 +162,7 @@ function handlersFor(supervision: NetworkSupervision): Handlers {
   return supervision.world.withoutIpv6 ? refuseIpv6(all) : all
 }
 
-function startWatching(
-  options: WatchOptions,
-  supervisor: Supervisor,
-  readiness: Readiness,
-  failed: (reason: string) => void,
-) {
+function startWatching(options: WatchOptions, failed: (reason: string) => void) {
   const worker = startWorker("plugins/interception/client/watch.worker.ts")
   const started = Promise.withResolvers<void>()
   started.promise.catch(() => {})
@@ -170,10 +171,6 @@ function startWatching(
     switch (data.kind) {
       case "started":
         return started.resolve()
-      case "call":
-        return supervisor.take(data.bytes)
-      case "ready":
-        return readiness.ready(data.token)
       case "ended":
         worker.terminate()
         return ended.resolve()

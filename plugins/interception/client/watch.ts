@@ -9,6 +9,7 @@ import { type ResolverPlace, resolverConnects } from "./quick-resolver.ts"
 import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
 import { peek, peekString } from "./tracee.ts"
+import { WatchWriter } from "./watch-channel.ts"
 
 /** What the Worker gets once, at its start. */
 export interface WatchOptions {
@@ -17,18 +18,16 @@ export interface WatchOptions {
   epoll: number
   memory: SharedArrayBuffer
   ranges: DescriptorRanges
+  /** The watching thread's end of the way to the main thread. */
+  channel: number
   /** Where UDP sockets that are connected to the name server belong; absent: the main thread sees to them. */
   resolver: ResolverPlace | undefined
   /** Relative paths, too, may be hidden. */
   hidesRelative: boolean
 }
 
-/** What the Worker says: it waits now; a call needs an answer; a waited-for descriptor is ready; the program is gone. */
-export type WatchMessage =
-  | { kind: "started" }
-  | { kind: "call"; bytes: Uint8Array }
-  | { kind: "ready"; token: number }
-  | { kind: "ended" }
+/** What the Worker says: it waits now; the program is gone. Everything between goes through the channel. */
+export type WatchMessage = { kind: "started" } | { kind: "ended" }
 
 export const listenerToken = 0
 
@@ -53,6 +52,7 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
   const notification = new Uint8Array(new ArrayBuffer(notificationBytes))
   const notificationAt = addressOf(notification)
   const replier = new Replier(listener)
+  const main = new WatchWriter(options.channel)
   const shared = new SharedState(options.memory)
   const passes = passingCalls(options, shared)
   const answered = answeredCalls(options, shared)
@@ -64,7 +64,7 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
       const at = index * eventBytes
       const token = events.readUInt32LE(at + eventDataAt)
       if (token !== listenerToken) {
-        say({ kind: "ready", token })
+        main.ready(token)
         continue
       }
       const flags = events.readUInt32LE(at)
@@ -82,7 +82,7 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
         continue
       }
       const result = answered(call)
-      if (result === undefined) say({ kind: "call", bytes: notification.slice() })
+      if (result === undefined) main.call(notification)
       else if (result < 0) replier.fail(call.id, -result)
       else replier.value(call.id, 0n)
     }
