@@ -10,7 +10,7 @@ const missing = ["openssl", "curl", "node"].find((name) => !Bun.which(name))
 const reason = whyNoPods() ?? (missing && `the program ${missing} is missing`)
 if (reason) console.warn(`SKIPPED: delivery of stolen TLS traffic: ${reason}`)
 
-const limitMs = 60_000
+const limitMs = 120_000
 
 /** What the program says about a request it was given. */
 interface Given {
