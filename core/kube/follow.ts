@@ -7,6 +7,13 @@ interface Named {
   metadata: Metadata & { resourceVersion?: string; uid?: string; managedFields?: unknown }
 }
 
+interface Page<T> {
+  items?: T[] | null
+  metadata?: { resourceVersion?: string; continue?: string }
+}
+
+const pageSize = 500
+
 export interface FollowOptions<T> {
   kube: Kube
   /** Path of a collection. */
@@ -14,6 +21,8 @@ export interface FollowOptions<T> {
   query?: Query
   signal: AbortSignal
   log: Logger
+  /** What of an object stays in memory, its identity at least. Default: all but who set which field. */
+  keep?(object: T): T
   /**
    * All that matches, whenever something may have changed. Called with the first list before `follow` resolves. Without
    * `change` everything may be different.
@@ -54,16 +63,19 @@ async function relist<T extends Named>(
   options: FollowOptions<T>,
   objects: Map<string, T>,
 ): Promise<string | undefined> {
-  const { kube, path, query, signal, onChange } = options
-  const list = await kube.request<{ items?: T[] | null; metadata?: { resourceVersion?: string } }>("GET", path, {
-    query,
-    signal,
-    what: `list ${path}`,
-  })
+  const { kube, path, query, signal, onChange, keep = withoutFieldOwners } = options
+  const found = new Map<string, T>()
+  let page: Page<T> | undefined
+  do {
+    // By pages: ten thousand objects in one answer would take the memory of all of them several times over.
+    const asked = { ...query, limit: pageSize, continue: page?.metadata?.continue }
+    page = await kube.request<Page<T>>("GET", path, { query: asked, signal, what: `list ${path}` })
+    for (const object of page.items ?? []) found.set(keyOf(object), keep(object))
+  } while (page.metadata?.continue)
   objects.clear()
-  for (const object of list.items ?? []) objects.set(keyOf(object), withoutFieldOwners(object))
+  for (const [key, object] of found) objects.set(key, object)
   onChange(objects)
-  return list.metadata?.resourceVersion
+  return page.metadata?.resourceVersion
 }
 
 async function keepWatching<T extends Named>(
@@ -96,19 +108,20 @@ async function keepWatching<T extends Named>(
 
 /** Follows one watch to its end and gives the version to go on from. */
 async function watchOnce<T extends Named>(
-  { kube, path, query, signal, onChange }: FollowOptions<T>,
+  { kube, path, query, signal, onChange, keep = withoutFieldOwners }: FollowOptions<T>,
   objects: Map<string, T>,
   start: string | undefined,
 ): Promise<string | undefined> {
   let version = start
   const watchQuery = { ...query, resourceVersion: version, allowWatchBookmarks: true }
-  for await (const { type, object } of kube.watch<T>(path, { query: watchQuery, signal })) {
-    version = object.metadata.resourceVersion ?? version
+  for await (const { type, object: told } of kube.watch<T>(path, { query: watchQuery, signal })) {
+    version = told.metadata.resourceVersion ?? version
     if (type === "BOOKMARK") continue
+    const object = keep(told)
     const key = keyOf(object)
     const before = objects.get(key)
     if (type === "DELETED") objects.delete(key)
-    else objects.set(key, withoutFieldOwners(object))
+    else objects.set(key, object)
     onChange(objects, { before, object })
   }
   return version

@@ -3,6 +3,7 @@ import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { podPath } from "../../kube/resources.ts"
 import type { Logger } from "../../log.ts"
+import { watchedPod } from "./watched-pod.ts"
 
 type Listener = (pods: readonly Pod[]) => void
 
@@ -55,6 +56,7 @@ export class PodWatch {
       path: podPath(namespace),
       signal: watched.stop.signal,
       log: this.#log,
+      keep: watchedPod,
       onChange: (pods, change) => {
         watched.pods = pods
         for (const subscriber of watched.subscribers) if (concerns(subscriber, change)) tell(subscriber, pods)
