@@ -145,6 +145,18 @@ test.each([
   expect(error?.message).toContain(words)
 })
 
+test.each([
+  ["garbage", "\x81\x7eno such thing"],
+  ["a goodbye", Buffer.from("8003000700000008" + "00000000" + "00000001", "hex").toString("latin1")],
+])("%s in place of the streams leads to a WebSocket", async (_, answer) => {
+  const server = fake({ asked: (port) => port.raw(Buffer.from(answer, "latin1")) })
+  await expect(open(server)).rejects.toMatchObject({ code: "kube-forbidden" })
+  expect(server.seen.filter((head) => head.startsWith("GET"))).toEqual([
+    expect.stringContaining("Upgrade: SPDY/3.1"),
+    expect.stringContaining("Upgrade: websocket"),
+  ])
+})
+
 test.each([1, 3, 8, 13, 1000])("frames read the same in pieces of %d bytes", (size) => {
   const bytes = Buffer.concat([
     Buffer.from("8003000200000004" + "00000003", "hex"),

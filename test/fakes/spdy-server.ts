@@ -28,10 +28,12 @@ interface State {
 }
 
 /**
- * An API server whose port-forwards speak SPDY/3.1. It reads header blocks as stored zlib blocks, which real servers decompress:
+ * An API server whose port-forwards speak SPDY/3.1; WebSockets are forbidden. It reads header blocks as stored zlib blocks, which real servers decompress:
  * those are met by the tests on a real cluster.
  */
 export function startFakeSpdy(on: {
+  /** In place of the replies: SPDY that does not get through. */
+  asked?(port: FakePort): void
   opened?(port: FakePort): void
   data?(bytes: Buffer, port: FakePort): void
 }): FakeSpdy {
@@ -56,6 +58,10 @@ export function startFakeSpdy(on: {
     if (type !== 1) return
     const id = payload.readUInt32BE(0)
     seen.push(`syn ${id} ${flags === 1 ? "fin " : ""}${readBlock(payload.subarray(id === 1 ? 16 : 10))}`)
+    if (on.asked) {
+      on.asked(portOf(socket))
+      return
+    }
     const reply = Buffer.from([0x80, 3, 0, 2, 0, 0, 0, 4, 0, 0, 0, id])
     write(socket, reply)
     if (id === 3) on.opened?.(portOf(socket))
@@ -74,7 +80,12 @@ export function startFakeSpdy(on: {
         if (!state.upgraded) {
           const end = state.bytes.indexOf("\r\n\r\n")
           if (end < 0) return
-          seen.push(state.bytes.toString("latin1", 0, end))
+          const head = state.bytes.toString("latin1", 0, end)
+          seen.push(head)
+          if (/^upgrade: websocket/im.test(head)) {
+            socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            return
+          }
           state.bytes = state.bytes.subarray(end + 4)
           state.upgraded = true
           write(
