@@ -7,7 +7,7 @@ const token =
 type Kind = "word" | "format" | "field" | "number" | "sign" | "quote" | "end"
 const kinds: readonly Kind[] = ["word", "format", "field", "number", "sign", "quote", "end"]
 
-const operators = new Set("| , // or and == != < <= > >= + - * / % = |= += -= *= /= %= //= ?//".split(" "))
+const operators = new Set("| , // or and == != < <= > >= + - * / % = |= += -= *= /= %= //= ?// ?//=".split(" "))
 /** Words that can only go on or end something. */
 const followers = new Set(["then", "elif", "else", "end", "catch", "as", "or", "and", "__loc__"])
 

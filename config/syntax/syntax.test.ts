@@ -25,6 +25,8 @@ test.each([
   '[limit(3; .[])] | input_line_number, ltrimstr("x")',
   ".a as $x | .b as $y | $x == $y",
   "try .a? // .b",
+  ".a?//1",
+  ".[] as [$a] ?// $a | if $a == null then empty else {$a, (.b): -(.c)} end",
 ])("jq: %s can be read", (program) => {
   expect(jqProblem(program)).toBeUndefined()
 })
