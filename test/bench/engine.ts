@@ -28,6 +28,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(1000)
 def connect():
     c = socket.socket(); c.connect(s.getsockname()); c.close()
 row("connect to a local listener", 100, connect)
+row("fork, exec and end of a small process", 40, lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0))
 if len(sys.argv) > 1:
     row("stat of a remote file", 1000, lambda: os.stat("/remote/a.txt"))
     row("open, read, close of a remote file", 500, lambda: (lambda f: (os.read(f, 100), os.close(f)))(os.open("/remote/a.txt", 0)))
