@@ -80,4 +80,4 @@ test("a thousand sessions share an agent, each with its own descriptors", async 
   ).toBe(1)
   for (const client of clients) client.link.abort()
   await agent.stop()
-}, 60_000)
+}, 120_000)

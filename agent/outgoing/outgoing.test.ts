@@ -253,7 +253,7 @@ when.each([
     await within("the end of the data", done.promise)
     expect(hash.digest("hex")).toBe(new Bun.CryptoHasher("sha256").update(bulk).digest("hex"))
   },
-  20_000,
+  120_000,
 )
 
 when(
@@ -283,7 +283,7 @@ when(
     expect(received).toBe(bulk.length)
     expect(hash.digest("hex")).toBe(new Bun.CryptoHasher("sha256").update(bulk).digest("hex"))
   },
-  20_000,
+  120_000,
 )
 
 when("datagrams keep their borders; a half close does not stop what comes back", async () => {

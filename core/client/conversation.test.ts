@@ -69,7 +69,7 @@ test("an agent that answers pings stays, one that falls silent is lost", async (
   expect(lost).toBeUndefined()
   answers = false
   expect((await conversation.lost).message).toBe("Lost the test agent: it does not answer any more")
-}, 60_000)
+}, 120_000)
 
 test("the agent's reason for closing is passed on, and features hear of the end once", async () => {
   const { conversation, agent } = converse()

@@ -48,4 +48,4 @@ test("client-node presents its client certificate and trusts the cluster's CA on
   } finally {
     await kube.stop()
   }
-}, 30_000)
+}, 120_000)

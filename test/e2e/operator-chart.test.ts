@@ -89,7 +89,7 @@ describe.skipIf(!cluster.available)("the chart", () => {
         .filter((object) => object !== null)
       expect(byPlace(rendered)).toEqual(byPlace(JSON.parse(JSON.stringify(manifests(readValues(given))))))
     },
-    60_000,
+    120_000,
   )
 
   test("passes helm lint", async () => {

@@ -71,7 +71,7 @@ describe.skipIf(!cluster.available)("the operator's sessions", () => {
       other.link.close()
       expect(await restarts()).toBe(0)
     },
-    60_000,
+    120_000,
   )
 
   test("go on with bytes after a whole message, which clients of other versions may send", async () => {
@@ -86,7 +86,7 @@ describe.skipIf(!cluster.available)("the operator's sessions", () => {
     for (const message of [readyForLogs, ping]) socket.send(Uint8Array.of(message, ...largest))
     expect(await inTime(pong, 10_000)).toBe("pong")
     socket.close()
-  }, 60_000)
+  }, 120_000)
 
   async function operatorPods() {
     const { items } = await cluster.get(

@@ -83,7 +83,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
       link.close()
       await link.ended
     },
-    90_000,
+    120_000,
   )
 
   test.each(["pod", "replicaset", "label", "service", "targetless"])(
@@ -113,7 +113,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
       expect(host).toMatch(kind === "targetless" ? /^mirrord-agent-/ : /^web-/)
       link.close()
     },
-    60_000,
+    120_000,
   )
 
   test("several sockets share a session, a ping is answered at once, and a kill tells every socket why", async () => {

@@ -92,7 +92,7 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     await cluster.eventually("no lock", () => {
       return one.locks.list().every(({ targetKey }) => !targetKey.startsWith(`${namespace}/`))
     })
-  }, 60_000)
+  }, 120_000)
 
   test("both replicas show a lock with its holder in one Lease, and neither once it is released", async () => {
     const [one, other] = await two()

@@ -105,7 +105,7 @@ describe("reading", () => {
     const { output } = await runIn({ files }, ["timeout", "20", "bash", "-c", "tail -s 0.2 -f /remote/log | head -2"])
     await seen
     expect(output).toContain("one\ntwo\n")
-  }, 30_000)
+  }, 120_000)
 })
 
 describe("places", () => {

@@ -306,7 +306,7 @@ except KeyboardInterrupt: print("interrupted", time.time() - t < 5)
 `
     const world = pod({ connecting: () => Bun.sleep(10_000) })
     expect((await runIn(world, python(script))).output).toBe("interrupted True\n")
-  }, 20_000)
+  }, 120_000)
 
   test("DNS over TCP", async () => {
     const script = `
@@ -337,7 +337,7 @@ run()
     expect((await runIn(pod(), ["node", "-e", script])).output).toBe(
       `10.99.1.2 [ '10.99.1.3' ]\n{"kind":"tcp","endpoint":{"ip":"10.99.1.2","port":80}} GET /n HTTP/1.1\nECONNREFUSED\ntrue\n10.99.1.1 99\n`,
     )
-  }, 20_000)
+  }, 120_000)
 })
 
 describe.if(installed("go"))("static Go", () => {
@@ -357,7 +357,7 @@ describe.if(installed("go"))("static Go", () => {
     expect(output).toBe(
       `[10.99.1.2] <nil>\n10.99.1.1:80 10.99.0.7\ndial tcp 10.99.1.1:81: connect: connection refused\nok 100\n10.99.1.1:98 <nil>\n`,
     )
-  }, 30_000)
+  }, 120_000)
 })
 
 const goSource = `package main

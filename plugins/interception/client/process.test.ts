@@ -57,7 +57,7 @@ describe("the end of a program", () => {
     const before = openFiles()
     await sh("cat /remote/a.txt; cat < /remote/a.txt > /remote/b")
     // The thread's own ones are closed a little later.
-    const limit = Date.now() + 4000
+    const limit = Date.now() + 30_000
     while (openFiles() > before && Date.now() < limit) await Bun.sleep(20)
     expect(openFiles()).toBeLessThanOrEqual(before)
   })
@@ -183,7 +183,7 @@ test("a program ends when its engine is killed", async () => {
   expect(isAlive()).toBe(true)
   engine.kill("SIGKILL")
   await engine.exited
-  const limit = Date.now() + 4000
+  const limit = Date.now() + 30_000
   while (isAlive() && Date.now() < limit) await Bun.sleep(20)
   expect(isAlive()).toBe(false)
 })

@@ -27,14 +27,14 @@ suite("kinds of rules", () => {
     pod = await makePod()
     app = startApplication(pod, (text) => (text === "" ? "" : `app: ${text}`))
     agents = []
-  }, 30_000)
+  }, 120_000)
 
   afterEach(async () => {
     for (const agent of agents) await agent.kill()
     ephemeral?.kill("SIGKILL")
     app?.stop()
     pod?.close()
-  }, 20_000)
+  }, 120_000)
 
   async function agent(backend: string, env: Record<string, string> = {}, under: string[] = []): Promise<AgentProcess> {
     const started = await startAgentProcess(pod.pid, { PODSIDE_AGENT_RULES: backend, ...env }, under)
@@ -74,7 +74,7 @@ suite("kinds of rules", () => {
       await noRuleIsLeft()
       expect(await exchange(pod, pod.ip4, app.port, "x")).toBe("app: x")
     },
-    60_000,
+    120_000,
   )
 
   test.each(
@@ -101,7 +101,7 @@ suite("kinds of rules", () => {
       await agents.pop()!.stop()
       await noRuleIsLeft()
     },
-    60_000,
+    120_000,
   )
 
   test.each(
@@ -146,7 +146,7 @@ suite("kinds of rules", () => {
       expect((await stolen(client)).kind).toBe("NewConnectionV2")
       next.reset()
     },
-    60_000,
+    120_000,
   )
 
   test("iptables works on a read-only root, where its lock cannot be made", async () => {
@@ -158,7 +158,7 @@ suite("kinds of rules", () => {
     caller.reset()
     await agents.pop()!.stop()
     await noRuleIsLeft()
-  }, 60_000)
+  }, 120_000)
 
   test.each(["iptables-nft", "iptables-legacy"])(
     "%s: what comes in is left to a mesh whose rules are not seen, and what its proxy passes on is taken",
@@ -170,7 +170,7 @@ suite("kinds of rules", () => {
       expect((await stolen(client)).kind).toBe("NewConnectionV2")
       within.reset()
     },
-    60_000,
+    120_000,
   )
 
   test.each([
@@ -192,7 +192,7 @@ suite("kinds of rules", () => {
       expect(await exchange(pod, pod.ip4, local.port, "x")).toBe(answer)
       local.stop(true)
     },
-    60_000,
+    120_000,
   )
 
   test("a port nobody needs any more lingers as long as wished, and serves whoever comes back", async () => {
@@ -217,7 +217,7 @@ suite("kinds of rules", () => {
     }
     await within("the end of lingering", poll(), 30_000)
     expect(await exchange(pod, pod.ip4, app.port, "x")).toBe("app: x")
-  }, 60_000)
+  }, 120_000)
 
   test.each(["auto", "iptables-nft", "iptables-legacy"])(
     "with %s an ephemeral agent's port is kept out of the mesh, as long as it lives",
@@ -273,6 +273,6 @@ suite("kinds of rules", () => {
       }
       proxy.stop()
     },
-    90_000,
+    120_000,
   )
 })

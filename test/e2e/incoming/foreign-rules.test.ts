@@ -43,14 +43,14 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
   beforeEach(async () => {
     pod = await makePod()
     container = asContainer(pod.pid, containerId)
-  }, 30_000)
+  }, 120_000)
 
   afterEach(async () => {
     await agent?.kill()
     agent = undefined
     pod.close()
     container.remove()
-  }, 20_000)
+  }, 120_000)
 
   function run(program: string, args: string[], input = ""): string {
     const { stdout, stderr, exitCode } = pod.inPod(() =>
@@ -86,14 +86,14 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
       expect(await within("the exit", ended)).toBe(99)
       expect(rules()).toBe(before)
     },
-    30_000,
+    120_000,
   )
 
   test("nobody who comes to learn it does not keep the agent", async () => {
     restore(oldChains)
     const { ended } = await start({}, ["-t", "1"])
     expect(await within("the exit", ended)).toBe(99)
-  }, 30_000)
+  }, 120_000)
 
   test("they are removed when that is wished, in both families, and nothing else is", async () => {
     const before = rules()
@@ -107,7 +107,7 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
     expect(rules()).toBe(kept)
     expect(kept).not.toBe(before)
     expect(await agent!.stop()).toBe(0)
-  }, 30_000)
+  }, 120_000)
 
   test("those beside another container of the pod are nobody's business, unless the container is not known", async () => {
     restore(chainsBeside(otherId))
@@ -129,5 +129,5 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
     const refused = new TestClient(await connectLink(askingSide, { unix: socketPath }))
     expect(await refused.closed()).toContain(`MRDIN_${otherId.slice(0, 20)}`)
     expect(await within("the exit", ended)).toBe(99)
-  }, 30_000)
+  }, 120_000)
 })

@@ -223,6 +223,6 @@ describe.skipIf(reason !== undefined)("requests while sessions come and go", () 
       expect(failures).toEqual([])
       expect(asked).toBeGreaterThan(20)
     },
-    60_000,
+    120_000,
   )
 })

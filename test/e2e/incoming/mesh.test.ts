@@ -82,7 +82,7 @@ describe.skipIf(reason !== undefined).each(combinations)("rules by iptables-%s, 
       await agents.pop()!.stop()
       expect(rules()).toBe(before)
     },
-    30_000,
+    120_000,
   )
 
   test.each(["istio-ambient", "istio-ambient-tproxy"])(
@@ -112,6 +112,6 @@ describe.skipIf(reason !== undefined).each(combinations)("rules by iptables-%s, 
       await agents.pop()!.stop()
       expect(rules()).toBe(before)
     },
-    30_000,
+    120_000,
   )
 })

@@ -46,13 +46,13 @@ describe.skipIf(reason !== undefined)("a shared link", () => {
     expect(await subscribe(client, stealMatching(app.port, header("^baggage: .*mirrord-session=mine")))).toBe("Ok")
     client.send(register("mine"), register("other"), register("gone"), remove("gone"))
     await client.settle()
-  }, 30_000)
+  }, 120_000)
 
   afterAll(async () => {
     await agent?.kill()
     app?.stop()
     pod?.close()
-  }, 20_000)
+  }, 120_000)
 
   async function send(...lines: string[]) {
     const caller = await call(pod, pod.ip4, app.port)

@@ -15,7 +15,7 @@ describe.skipIf(reason !== undefined)("a target that is killed", () => {
   beforeAll(async () => {
     pod = await makePod()
     app = startApplication(pod, (text) => (text === "" ? "" : `app: ${text}`))
-  }, 30_000)
+  }, 120_000)
 
   afterAll(() => {
     app?.stop()
@@ -51,5 +51,5 @@ describe.skipIf(reason !== undefined)("a target that is killed", () => {
     })
     expect(left).toEqual([])
     expect(await exchange(pod, pod.ip4, app.port, "x")).toBe("app: x")
-  }, 60_000)
+  }, 120_000)
 })

@@ -222,7 +222,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
     proxy.close()
     await cluster.eventually("the port", async () => (await ofPod.steal(8080)).kind === "Ok")
     ofPod.close()
-  }, 60_000)
+  }, 120_000)
 
   test("a closed session is answered so that its client stops trying, another's is refused", async () => {
     const { to, agreed, proxy } = await exec()
@@ -295,7 +295,7 @@ describe.skipIf(!cluster.available)("a mirrord 3.250 client", () => {
       expect(await socket.next()).toMatchObject({ kind: "File", value: { kind: "Access", value: { kind: "Ok" } } })
       socket.close()
     },
-    60_000,
+    120_000,
   )
 
   test("parameters of 100 KiB and a client of many groups", async () => {
