@@ -162,6 +162,14 @@ describe.skipIf(reason !== null)("a cluster that cannot be", () => {
   const faulty = (through: string[], env: Record<string, string> = {}) =>
     run([...through, process.execPath, main, "up", "--name", name], { env, timeoutSeconds: 180 })
 
+  /** A cache of this test's own, with the programs that were built already. */
+  async function haveOwnCache(): Promise<void> {
+    for (const needed of ["kubernetes", "coredns", "pause"] as const) await program(needed, say)
+    const programs = join(cache, "podside/programs")
+    mkdirSync(join(cache, "podside"), { recursive: true })
+    if (!existsSync(programs)) symlinkSync(join(cacheFolder(), "programs"), programs)
+  }
+
   test.each([
     [["up", "--name", "Not_A_Name"], 2, '"Not_A_Name" cannot name a cluster'],
     [["logs", "etcd", "--name", name], 1, `The cluster ${name} has no log of etcd`],
@@ -194,10 +202,7 @@ describe.skipIf(reason !== null)("a cluster that cannot be", () => {
   ])(
     "without the capability %s it says what failed and what it needs",
     async (capability, text) => {
-      for (const needed of ["kubernetes", "coredns", "pause"] as const) await program(needed, say)
-      const programs = join(cache, "podside/programs")
-      mkdirSync(join(cache, "podside"), { recursive: true })
-      if (!existsSync(programs)) symlinkSync(join(cacheFolder(), "programs"), programs)
+      await haveOwnCache()
       const result = await faulty(["setpriv", `--bounding-set=-${capability}`], { XDG_CACHE_HOME: cache })
       expect(result).toMatchObject({ code: 1 })
       expect(result.stderr).toContain(text)
@@ -206,6 +211,17 @@ describe.skipIf(reason !== null)("a cluster that cannot be", () => {
     },
     2_400_000,
   )
+
+  test("on a kernel without nf_tables it shows kube-proxy's last lines and the kernel's options", async () => {
+    await haveOwnCache()
+    const without = [process.execPath, join(import.meta.dir, "without-nf-tables.ts")]
+    const result = await faulty(without, { XDG_CACHE_HOME: cache })
+    expect(result).toMatchObject({ code: 1 })
+    expect(result.stderr).toContain("error: kube-proxy has ended. Its last lines:")
+    expect(result.stderr).toContain("Protocol not supported")
+    expect(result.stderr).toContain("next: Use a kernel with nf_tables, connection tracking and NAT (CONFIG_NF_TABLES")
+    expect(holderOf(join(cache, "podside/clusters", name))).toBeNull()
+  }, 2_400_000)
 
   test("on a full disk it says how much is left and needed", async () => {
     const small = `mkdir -p ${cache}; mount -t tmpfs -o size=64m none ${cache}; exec "$@"`
