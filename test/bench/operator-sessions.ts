@@ -96,9 +96,14 @@ async function measure(): Promise<void> {
   await Bun.sleep(settleMs)
   print(`memory with ${links.length} idle sessions`, memory())
   const last = await starts(certificate)
-  print(`start of a session when there are ${targets.length}`, spread(first))
-  print(`start of a session when there are ${total}`, spread(last))
-  console.log(`ratio of the medians: ${(median(last) / median(first)).toFixed(2)}`)
+  for (const [count, { took, cpuMs }] of [
+    [targets.length, first],
+    [total, last],
+  ] as const) {
+    print(`start of a session when there are ${count}`, `${spread(took)}; operator's CPU ${cpuMs.toFixed(1)} ms`)
+  }
+  const ratio = median(last.took) / median(first.took)
+  console.log(`ratio of the medians: ${ratio.toFixed(2)}, of the CPU ${(last.cpuMs / first.cpuMs).toFixed(2)}`)
   print(`its end with ${total} sessions, by SIGTERM`, await endInOrder())
   for (const link of links) link.abort()
 }
@@ -122,16 +127,23 @@ async function openMany(links: ClientLink[], certificate: string, wanted: number
   await Promise.all(Array.from({ length: atOnce }, more))
 }
 
-/** Milliseconds from the request to the first answer of the agent's side, several times. */
-async function starts(certificate: string): Promise<number[]> {
+interface Starts {
+  /** Milliseconds from the request to the first answer of the agent's side. */
+  took: number[]
+  /** Of the operator for each, in milliseconds: what a busy machine does not change. */
+  cpuMs: number
+}
+
+async function starts(certificate: string): Promise<Starts> {
   const took: number[] = []
+  const before = cpuMs()
   for (let i = 0; i < startsMeasured; i++) {
     const start = performance.now()
     const link = await open(certificate)
     took.push(performance.now() - start)
     link.abort()
   }
-  return took
+  return { took, cpuMs: (cpuMs() - before) / startsMeasured }
 }
 
 function open(certificate: string, target = targets[0]): Promise<ClientLink> {
@@ -193,6 +205,12 @@ async function credential(): Promise<string> {
 function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const tls = { cert: String(identity.cert), key: String(identity.key), rejectUnauthorized: false }
   return fetch(`https://127.0.0.1:${port}${path}`, { ...init, tls })
+}
+
+/** The operator's, user and system, in milliseconds. The kernel counts in hundredths of a second. */
+function cpuMs(): number {
+  const fields = readFileSync(`/proc/${operator.pid}/stat`, "utf8").split(") ")[1]!.split(" ")
+  return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
 function memory(): string {
