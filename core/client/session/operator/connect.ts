@@ -22,20 +22,25 @@ export interface OperatorConnectOptions {
 
 /** A link to the operator through the API server, with the version agreed. @throws KubeError, AppError "operator-bad-answer" */
 export async function connectOperator(kube: Kube, options: OperatorConnectOptions): Promise<AgentConnection> {
-  const { path, headers, peer, what, timeoutMs, signal, version } = options
-  const access = await kube.access()
-  const socket = await openWebSocket(access, path, { headers, protocols: [subprotocol], timeoutMs, what, signal })
-  if (socket.protocol !== subprotocol) {
-    socket.abort()
-    throw new AppError("operator-bad-answer", "The operator's answer names another subprotocol", {
-      next: "Use a client and an operator of matching versions.",
-    })
-  }
-  const link = webSocketLink(asWebSocketLike(socket), askingSide)
+  const link = await openOperatorLink(kube, options)
   try {
-    return { link, protocolVersion: await negotiateVersion(link, peer, version) }
+    return { link, protocolVersion: await negotiateVersion(link, options.peer, options.version) }
   } catch (thrown) {
     link.abort()
     throw thrown
   }
+}
+
+/** The same before anything was said on it. @throws KubeError, AppError "operator-bad-answer" */
+export async function openOperatorLink(
+  kube: Kube,
+  { path, headers, what, timeoutMs, signal }: OperatorConnectOptions,
+): Promise<AgentConnection["link"]> {
+  const access = await kube.access()
+  const socket = await openWebSocket(access, path, { headers, protocols: [subprotocol], timeoutMs, what, signal })
+  if (socket.protocol === subprotocol) return webSocketLink(asWebSocketLike(socket), askingSide)
+  socket.abort()
+  throw new AppError("operator-bad-answer", "The operator's answer names another subprotocol", {
+    next: "Use a client and an operator of matching versions.",
+  })
 }

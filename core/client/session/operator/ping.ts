@@ -1,6 +1,7 @@
 import type { Kube } from "../../../kube/kube.ts"
+import { protocolVersion } from "../../../protocol/index.ts"
 import type { AgentSession } from "../../agent-session.ts"
-import { connectOperator } from "./connect.ts"
+import { openOperatorLink } from "./connect.ts"
 import { clientCertificate } from "./credential.ts"
 import { type Operator, operatorApi } from "./find.ts"
 
@@ -12,7 +13,8 @@ export const answersPings = (operator: Operator): boolean => operator.supports("
 /** The operator's own end of the way a session takes: no target, no agent. @throws KubeError */
 export async function openPingSession(kube: Kube, operator: Operator, signal: AbortSignal): Promise<AgentSession> {
   const peer = `operator ${operator.description.spec.operator_version}`
-  const connection = await connectOperator(kube, {
+  // On this socket pings are understood and nothing else, versions included.
+  const link = await openOperatorLink(kube, {
     path: `${operatorApi}/mirrordoperators/operator/ping`,
     headers: { ...operator.headers, "x-client-der": await clientCertificate(kube, operator) },
     peer,
@@ -20,9 +22,10 @@ export async function openPingSession(kube: Kube, operator: Operator, signal: Ab
     timeoutMs: upgradeLimitMs,
     signal,
   })
-  const { link } = connection
+  link.pause()
   return {
-    ...connection,
+    link,
+    protocolVersion,
     peer,
     async close() {
       link.close()
