@@ -19,6 +19,11 @@ const silenceMilliseconds = 100
 /** How long a request head may take once it has begun. */
 const headMilliseconds = 10_000
 
+/** An application's first frames of HTTP/2; they take some dozens of bytes. */
+const maxGreetingBytes = 4096
+/** The last byte of the length may be any. */
+const settingsHeader = [0, 0, undefined, 4, 0, 0, 0, 0, 0] as const
+
 const empty = Buffer.alloc(0)
 
 type Phase = "head" | "passing" | "claimed" | "tunnel" | "raw" | "closed"
@@ -141,6 +146,10 @@ export class Http1Connection implements Service {
           this.#goRaw(input.subarray(passFrom === -1 ? at : passFrom))
           return
         }
+        if (this.#greeting.length > 0) {
+          this.#goRaw(input)
+          return
+        }
         this.#spokeHttp1 = true
         const unlinked = this.#link.read(head)
         if (unlinked) {
@@ -193,6 +202,7 @@ export class Http1Connection implements Service {
   #startHttp2(input: Buffer): void {
     this.#leave()
     this.#application.drop()
+    this.#greeting = empty
     this.#becomeHttp2().onData(input)
   }
 
@@ -270,7 +280,23 @@ export class Http1Connection implements Service {
     else if (bytes.length > 0 && !this.#application.write(bytes)) this.#pause("application", true)
   }
 
+  /**
+   * What an application that speaks first has said, if that is how HTTP/2 begins: the caller gets it only when its own first word is
+   * not HTTP/2's. Otherwise another connection is made, which says the same, and to acknowledge it twice is an error.
+   */
+  #greeting: Buffer = empty
+
+  #isGreeting(bytes: Buffer): boolean {
+    if (this.#phase !== "head" || this.#spokeHttp1) return false
+    const all = Buffer.concat([this.#greeting, bytes])
+    if (!beginsWithSettings(all) || all.length > maxGreetingBytes) return false
+    this.#greeting = all
+    return true
+  }
+
   #onAnswer(bytes: Buffer): void {
+    if (this.#isGreeting(bytes)) return
+    if (this.#greeting.length > 0) this.#goRaw(this.#takeInput())
     if (this.#phase !== "raw") {
       const end = this.#scanner.feed(bytes)
       if (this.#scanner.opaque) {
@@ -315,6 +341,7 @@ export class Http1Connection implements Service {
 
   #onApplicationClose(error?: Error): void {
     if (!this.#application.closed()) return
+    if (this.#greeting.length > 0) this.#outlet.write(this.#greeting)
     if (this.#claim || this.#phase === "closed") return
     const unanswered = this.#scanner.outstanding > 0 && !this.#scanner.midway && this.#phase !== "raw"
     this.#phase = "closed"
@@ -337,6 +364,8 @@ export class Http1Connection implements Service {
 
   #goRaw(bytes: Buffer): void {
     this.#phase = "raw"
+    if (this.#greeting.length > 0) this.#outlet.write(this.#greeting)
+    this.#greeting = empty
     clearTimeout(this.#timer)
     this.#input = empty
     this.#owner.dispose()
@@ -388,6 +417,11 @@ export class Http1Connection implements Service {
     if (before === 0 && after > 0) this.#parts.connection.socket.pause()
     else if (before > 0 && after === 0) this.#parts.connection.socket.resume()
   }
+}
+
+/** The first frame of HTTP/2's server: SETTINGS (type 4) without flags on stream 0, of less than 256 bytes; or what may become one. */
+function beginsWithSettings(bytes: Buffer): boolean {
+  return settingsHeader.every((byte, at) => byte === undefined || at >= bytes.length || bytes[at] === byte)
 }
 
 function startsHttp2(input: Buffer): "yes" | "maybe" | "no" {

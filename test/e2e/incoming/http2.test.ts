@@ -52,6 +52,14 @@ const ask = ({ body, ...headers }) => new Promise((resolve) => {
 })
 Promise.all(requests.map(ask)).then((all) => { console.log(JSON.stringify(all)); session.close() })`
 
+function framesIn(bytes: Buffer): { type: number; flags: number }[] {
+  const frames: { type: number; flags: number }[] = []
+  for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
+    frames.push({ type: bytes[at + 3]!, flags: bytes[at + 4]! })
+  }
+  return frames
+}
+
 type Got = {
   status?: number
   from?: string
@@ -144,6 +152,28 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
         cookie: [`mirrord-session=; ${attributes}; Max-Age=0`],
       })
       expect(next).toMatchObject({ start: "app /next 0" })
+    })
+  })
+
+  test("a caller that thinks before its first byte is greeted once, by the application that then answers", async () => {
+    await filtered(header("x-user: me"), async () => {
+      const slow = await call(pod, pod.ip4, port)
+      // Longer than the agent waits until it asks whether the application speaks first, as this one does.
+      await Bun.sleep(700)
+      const request = [
+        [":method", "GET"],
+        [":scheme", "http"],
+        [":authority", "a"],
+        [":path", "/late"],
+      ] as const
+      const block = encodeHeaders(1, encodeStateless(request.map(([name, value]) => [name, value])), true, 16_384)
+      slow.send(Buffer.concat([preface, encodeFrame(frameTypes.settings, 0, 0, Buffer.alloc(0)), block]))
+      await slow.until("app /late 0")
+      const greetings = framesIn(Buffer.from(slow.got, "latin1")).filter(
+        ({ type, flags }) => type === frameTypes.settings && flags === 0,
+      )
+      expect(greetings).toHaveLength(1)
+      slow.reset()
     })
   })
 
