@@ -41,9 +41,14 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
     if (address.length < 2) return proceed
     if (address.readUInt16LE(0) === AF_UNIX) return connectUnix(call, address)
     const peer = decodeEndpoint(address)
-    // A datagram socket may be connected again and again.
-    shared.names.remove(socketInode(`/proc/${call.tid}/fd/${call.int(0)}`) ?? 0)
-    if (!peer || isPlainlyLocal(peer)) return proceed
+    if (!peer) return proceed
+    const byTcp = remoteDestination(world, "tcp", peer)
+    const byUdp = remoteDestination(world, "udp", peer)
+    // Local for every kind of socket, so that nobody needs to look at it.
+    if (!byTcp && !byUdp && !isSpecialHere(peer)) {
+      forgetName(call)
+      return proceed
+    }
     const fd = fetchDescriptor(call.tid, call.int(0))
     let mine = true
     try {
@@ -68,7 +73,8 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
           return success
         })
       }
-      const reach = remoteDestination(world, type === SOCK_STREAM ? "tcp" : "udp", peer)
+      if (type === SOCK_DGRAM) forgetName(call)
+      const reach = type === SOCK_STREAM ? byTcp : byUdp
       if (!reach) return proceed
       if (type === SOCK_DGRAM) {
         const association = await udp.of(socketCookie(fd), isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
@@ -95,10 +101,16 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
     }
   }
 
-  /** Local for every kind of socket, so that nobody needs to look at it. */
-  function isPlainlyLocal(peer: Endpoint): boolean {
-    if (tcp.hasFailures || movedListener(peer) !== undefined || world.outgoing?.elsewhere?.(peer)) return false
-    return !remoteDestination(world, "tcp", peer) && !remoteDestination(world, "udp", peer)
+  /** Whether an address of this machine may mean something else than the kernel thinks. */
+  function isSpecialHere(peer: Endpoint): boolean {
+    return tcp.hasFailures || movedListener(peer) !== undefined || world.outgoing?.elsewhere?.(peer) !== undefined
+  }
+
+  /** A datagram socket may be connected again and again. */
+  function forgetName(call: Call): void {
+    if (!shared.namedSockets) return
+    const inode = socketInode(`/proc/${call.tid}/fd/${call.int(0)}`)
+    if (inode !== undefined) shared.names.remove(inode)
   }
 
   function movedListener(peer: Endpoint): number | undefined {

@@ -1,5 +1,5 @@
 import type { Endpoint } from "../../../core/interceptor.ts"
-import { check, errno } from "../../../core/linux/errno.ts"
+import { check, errno, LinuxError } from "../../../core/linux/errno.ts"
 import { getSocketOption } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
@@ -108,24 +108,28 @@ export function sameEndpoint(a: Endpoint | undefined, b: Endpoint | undefined): 
   return a !== undefined && b !== undefined && a.ip === b.ip && a.port === b.port
 }
 
+const nameBuffer = Buffer.from(new ArrayBuffer(addressBytes))
+const nameLength = Buffer.from(new ArrayBuffer(4))
+
+/** A socket's name as it lies in `nameBuffer` until the next call, or a negative errno. */
+function nameInBuffer(call: "getsockname" | "getpeername", fd: number): Buffer | number {
+  nameLength.writeUInt32LE(addressBytes)
+  const result = syscall(call, fd, nameBuffer, nameLength)
+  return result < 0 ? result : nameBuffer.subarray(0, Math.min(nameLength.readUInt32LE(0), addressBytes))
+}
+
 /** Raw name of a socket's own or other end. @throws LinuxError */
 export function rawName(call: "getsockname" | "getpeername", fd: number): Buffer {
-  const address = Buffer.alloc(addressBytes)
-  const size = Buffer.alloc(4)
-  size.writeUInt32LE(addressBytes)
-  const result =
-    call === "getsockname" ? syscall("getsockname", fd, address, size) : syscall("getpeername", fd, address, size)
-  check(result, call)
-  return address.subarray(0, Math.min(size.readUInt32LE(0), addressBytes))
+  const name = nameInBuffer(call, fd)
+  if (typeof name === "number") throw new LinuxError(name, call)
+  return Buffer.from(name)
 }
 
 /** As `rawName`, for IP sockets; undefined for others and for sockets without that name. */
 export function endpointName(call: "getsockname" | "getpeername", fd: number): Endpoint | undefined {
-  try {
-    return decodeEndpoint(rawName(call, fd))
-  } catch {
-    return undefined
-  }
+  // Most sockets that are asked have no name yet, which is too usual for a throw.
+  const name = nameInBuffer(call, fd)
+  return typeof name === "number" ? undefined : decodeEndpoint(name)
 }
 
 /** Connects without blocking: 0, or a negative errno (EINPROGRESS included). */
