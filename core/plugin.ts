@@ -75,7 +75,9 @@ export interface OperatorHooks extends Lifecycle {
   authorizeOutgoing?(request: OutgoingRequest): Promise<Decision>
   /** Variables a session will see; returns those that may pass. */
   filterEnv?(session: Session, variables: Map<string, string>): Map<string, string>
+  /** Once for each session, on the replica its first socket came to. */
   onSessionOpened?(session: Session): void
+  /** Once for each session, on the replica that closed it: it may be another one. */
   onSessionClosed?(session: Session, why: string): void
   onAudit?(event: AuditEvent): void
 }
