@@ -187,7 +187,9 @@ function createRelay(
       const ports = subscription && { mode: subscription.mode, ports: [subscription.port] }
       record(operator, "request-denied", info, { ...ports, reason: `${what}: ${denial.reason}` })
     },
-    onSubscribed: ({ mode, port, filter }) => {
+    onSubscribed: (subscription) => {
+      const { mode, port, filter } = subscription
+      ports.subscribed(subscription, relay)
       operator.sessions.hasPort(session, mode, port)
       log.info(mode === "steal" ? "port stolen" : "port mirrored", { port, filter: filterText(filter) })
     },

@@ -63,10 +63,14 @@ describe("a session's stolen port", () => {
     const [old, next] = [add(), add()]
     expect(await ports.lock(port80, old.relay)).toBe(true)
     expect(await ports.lock(port80, next.relay)).toBe(true)
+    // Until the next one really has it.
+    expect([old.has(), next.has()]).toEqual([true, true])
+    ports.subscribed(port80, next.relay)
     expect([old.has(), next.has()]).toEqual([false, true])
     ports.unlock(port80)
     expect(held).not.toEqual([])
     expect(await ports.lock(port80, old.relay)).toBe(true)
+    ports.subscribed(port80, old.relay)
     expect([old.has(), next.has()]).toEqual([true, false])
   })
 

@@ -58,7 +58,6 @@ export function sessionPorts(options: SessionPortsOptions) {
       try {
         const { granted } = await locks.acquire(lock, how)
         if (!granted) return false
-        leave(subscription, relay)
         relay.incoming.claim(subscription)
         locks.follow(lock, (how) => ended(subscription, how))
         return true
@@ -67,6 +66,11 @@ export function sessionPorts(options: SessionPortsOptions) {
         log.warn("a port could not be locked", { port: subscription.port, error })
         return false
       }
+    },
+
+    /** The agents have it: now, and not before, the session's other sockets leave the port, so that it is always stolen. */
+    subscribed(subscription: Subscription, relay: Relay): void {
+      if (subscription.mode === "steal") leave(subscription, relay)
     },
 
     unlock(subscription: Subscription): void {
