@@ -158,15 +158,27 @@ describe("with large parts of byte streams handed on as they come", () => {
   /** Follows each other's pieces of one stream together again. */
   function together(messages: readonly ClientMessage[]): ClientMessage[] {
     const out: ClientMessage[] = []
+    let open: { id: string; pieces: Uint8Array[]; whole(): ClientMessage } | undefined
+    const close = () => {
+      if (open !== undefined) out.push(open.whole())
+      open = undefined
+    }
     for (const message of messages) {
       const make = divideClientMessage(message)
-      const last = out.at(-1)
-      const before = last && divideClientMessage(last)
-      const id = make && Bun.inspect(make(new Uint8Array(0)))
-      if (make && before && id === Bun.inspect(before(new Uint8Array(0))) && bytesOf(message).length > 0)
-        out[out.length - 1] = make(Buffer.concat([bytesOf(last), bytesOf(message)]))
-      else out.push(message)
+      if (make === undefined || bytesOf(message).length === 0) {
+        close()
+        out.push(message)
+        continue
+      }
+      const id = Bun.inspect(make(new Uint8Array(0)))
+      if (open?.id !== id) {
+        close()
+        const pieces: Uint8Array[] = []
+        open = { id, pieces, whole: () => make(Buffer.concat(pieces)) }
+      }
+      open.pieces.push(bytesOf(message))
     }
+    close()
     return out
   }
   const bytesOf = (message: ClientMessage) => (message as { value: { value: { bytes: Uint8Array } } }).value.value.bytes
