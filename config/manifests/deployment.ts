@@ -64,6 +64,7 @@ function container(values: Values) {
     volumeMounts: [
       { name: "plugins", mountPath: "/config", readOnly: true },
       ...(ownCertificate(values) ? [] : [{ name: "tls", mountPath: "/tls", readOnly: true }]),
+      ...operator.extraVolumeMounts,
     ],
   }
 }
@@ -72,6 +73,7 @@ function volumes(values: Values) {
   return [
     { name: "plugins", configMap: { name } },
     ...(ownCertificate(values) ? [] : [{ name: "tls", secret: { secretName: values.tls.secret } }]),
+    ...values.operator.extraVolumes,
   ]
 }
 

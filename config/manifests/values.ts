@@ -32,6 +32,14 @@ const operator = v.strictObject({
     about(v.record(v.string(), v.union([v.string(), anything])), "Name to text, or to a map with valueFrom."),
     {},
   ),
+  extraVolumes: v.optional(
+    about(
+      v.array(anything),
+      "More volumes of the operator's pods; e.g. a ConfigMap with plugins, for PODSIDE_PLUGINS.",
+    ),
+    [],
+  ),
+  extraVolumeMounts: v.optional(v.array(anything), []),
   metrics: v.optional(about(v.boolean(), "Prometheus series on port 9000."), false),
   maxSessionTimeSeconds: v.optional(about(seconds, "Longest life of a session; 0 = no limit."), 0),
   noPodTargetsSessionTimeoutMillis: v.optional(

@@ -36,6 +36,8 @@ const choices: Record<string, Record<string, unknown>> = {
       labels: { c: "3" },
       jsonLog: false,
       extraEnv: { PLAIN: "text", SECRET: { valueFrom: { secretKeyRef: { name: "s", key: "k" } } } },
+      extraVolumes: [{ name: "own-plugins", configMap: { name: "own-plugins" } }],
+      extraVolumeMounts: [{ name: "own-plugins", mountPath: "/plugins", readOnly: true }],
       metrics: true,
       maxSessionTimeSeconds: 3600,
       tolerations: [{ operator: "Exists" }],

@@ -48,6 +48,24 @@ describe.skipIf(!cluster.available)("the operator", () => {
     expect(Buffer.from(spec.caBundle, "base64").toString()).toContain("BEGIN CERTIFICATE")
   })
 
+  test("is nobody's for who comes past the API server, whatever he states and whoever signed his certificate", async () => {
+    const { items } = await cluster.get(
+      ...["pods", "-n", installed.namespace, "-l", "app.kubernetes.io/name=podside-operator"],
+    )
+    const { tls } = await admin.kube.access()
+    const headers = { "X-Remote-User": "admin", "X-Remote-Group": "system:masters" }
+    const ask = async (path: string, own: object) => {
+      const url = `https://${items[0].status.podIP}:8443${path}`
+      return (await fetch(url, { headers, tls: { rejectUnauthorized: false, ...own } })).status
+    }
+    const path = "/apis/operator.metalbear.co/v1/mirrordoperators/operator"
+    expect(await ask(path, {})).toBe(401)
+    // The administrator's own certificate is of the cluster's CA, not of the one for the front proxy.
+    expect(await ask(path, { cert: tls?.cert, key: tls?.key })).toBe(401)
+    expect(await ask("/health", {})).toBe(200)
+    expect(await cluster.kubectl("get", "--raw", path)).toContain("MirrordOperator")
+  })
+
   test("kubectl reads its tables and explains its objects", async () => {
     const targets = await cluster.kubectl("get", "targets")
     expect(targets).toMatch(/NAME +KIND +TARGET/)
