@@ -3,20 +3,20 @@ import type { Interceptor } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
 import { targetEnded } from "../core/protocol/index.ts"
 import { Clients } from "./clients.ts"
-import type { AgentMode, AgentOptions } from "./command-line.ts"
+import type { AgentOptions } from "./command-line.ts"
 import { createDns } from "./dns/feature.ts"
 import { createEnvironment } from "./environment.ts"
 import type { AgentContext, AgentFeature } from "./feature.ts"
 import { createFiles } from "./files/feature.ts"
 import { dirtyExitCode, refuseForeignRules } from "./foreign-rules.ts"
 import { type ClientLink, listenForClients } from "./listener.ts"
+import { keepOutOfMesh } from "./mesh-exclusion.ts"
 import { AgentMetrics } from "./metrics.ts"
 import { serveMetrics } from "./metrics-server.ts"
 import { operatorTls } from "./operator-tls.ts"
 import { createOutgoing } from "./outgoing/feature.ts"
-import { type AgentSettings, wantedBackend } from "./settings.ts"
+import type { AgentSettings } from "./settings.ts"
 import { joinTarget } from "./target/join.ts"
-import type { AgentTarget } from "./target/target.ts"
 import { watchProcess } from "./target/watch.ts"
 
 /**
@@ -103,7 +103,11 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
     const listener = listenForClients(options.listen, tls, log, (link) => clients.add(link))
     undo.push(listener.stop)
     const { address } = listener
-    if (target && provided) await keepOutOfMesh(provided, target, listener.port, options.mode, settings, undo, log)
+    if (provided && target && options.mode.kind === "ephemeral" && listener.port !== undefined) {
+      const include = await keepOutOfMesh(provided, target, listener.port, settings)
+      if (include) undo.push(include)
+      if (include) log.info("the mesh leaves the agent's port alone", { port: listener.port })
+    }
     log.info("listening", { address, mode: options.mode.kind, pid: target?.pid, metricsPort: metricsServer?.port })
     print(readyLine)
 
@@ -122,22 +126,6 @@ async function createFeatures(context: AgentContext, interceptor: Interceptor | 
   if (!interceptor) return features
   const { createIncoming } = await import("./incoming/incoming.ts")
   return [...features, createIncoming(context, interceptor)]
-}
-
-/** What an ephemeral agent needs in a mesh whose proxy would otherwise take what clients send to the agent's port. */
-async function keepOutOfMesh(
-  interceptor: Interceptor,
-  { inNamespace }: AgentTarget,
-  port: number | undefined,
-  mode: AgentMode,
-  settings: AgentSettings,
-  undo: (() => unknown)[],
-  log: Logger,
-): Promise<void> {
-  const isWanted = mode.kind === "ephemeral" && settings.excludeFromMesh && settings.inServiceMesh
-  if (!isWanted || port === undefined) return
-  undo.push(await interceptor.exemptPort({ inNamespace, port, backend: wantedBackend(settings) }))
-  log.info("the mesh leaves the agent's port alone", { port })
 }
 
 /** Resolves when the client has the reason, or does not want it. */
