@@ -3,6 +3,14 @@ import type { ClientMessage, DaemonMessage, FileRequest } from "../../protocol/i
 type Family = "TcpOutgoing" | "UdpOutgoing" | "SeqpacketOutgoing"
 const families: readonly Family[] = ["TcpOutgoing", "UdpOutgoing", "SeqpacketOutgoing"]
 
+/** Numbers of one family's connections. */
+class Connections {
+  /** Added to an agent's numbers. */
+  base = 0n
+  next = 0n
+  readonly open = new Set<bigint>()
+}
+
 /** Fields of file requests that hold a descriptor; a request has at most one. */
 const descriptorFields = ["fd", "remoteFd", "relativeFd", "dirfd"] as const
 
@@ -13,9 +21,11 @@ const descriptorFields = ["fd", "remoteFd", "relativeFd", "dirfd"] as const
 export class Renumbering {
   #descriptorBase = 0n
   #nextDescriptor = 0n
-  readonly #connectionBase = new Map<Family, bigint>(families.map((family) => [family, 0n]))
-  readonly #nextConnection = new Map<Family, bigint>(families.map((family) => [family, 0n]))
-  readonly #open = new Map<Family, Set<bigint>>(families.map((family) => [family, new Set()]))
+  readonly #connections: Record<Family, Connections> = {
+    TcpOutgoing: new Connections(),
+    UdpOutgoing: new Connections(),
+    SeqpacketOutgoing: new Connections(),
+  }
 
   /** The message with the agent's own numbers; "stale" when it is about something of an agent that is gone. */
   toAgent(message: ClientMessage): ClientMessage | "stale" {
@@ -25,8 +35,8 @@ export class Renumbering {
     }
     if (!isOutgoing(message) || (message.value.kind !== "Write" && message.value.kind !== "Close")) return message
     const { connectionId } = message.value.value
-    const base = this.#connectionBase.get(message.kind)!
-    if (message.value.kind === "Close") this.#open.get(message.kind)!.delete(connectionId)
+    const { base, open } = this.#connections[message.kind]
+    if (message.value.kind === "Close") open.delete(connectionId)
     if (connectionId < base) return "stale"
     if (base === 0n) return message
     const value = { ...message.value, value: { ...message.value.value, connectionId: connectionId - base } }
@@ -38,15 +48,16 @@ export class Renumbering {
     if (message.kind === "File") return this.#fileToClient(message)
     if (!isOutgoing(message)) return message
     const { kind: family, value } = message
-    const base = this.#connectionBase.get(family)!
+    const connections = this.#connections[family]
+    const { base } = connections
     const shifted = <T extends { connectionId: bigint }>(of: T): T =>
       base === 0n ? of : { ...of, connectionId: of.connectionId + base }
     const opened = (id: bigint) => {
-      this.#open.get(family)!.add(id)
-      this.#nextConnection.set(family, max(this.#nextConnection.get(family)!, id + 1n))
+      connections.open.add(id)
+      connections.next = max(connections.next, id + 1n)
     }
     if (value.kind === "Close") {
-      this.#open.get(family)!.delete(value.value + base)
+      connections.open.delete(value.value + base)
       return base === 0n ? message : ({ kind: family, value: { ...value, value: value.value + base } } as DaemonMessage)
     }
     const result = value.kind === "ConnectV2" ? value.value.connect : value.value
@@ -62,9 +73,10 @@ export class Renumbering {
   lose(): DaemonMessage[] {
     this.#descriptorBase = this.#nextDescriptor
     return families.flatMap((family) => {
-      this.#connectionBase.set(family, this.#nextConnection.get(family)!)
-      const ended = [...this.#open.get(family)!]
-      this.#open.get(family)!.clear()
+      const connections = this.#connections[family]
+      connections.base = connections.next
+      const ended = [...connections.open]
+      connections.open.clear()
       return ended.map((value) => ({ kind: family, value: { kind: "Close", value } }) as DaemonMessage)
     })
   }
