@@ -210,8 +210,10 @@ describe.skipIf(!cluster.available)("objects as mirrord's command line makes the
       await cluster.eventually("the reason", async () => proxy.closed)
       expect(proxy.closed).toBe("The target container has ended")
       await cluster.eventually("the Job's end", async () => (await cluster.tryKubectl("get", "job", name)).code !== 0)
-      await cluster.ready("deployment/web")
-      expect((await target()).id).not.toBe(beside.id)
+      await cluster.eventually("the container's next life", async () => {
+        const { pod, id } = await target()
+        return id !== beside.id && pod.status.containerStatuses[0].ready
+      })
     },
     limitMs,
   )
