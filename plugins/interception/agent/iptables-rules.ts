@@ -38,7 +38,7 @@ export function openIptablesRules(kind: IptablesKind, options: RuleSetOptions): 
   }
 
   try {
-    for (const table of tables) table.change(chainLines(names, mesh, options.ownMark))
+    for (const table of tables) table.change(chainLines(names, mesh, options))
   } catch (thrown) {
     close()
     throw thrown
@@ -110,12 +110,19 @@ const opening = "--tcp-flags FIN,SYN,RST,ACK SYN"
  * on the way out; of the ambient mode in front of them, because there they let everything within the pod pass. Without a mesh in front
  * of everything: chains of kube-proxy and of network plugins would otherwise decide first.
  */
-function chainLines({ incoming, outgoing }: ChainNames, mesh: Mesh, ownMark: number): string[] {
+function chainLines(
+  { incoming, outgoing }: ChainNames,
+  mesh: Mesh,
+  { ownMark, listenerPort }: RuleSetOptions,
+): string[] {
   const mark = `0x${ownMark.toString(16)}`
   const jump = (chain: string, behind: boolean) => (behind ? `-A ${chain}` : `-I ${chain} 1`)
   return [
     `-N ${incoming}`,
     `-N ${outgoing}`,
+    // Matches nothing, but with the last redirect the kernel would stop tracking connections here: those that have been redirected
+    // would answer from the listener's port.
+    `-A ${incoming} -p tcp -m tcp --dport 0 -j REDIRECT --to-ports ${listenerPort}`,
     `-A ${outgoing} -p tcp -m mark --mark ${mark}/${mark} -j RETURN`,
     ...(mesh === "ambient" ? [`-A ${incoming} -m mark --mark ${handedToAmbient} -j RETURN`] : []),
     // Only what is meant for this namespace: traffic it forwards (a node's namespace, for one) is nobody's business here.
