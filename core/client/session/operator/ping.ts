@@ -11,12 +11,17 @@ const upgradeLimitMs = 30_000
 export const answersPings = (operator: Operator): boolean => operator.supports("DiagnosticPing")
 
 /** The operator's own end of the way a session takes: no target, no agent. @throws KubeError */
-export async function openPingSession(kube: Kube, operator: Operator, signal: AbortSignal): Promise<AgentSession> {
+export async function openPingSession(
+  kube: Kube,
+  operator: Operator,
+  signal: AbortSignal,
+  certificateFor: typeof clientCertificate = clientCertificate,
+): Promise<AgentSession> {
   const peer = `operator ${operator.description.spec.operator_version}`
   // On this socket pings are understood and nothing else, versions included.
   const link = await openOperatorLink(kube, {
     path: `${operatorApi}/mirrordoperators/operator/ping`,
-    headers: { ...operator.headers, "x-client-der": await clientCertificate(kube, operator) },
+    headers: { ...operator.headers, "x-client-der": await certificateFor(kube, operator) },
     peer,
     what: "ping the operator",
     timeoutMs: upgradeLimitMs,
