@@ -30,7 +30,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
       },
       log: silentLogger,
     })
-    return { registry, closed, ports, kill }
+    return { registry, replicas, closed, ports, kill }
   }
 
   const comer: Comer = { user: "jim", userId: "key", namespace: "shop", target: { kind: "deployment", name: "web" } }
@@ -178,6 +178,26 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     await cluster.eventually("both ends", () => ended().length === 2)
     expect(ended()).toEqual(names)
   }, 120_000)
+
+  test("a replica that was taken for dead counts again for the sessions whose sockets it still has", async () => {
+    const [one, other] = await Promise.all([replica({ unusedMs: 300 }), replica({ unusedMs: 300 })])
+    const here = await open(one)
+    one.replicas.stop()
+    await cluster.eventually("its silence is known", () => {
+      return other.registry.byText(String(here.number))?.connected === false
+    })
+    const there = await open(other, here.number)
+    await one.replicas.start()
+    await cluster.eventually("it is in the record again", () => {
+      const session = one.registry.list().find(({ number }) => number === here.number)
+      return (session as { replicas?: readonly string[] } | undefined)?.replicas?.includes(one.replicas.id)
+    })
+    there.end()
+    await Bun.sleep(1_500)
+    expect(one.registry.byText(String(here.number))).toMatchObject({ connected: true })
+    here.end()
+    await cluster.eventually("its end", () => one.closed.length + other.closed.length > 0)
+  }, 30_000)
 
   test("a session that could not be begun is as if it had never been", async () => {
     const one = await replica()

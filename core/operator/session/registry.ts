@@ -44,6 +44,8 @@ export class SessionRegistry {
   readonly #coming = new Map<bigint, number>()
   /** Their records say that they are here. */
   readonly #marked = new Set<bigint>()
+  /** Being put into their records again. */
+  readonly #returning = new Set<bigint>()
   readonly #told = new WeakSet<Relay>()
   readonly #parsed = new WeakMap<Lease, SessionRecord | undefined>()
   readonly #expiry: SessionExpiry
@@ -275,12 +277,33 @@ export class SessionRegistry {
 
   #followClosed(changed: ChangedRecord | undefined): void {
     if (!changed) {
-      for (const session of this.#here.values()) this.#tellClosed(session)
+      for (const session of this.#here.values()) this.#follow(session)
       return
     }
     const number = sessionOfRecord(changed.name)
     const session = number === undefined ? undefined : this.#here.get(number)
-    if (session) this.#tellClosed(session)
+    if (session) this.#follow(session)
+  }
+
+  #follow(session: LiveSession): void {
+    this.#tellClosed(session)
+    this.#return(session)
+  }
+
+  /** Another replica took this one for dead and left it out of the record; its sockets live on. */
+  #return({ number, relays, info }: LiveSession): void {
+    const { replicas, log } = this.#options
+    const isMissing = (record: SessionRecord | undefined) => {
+      return record !== undefined && !record.closed && !record.replicas.includes(replicas.id) && relays.size > 0
+    }
+    if (!this.#marked.has(number) || this.#returning.has(number) || !isMissing(this.#record(number))) return
+    this.#returning.add(number)
+    this.#change(number, (record) => {
+      const write = record && isMissing(record) ? { ...record, replicas: [...record.replicas, replicas.id] } : undefined
+      return { write, answer: undefined }
+    })
+      .catch((error) => log.warn("a session's record could not be changed", { session: info.id, error }))
+      .finally(() => this.#returning.delete(number))
   }
 
   #tellClosed({ number, relays }: LiveSession): void {
