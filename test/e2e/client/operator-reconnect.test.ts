@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "bun:test"
 import { podsideBinary } from "../../binary.ts"
+import { run } from "../../cluster/run.ts"
 import { deployment } from "../../cluster/samples/workloads.ts"
 import { useCluster } from "../../cluster/use.ts"
 import { useOperator } from "../operator/install.ts"
@@ -26,6 +27,19 @@ describe.skipIf(!cluster.available)("a session whose operator goes away", () => 
     })
   }
   const steal = { MIRRORD_AGENT_TCP_STEAL_TRAFFIC: "true" }
+
+  test("is not needed to measure the way to the operator", async () => {
+    const outcome = await run([binary, "diagnose", "latency", "--json"], {
+      env: { KUBECONFIG: cluster.kubeconfig, MIRRORD_OPERATOR_ENABLE: "true" },
+      timeoutSeconds: 60,
+    })
+    expect(outcome.stderr).toBe("")
+    const answer = JSON.parse(outcome.stdout)
+    expect(answer).toMatchObject({ peer: expect.stringMatching(/^operator /), pings: 100 })
+    expect(answer.minMs).toBeGreaterThan(0)
+    expect(answer.p99Ms).toBeGreaterThanOrEqual(answer.p50Ms)
+    expect((await cluster.get("pods", "-n", installed.namespace, "-l", "app=mirrord")).items).toEqual([])
+  }, 90_000)
 
   test("comes back with its ports when every replica is replaced", async () => {
     const child = start(
