@@ -4,7 +4,7 @@ import type { PortForward } from "./forward.ts"
 import type { Kube } from "./kube.ts"
 import { podPath } from "./resources.ts"
 import { SpdyForward } from "./spdy-forward.ts"
-import { openUpgrade, type UpgradeOptions } from "./upgrade.ts"
+import { openUpgrade } from "./upgrade.ts"
 import { openWebSocket } from "./websocket.ts"
 import { ChannelForward, forwardSubprotocol } from "./websocket-forward.ts"
 
@@ -14,44 +14,54 @@ const streamsTimeoutMs = 5_000
 /** Answers that another form of the same request would only get again. */
 const finalStatuses: readonly number[] = [401, 403, 404, 429]
 
-/**
- * Opens a forward over SPDY, which costs the container runtime and the API server far less than a WebSocket for each byte; and
- * where something on the way does not let SPDY through, over a WebSocket.
- * @throws KubeError "kube-forbidden" without `get` on `pods/portforward`; AppError "kube-unreachable", "forward-broken"
- */
-export async function openPortForward(
-  kube: Kube,
-  pod: { namespace: string; name: string; port: number },
-  signal?: AbortSignal,
-): Promise<PortForward> {
-  const path = `${podPath(pod.namespace, pod.name)}/portforward`
-  const what = `forward port ${pod.port} of pod "${pod.name}" in ${pod.namespace}`
-  const options = { timeoutMs: openTimeoutMs, what, signal }
-  const access = await kube.access()
-  const spdy = await overSpdy(access, path, { ...options, port: pod.port })
-  if (spdy) return spdy
-  const protocols = [forwardSubprotocol]
-  const socket = await openWebSocket(access, `${path}?ports=${pod.port}`, { ...options, protocols })
-  return new ChannelForward(socket, what)
+interface ForwardedPort {
+  namespace: string
+  name: string
+  port: number
 }
 
-/** Undefined where SPDY does not get through. @throws what a WebSocket would only meet again */
-async function overSpdy(
+/**
+ * Opens a forward over a WebSocket, which answers sooner than SPDY (the container runtime hands SPDY's frames from one thread to
+ * another); and over SPDY where something on the way refuses WebSockets.
+ * @throws KubeError "kube-forbidden" without `get` on `pods/portforward`; AppError "kube-unreachable", "forward-broken"
+ */
+export async function openPortForward(kube: Kube, pod: ForwardedPort, signal?: AbortSignal): Promise<PortForward> {
+  const what = whatOf(pod)
+  const options = { timeoutMs: openTimeoutMs, what, signal, protocols: [forwardSubprotocol] }
+  const access = await kube.access()
+  try {
+    const socket = await openWebSocket(access, `${pathOf(pod)}?ports=${pod.port}`, options)
+    return new ChannelForward(socket, what)
+  } catch (thrown) {
+    if (!(thrown instanceof KubeError) || finalStatuses.includes(thrown.status)) throw thrown
+    const spdy = await openSpdyForward(access, pod, signal)
+    if (!spdy) throw thrown
+    return spdy
+  }
+}
+
+/** Undefined where SPDY does not get through either. @throws what another form of the request would only meet again */
+export async function openSpdyForward(
   access: ServerAccess,
-  path: string,
-  options: Omit<UpgradeOptions, "headers"> & { port: number },
+  pod: ForwardedPort,
+  signal?: AbortSignal,
 ): Promise<PortForward | undefined> {
-  const { what, port, signal } = options
+  const what = whatOf(pod)
   const headers = { Upgrade: "SPDY/3.1", "X-Stream-Protocol-Version": "portforward.k8s.io" }
-  const upgraded = await openUpgrade(access, path, { ...options, headers }).catch((thrown) => {
+  const options = { headers, timeoutMs: openTimeoutMs, what, signal }
+  const upgraded = await openUpgrade(access, pathOf(pod), options).catch((thrown) => {
     if (!(thrown instanceof KubeError) || finalStatuses.includes(thrown.status)) throw thrown
   })
   if (!upgraded) return undefined
   const limit = AbortSignal.timeout(streamsTimeoutMs)
   try {
-    return await SpdyForward.open(upgraded, { port, what, signal: signal ? AbortSignal.any([limit, signal]) : limit })
+    const either = signal ? AbortSignal.any([limit, signal]) : limit
+    return await SpdyForward.open(upgraded, { port: pod.port, what, signal: either })
   } catch {
     signal?.throwIfAborted()
     return undefined
   }
 }
+
+const pathOf = ({ namespace, name }: ForwardedPort) => `${podPath(namespace, name)}/portforward`
+const whatOf = ({ namespace, name, port }: ForwardedPort) => `forward port ${port} of pod "${name}" in ${namespace}`

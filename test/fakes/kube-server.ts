@@ -58,8 +58,6 @@ export function startFakeKube(options: FakeKubeOptions = {}): FakeKube {
       const answer = await options.routes?.[`${seen.method} ${seen.path}`]?.(seen)
       if (answer instanceof Response) return answer
       if (answer !== undefined) return Response.json(answer)
-      if (url.pathname.endsWith("/portforward") && request.headers.get("upgrade") === "SPDY/3.1")
-        return statusAnswer(400, "BadRequest", "Upgrade request required")
       if (url.pathname.endsWith("/portforward") && self.upgrade(request, { data: { path: url.pathname } }))
         return undefined
       return statusAnswer(404, "NotFound", `${seen.path} not found`)

@@ -28,8 +28,8 @@ interface State {
 }
 
 /**
- * An API server whose port-forwards speak SPDY/3.1; WebSockets are forbidden. It reads header blocks as stored zlib blocks, which real servers decompress:
- * those are met by the tests on a real cluster.
+ * An API server whose port-forwards speak SPDY/3.1; WebSockets are refused. It reads header blocks as stored zlib blocks, which real
+ * servers decompress: those are met by the test on a real cluster.
  */
 export function startFakeSpdy(on: {
   /** In place of the replies: SPDY that does not get through. */
@@ -83,7 +83,7 @@ export function startFakeSpdy(on: {
           const head = state.bytes.toString("latin1", 0, end)
           seen.push(head)
           if (/^upgrade: websocket/im.test(head)) {
-            socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
             return
           }
           state.bytes = state.bytes.subarray(end + 4)
