@@ -10,12 +10,15 @@ export interface Traces {
   processes: string[]
   /** `net:[4026532001]` and so on, those of the machine itself left out. */
   namespaces: string[]
+  /** When they were taken, in clock ticks since the machine's start. */
+  at: number
 }
 
 /** The processes below the cluster's holder, containers and all, and the namespaces they are in. */
 export function tracesOf(layout: Layout): Traces {
+  const at = ticksNow()
   const holder = holderOf(layout.folder)
-  if (holder === null) return { processes: [], namespaces: [] }
+  if (holder === null) return { processes: [], namespaces: [], at }
   const all = allProcesses()
   const family = new Set([holder])
   for (let before = 0; before !== family.size; ) {
@@ -27,14 +30,17 @@ export function tracesOf(layout: Layout): Traces {
   return {
     processes: all.filter(({ pid }) => family.has(pid)).map(({ text }) => text),
     namespaces: [...new Set(namespaces)].sort(),
+    at,
   }
 }
 
 /** Which of these traces are still to be found. */
-export function stillThere(traces: Traces): Traces {
+export function stillThere(traces: Traces): Pick<Traces, "processes" | "namespaces"> {
   const all = allProcesses()
   const texts = new Set(all.map(({ text }) => text))
-  const namespaces = new Set(all.flatMap(({ pid }) => namespacesOf(pid)))
+  // The kernel gives a namespace's number to the next one that is made; whoever came later is in one of its own.
+  const old = all.filter(({ start }) => start <= traces.at)
+  const namespaces = new Set(old.flatMap(({ pid }) => namespacesOf(pid)))
   return {
     processes: traces.processes.filter((text) => texts.has(text)),
     namespaces: traces.namespaces.filter((namespace) => namespaces.has(namespace)),
@@ -88,7 +94,15 @@ export function leftBehind(
 interface Running {
   pid: number
   parent: number
+  /** In clock ticks since the machine's start. */
+  start: number
   text: string
+}
+
+const ticksPerSecond = 100
+
+function ticksNow(): number {
+  return Math.ceil(Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * ticksPerSecond)
 }
 
 function allProcesses(): Running[] {
@@ -100,7 +114,8 @@ function allProcesses(): Running[] {
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
       if (fields[0] === "Z") return []
       const command = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"))
-      return [{ pid: Number(name), parent: Number(fields[1]), text: `${name} ${fields[19]} ${command}` }]
+      const start = Number(fields[19])
+      return [{ pid: Number(name), parent: Number(fields[1]), start, text: `${name} ${start} ${command}` }]
     } catch {
       return []
     }
