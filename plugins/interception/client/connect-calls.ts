@@ -5,7 +5,6 @@ import { AF_INET6, AF_UNIX, decodeEndpoint } from "../../../core/linux/socket-ad
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
 import { remoteDestination } from "./destinations.ts"
-import { socketInode } from "./file-identity.ts"
 import {
   addressFor,
   connectSocket,
@@ -22,7 +21,7 @@ import {
   socketType,
 } from "./socket-info.ts"
 import type { NetworkSupervision } from "./supervision.ts"
-import { fetchDescriptor, withDescriptor, writeMemory } from "./tracee.ts"
+import { fetchDescriptor, socketInodeOf, withDescriptor, writeMemory } from "./tracee.ts"
 
 const IPPROTO_TCP = 6
 
@@ -109,7 +108,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
   /** A datagram socket may be connected again and again. */
   function forgetName(call: Call): void {
     if (!shared.namedSockets) return
-    const inode = socketInode(`/proc/${call.tid}/fd/${call.int(0)}`)
+    const inode = socketInodeOf(call.tid, call.int(0))
     if (inode !== undefined) shared.names.remove(inode)
   }
 

@@ -30,7 +30,7 @@ export class HeldDescriptors {
 
   /** Takes over `fd`, which the thread has as `number`. */
   hold(fd: number, tid: number, number: number): void {
-    const identity = fileIdentity(`/proc/self/fd/${fd}`)
+    const identity = fileIdentity(fd)
     if (identity === undefined || this.#byIdentity.has(identity)) {
       syscall("close", fd)
       return
@@ -54,7 +54,7 @@ export class HeldDescriptors {
 
   /** Closes the copy of the open file `fd` belongs to: its end has to be felt at once. */
   letGo(fd: number): void {
-    if (this.#byIdentity.size > 0) this.#drop(fileIdentity(`/proc/self/fd/${fd}`))
+    if (this.#byIdentity.size > 0) this.#drop(fileIdentity(fd))
   }
 
   /** Closes the copies of what the program has closed. */

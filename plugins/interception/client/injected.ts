@@ -71,7 +71,7 @@ export class InjectedFiles {
       fd = openSync(`/proc/self/fd/${memory}`, openFlags | O_CLOEXEC)
       const mask = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
       const watch = syscall("inotify_add_watch", this.#notify, cString(`/proc/self/fd/${memory}`), mask)
-      const inode = fileIdentity(`/proc/self/fd/${memory}`)!
+      const inode = fileIdentity(memory)!
       const entry: Entry = { inode, object: fill(memory), watch, open: 1, memory }
       this.#byInode.set(inode, entry)
       if (watch >= 0) this.#byWatch.set(watch, entry)

@@ -5,11 +5,12 @@ import { type Answer, type Call, failure, type Handlers, proceed } from "./call.
 import { LiveFile } from "./live-file.ts"
 import { O_CLOEXEC } from "./notification.ts"
 import { O_APPEND, O_CREAT, O_EXCL, O_TRUNC, openIntent, pathCalls } from "./path-calls.ts"
+import { statusLine } from "./process-status.ts"
 import { ReadyFile } from "./ready-file.ts"
 import { RemoteDirectory } from "./remote-directory.ts"
 import { isDirectory, S_IFLNK, S_IFMT } from "./structures.ts"
 import type { Supervision } from "./supervision.ts"
-import { readMemory, statusLine } from "./tracee.ts"
+import { readMemory } from "./tracee.ts"
 import type { VirtualFile } from "./virtual-files.ts"
 
 const O_ACCMODE = 3

@@ -1,15 +1,14 @@
-import { socketInode } from "./file-identity.ts"
 import type { Notification } from "./notification.ts"
 import type { SharedNames } from "./shared-names.ts"
 import { writeAddress } from "./socket-info.ts"
-import { writeMemory } from "./tracee.ts"
+import { socketInodeOf, writeMemory } from "./tracee.ts"
 
 /**
  * Answers getsockname and getpeername of established connections on the watching thread: Go asks both after each connect.
  * Tells whether the answer is in the program's memory; the main thread sees to everything else.
  */
 export function answersName(call: Notification, which: "getsockname" | "getpeername", names: SharedNames): boolean {
-  const inode = socketInode(`/proc/${call.tid}/fd/${call.int(0)}`)
+  const inode = socketInodeOf(call.tid, call.int(0))
   const address = inode === undefined ? undefined : names.get(inode, which === "getpeername" ? "peer" : "own")
   if (!address) return false
   try {

@@ -1,20 +1,12 @@
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { SOCK_DGRAM } from "../../../core/linux/socket.ts"
-import { AF_INET6, decodeEndpoint } from "../../../core/linux/socket-address.ts"
+import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { socketInode } from "./file-identity.ts"
 import type { Notification } from "./notification.ts"
 import type { SharedState } from "./shared-state.ts"
-import {
-  addressFor,
-  connectSocket,
-  endpointName,
-  isOnlyV6,
-  sameEndpoint,
-  socketFamily,
-  socketType,
-} from "./socket-info.ts"
-import { fetchDescriptor, peek } from "./tracee.ts"
+import { addressFor, nameInBuffer, sameEndpoint, socketType } from "./socket-info.ts"
+import { tryFetchDescriptor } from "./tracee.ts"
 
 /** What the program calls the name server, and where its queries are taken. */
 export interface ResolverPlace {
@@ -22,38 +14,47 @@ export interface ResolverPlace {
   at: Endpoint
 }
 
-/** struct sockaddr_in6. */
-const addressBytes = 28
+/** Family, port and address of struct sockaddr_in. */
+const meaningfulBytes = 8
 
 /**
  * connect(2) of UDP sockets to the name server, on the watching thread: a resolver makes a new one for each lookup. Returns a
- * function that tells the call's result, 0 or a negative errno; undefined for calls the main thread has to see to.
+ * function that takes the call with the address it names, and tells whether it was done; the main thread sees to all others.
  */
 export function resolverConnects(place: ResolverPlace | undefined, shared: SharedState) {
-  const address = Buffer.from(new ArrayBuffer(addressBytes))
-  return (call: Notification): number | undefined => {
-    if (!place) return undefined
-    const length = peek(call.tid, call.word(1), address, Math.min(Math.max(call.int(2), 0), addressBytes))
-    const peer = length < 0 ? undefined : decodeEndpoint(address.subarray(0, length))
-    if (!sameEndpoint(peer, place.server)) return undefined
-    let fd = -1
+  if (!place) return () => false
+  const { server, at } = place
+  const serverAddress = encodeEndpoint(server)
+  const isServer = (address: Buffer) =>
+    address.readUInt16LE(0) === AF_INET
+      ? address.length >= serverAddress.length &&
+        serverAddress.compare(address, 0, meaningfulBytes, 0, meaningfulBytes) === 0
+      : sameEndpoint(decodeEndpoint(address), server)
+  const known = (family: number) => ({ at: addressFor(family, at), server: addressFor(family, server) })
+  const ofFamily: Partial<Record<number, ReturnType<typeof known>>> = {
+    [AF_INET]: known(AF_INET),
+    [AF_INET6]: known(AF_INET6),
+  }
+  return (call: Notification, address: Buffer): boolean => {
+    if (!isServer(address)) return false
+    const to = ofFamily[address.readUInt16LE(0)]
+    const fd = to ? tryFetchDescriptor(call.tid, call.int(0)) : -1
+    if (!to || fd < 0) return false
     try {
-      fd = fetchDescriptor(call.tid, call.int(0))
-      const family = socketFamily(fd)
-      if (socketType(fd) !== SOCK_DGRAM || isOnlyV6(fd, family)) return undefined
-      if (address.readUInt16LE(0) === AF_INET6 && family !== AF_INET6) return undefined
-      const result = connectSocket(fd, addressFor(family, place.at))
-      const own = result === 0 ? endpointName("getsockname", fd) : undefined
-      if (!own) return result
-      shared.resolverPorts.add(own.port)
-      const inode = socketInode(`/proc/self/fd/${fd}`)
-      if (inode !== undefined) shared.names.set(inode, family, { peer: place.server, own })
+      // Refused when the socket is of another family, or can only talk IPv6.
+      if (socketType(fd) !== SOCK_DGRAM || syscall("connect", fd, to.at, to.at.length) < 0) return false
+      const own = nameInBuffer("getsockname", fd)
+      const peer = typeof own === "number" ? undefined : ofFamily[own.readUInt16LE(0)]?.server
+      if (typeof own === "number" || !peer) return false
+      shared.resolverPorts.add(own.readUInt16BE(2))
+      const inode = socketInode(fd)
+      if (inode !== undefined) shared.names.setAddresses(inode, peer, own)
       shared.namedSockets = true
-      return 0
+      return true
     } catch {
-      return undefined
+      return false
     } finally {
-      if (fd >= 0) syscall("close", fd)
+      syscall("close", fd)
     }
   }
 }

@@ -30,6 +30,7 @@ import { statCalls } from "./stat-calls.ts"
 import type { NetworkSupervision, Supervision } from "./supervision.ts"
 import { Supervisor } from "./supervisor.ts"
 import { TcpConnections } from "./tcp-connections.ts"
+import { forgetThreads } from "./tracee.ts"
 import { transferCalls } from "./transfer-calls.ts"
 import { UdpAssociations } from "./udp-associations.ts"
 import { UnixConnections } from "./unix-connections.ts"
@@ -137,6 +138,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       supervisor.close()
       injected.close()
       for (const part of [network.tcp, network.udp, network.unix, network.listeners, resolver]) part?.close()
+      forgetThreads()
       channel.close()
       readiness.close()
       syscall("close", listener)

@@ -36,13 +36,17 @@ export class SharedNames {
 
   /** `family` of the socket. */
   set(inode: number, family: number, { peer, own }: SharedName): void {
+    this.setAddresses(inode, fitting(family, peer), fitting(family, own))
+  }
+
+  /** As `set`, with both names as the program is to see them. */
+  setAddresses(inode: number, peer: Uint8Array, own: Uint8Array): void {
     const at = slotOf(inode)
-    const peerAddress = fitting(family, peer)
     Atomics.store(this.#words, at / 4, 0)
     this.#words[at / 4 + 1] = inode | 0
-    this.#words[at / 4 + 2] = peerAddress.length
-    this.#bytes.set(peerAddress, at + peerAt)
-    this.#bytes.set(fitting(family, own), at + ownAt)
+    this.#words[at / 4 + 2] = peer.length
+    this.#bytes.set(peer, at + peerAt)
+    this.#bytes.set(own, at + ownAt)
     this.#stamp = (this.#stamp + 1) & 0x7fff_ffff || 1
     Atomics.store(this.#words, at / 4, this.#stamp)
   }

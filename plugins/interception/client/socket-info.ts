@@ -5,7 +5,7 @@ import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core
 import { syscall } from "../../../core/linux/syscall.ts"
 import type { Call } from "./call.ts"
 import { SOL_SOCKET } from "./rules.ts"
-import { readMemory, writeMemory } from "./tracee.ts"
+import { readMemory, writeBoth } from "./tracee.ts"
 
 const SO_TYPE = 3
 const SO_PROTOCOL = 38
@@ -91,9 +91,8 @@ export function readAddress(call: Call, addressArgument: number, lengthArgument:
 export function writeAddress(tid: number, address: bigint, lengthAddress: bigint, bytes: Uint8Array): void {
   const room = readMemory(tid, lengthAddress, 4)
   const space = Math.max(0, room.readInt32LE(0))
-  writeMemory(tid, address, bytes.subarray(0, space))
   room.writeInt32LE(bytes.length)
-  writeMemory(tid, lengthAddress, room)
+  writeBoth(tid, address, bytes.subarray(0, space), lengthAddress, room)
 }
 
 export function isLoopback(ip: string): boolean {
@@ -111,8 +110,8 @@ export function sameEndpoint(a: Endpoint | undefined, b: Endpoint | undefined): 
 const nameBuffer = Buffer.from(new ArrayBuffer(addressBytes))
 const nameLength = Buffer.from(new ArrayBuffer(4))
 
-/** A socket's name as it lies in `nameBuffer` until the next call, or a negative errno. */
-function nameInBuffer(call: "getsockname" | "getpeername", fd: number): Buffer | number {
+/** Raw name of a socket's own or other end, good until the next call, or a negative errno. */
+export function nameInBuffer(call: "getsockname" | "getpeername", fd: number): Buffer | number {
   nameLength.writeUInt32LE(addressBytes)
   const result = syscall(call, fd, nameBuffer, nameLength)
   return result < 0 ? result : nameBuffer.subarray(0, Math.min(nameLength.readUInt32LE(0), addressBytes))

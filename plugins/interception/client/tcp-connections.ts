@@ -211,7 +211,7 @@ export class TcpConnections {
   #established(fd: number, family: number, named: Named, connection: RemoteConnection): void {
     named.connection = connection
     if (!connection.local) return
-    named.inode = socketInode(`/proc/self/fd/${fd}`)
+    named.inode = socketInode(fd)
     if (named.inode !== undefined)
       this.#shared.names.set(named.inode, family, { peer: named.peer, own: connection.local })
   }

@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs"
 import { check, errno, LinuxError } from "../../../core/linux/errno.ts"
 import { addressOf, cString, syscall } from "../../../core/linux/syscall.ts"
+import { socketInode } from "./file-identity.ts"
 import { heldDescriptors } from "./held-descriptors.ts"
+import { Pidfds } from "./pidfds.ts"
 import { canFetchDescriptors } from "./rung.ts"
 
 const pageBytes = 4096n
@@ -9,11 +10,11 @@ const pageBytes = 4096n
 export const pathBytes = 4096
 /** Linux' UIO_MAXIOV. */
 export const maxVectors = 1024
-/** PIDFD_THREAD, Linux 6.9: a pidfd of a thread that leads no group. */
-const PIDFD_THREAD = 0o200
+/** Threads whose descriptors are fetched for each of their calls again. */
+const threads = new Pidfds()
 
 // Over buffers of their own: memory of a plain small array may move once somebody asks for its buffer.
-const local = new BigUint64Array(new ArrayBuffer(16))
+const local = new BigUint64Array(new ArrayBuffer(32))
 const localAt = addressOf(local)
 const remote = new BigUint64Array(new ArrayBuffer(32))
 const remoteAt = addressOf(remote)
@@ -60,6 +61,29 @@ export function writeMemory(tid: number, address: bigint, bytes: Uint8Array): vo
   const count = syscall("process_vm_writev", tid, localAt, 1, remoteAt, 1, 0)
   if (count < 0) throw new LinuxError(count, "write the program's memory")
   if (count < bytes.length) throw new LinuxError(errno.EFAULT, "write the program's memory")
+}
+
+/** Two writes in one call. @throws LinuxError EFAULT when not all of it can be written */
+export function writeBoth(
+  tid: number,
+  first: bigint,
+  firstBytes: Uint8Array,
+  second: bigint,
+  secondBytes: Uint8Array,
+): void {
+  if (firstBytes.length === 0) {
+    writeMemory(tid, second, secondBytes)
+    return
+  }
+  local[0] = addressOf(firstBytes)
+  local[1] = remote[1] = BigInt(firstBytes.length)
+  local[2] = addressOf(secondBytes)
+  local[3] = remote[3] = BigInt(secondBytes.length)
+  remote[0] = first
+  remote[2] = second
+  const count = syscall("process_vm_writev", tid, localAt, 2, remoteAt, 2, 0)
+  if (count < 0) throw new LinuxError(count, "write the program's memory")
+  if (count < firstBytes.length + secondBytes.length) throw new LinuxError(errno.EFAULT, "write the program's memory")
 }
 
 const pathBuffer = Buffer.from(new ArrayBuffer(pathBytes))
@@ -116,12 +140,22 @@ export function scatter(tid: number, vectors: readonly Vector[], bytes: Uint8Arr
 /** Our own copy of the thread's descriptor, the same open file; the caller closes it. @throws LinuxError EBADF, ...; NotHeld */
 export function fetchDescriptor(tid: number, fd: number): number {
   if (!canFetchDescriptors()) return heldDescriptors.copy(tid, fd)
-  const pidfd = openPidfd(tid)
-  try {
-    return check(syscall("pidfd_getfd", pidfd, fd, 0), "fetch a descriptor of the program")
-  } finally {
-    syscall("close", pidfd)
-  }
+  return check(threads.fetch(tid, fd), "fetch a descriptor of the program")
+}
+
+/** As `fetchDescriptor`, for where descriptors can be fetched: a copy or a negative errno. */
+export function tryFetchDescriptor(tid: number, fd: number): number {
+  return threads.fetch(tid, fd)
+}
+
+/** Inode of the socket a thread has as this descriptor; undefined for everything else. */
+export function socketInodeOf(tid: number, fd: number): number | undefined {
+  if (!canFetchDescriptors()) return socketInode(`/proc/${tid}/fd/${fd}`)
+  const copy = threads.fetch(tid, fd)
+  if (copy < 0) return undefined
+  const inode = socketInode(copy)
+  syscall("close", copy)
+  return inode
 }
 
 /** Runs `use` with a copy of the descriptor that lives no longer than the call. */
@@ -134,32 +168,9 @@ export function withDescriptor<T>(tid: number, fd: number, use: (copy: number) =
   }
 }
 
-let threadPidfds = true
-
-function openPidfd(tid: number): number {
-  if (threadPidfds) {
-    const pidfd = syscall("pidfd_open", tid, PIDFD_THREAD)
-    if (pidfd !== -errno.EINVAL) return check(pidfd, "open the program's thread")
-    threadPidfds = false
-  }
-  return check(syscall("pidfd_open", threadGroup(tid), 0), "open the program")
-}
-
-/** Process of a thread. @throws LinuxError ESRCH */
-export function threadGroup(tid: number): number {
-  return Number(statusLine(tid, "Tgid"))
-}
-
-/** One value of /proc/TID/status. @throws LinuxError ESRCH */
-export function statusLine(tid: number, key: string): string {
-  let status: string
-  try {
-    status = readFileSync(`/proc/${tid}/status`, "utf8")
-  } catch {
-    throw new LinuxError(errno.ESRCH, "look at the program")
-  }
-  const line = new RegExp(`^${key}:\\s*(.*)$`, "m").exec(status)
-  return line?.[1] ?? ""
+/** Lets go of everything kept to look into programs sooner; to be called when one has ended. */
+export function forgetThreads(): void {
+  threads.clear()
 }
 
 const linkBuffer = Buffer.alloc(512)

@@ -120,7 +120,7 @@ export class UnixConnections {
   }
 
   #remember(name: string, fd: number, path: Uint8Array): void {
-    const socket = fileIdentity(`/proc/self/fd/${fd}`)
+    const socket = fileIdentity(fd)
     this.#joined.set(name, { path, socket })
     if (socket !== undefined) this.#bySocket.set(socket, path)
     this.#shared.namedSockets = true

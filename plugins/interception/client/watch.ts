@@ -1,14 +1,13 @@
 import { errno } from "../../../core/linux/errno.ts"
 import { addressOf, syscall } from "../../../core/linux/syscall.ts"
 import { architectureOf, type CallName, callNames } from "./abi.ts"
-import { socketInode } from "./file-identity.ts"
 import { Notification, notificationBytes, RECV, Replier, wakeSynchronously } from "./notification.ts"
 import { directoryOf, intentOf, pathCalls } from "./path-calls.ts"
 import { answersMachine, answersName } from "./quick-names.ts"
 import { type ResolverPlace, resolverConnects } from "./quick-resolver.ts"
 import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
-import { peek, peekString } from "./tracee.ts"
+import { forgetThreads, peek, peekString, socketInodeOf } from "./tracee.ts"
 import { WatchWriter } from "./watch-channel.ts"
 
 /** What the Worker gets once, at its start. */
@@ -36,6 +35,8 @@ const EPOLLHUP = 0x10
 const AF_UNIX = 1
 const AF_INET = 2
 const AF_INET6 = 10
+/** struct sockaddr_in6: more is only needed of names of unix sockets, which are the main thread's. */
+const addressBytes = 28
 /** struct epoll_event is packed on x86-64 only: events u32, data u64. */
 const eventBytes = process.arch === "x64" ? 12 : 16
 const eventDataAt = eventBytes - 8
@@ -54,9 +55,14 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
   const replier = new Replier(listener)
   const main = new WatchWriter(options.channel)
   const shared = new SharedState(options.memory)
-  const passes = passingCalls(options, shared)
-  const answered = answeredCalls(options, shared)
+  const address = new CallAddress()
+  const passes = passingCalls(options, shared, address)
+  const answered = answeredCalls(options, shared, address)
   wakeSynchronously(listener)
+  const end = () => {
+    forgetThreads()
+    say({ kind: "ended" })
+  }
   say({ kind: "started" })
   for (;;) {
     const count = syscall("epoll_pwait", epoll, eventsAt, eventCount, -1, 0, 8)
@@ -70,7 +76,7 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
       const flags = events.readUInt32LE(at)
       if ((flags & EPOLLIN) === 0) {
         if ((flags & EPOLLHUP) === 0) continue
-        say({ kind: "ended" })
+        end()
         return
       }
       notification.fill(0)
@@ -81,43 +87,55 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
         replier.proceed(call.id)
         continue
       }
-      const result = answered(call)
-      if (result === undefined) main.call(notification)
-      else if (result < 0) replier.fail(call.id, -result)
-      else replier.value(call.id, 0n)
+      if (answered(call)) replier.value(call.id, 0n)
+      else main.call(notification)
     }
     if (count < 0 && count !== -errno.EINTR) {
-      say({ kind: "ended" })
+      end()
       return
     }
   }
 }
 
-/** Answers calls that need nothing but what both threads know: 0 or a negative errno, undefined for those of the main thread. */
-function answeredCalls({ resolver }: WatchOptions, shared: SharedState): (call: Notification) => number | undefined {
+/** The address a connect or bind names, as far as the thread that watches is interested in it: read once for each call. */
+class CallAddress {
+  readonly #bytes = Buffer.from(new ArrayBuffer(addressBytes))
+  /** Valid until the next call of `read`. */
+  bytes = this.#bytes.subarray(0, 0)
+
+  /** False when the program's memory holds none. */
+  read(call: Notification): boolean {
+    const length = Math.min(Math.max(call.int(2), 0), addressBytes)
+    const count = length < 2 ? 0 : peek(call.tid, call.word(1), this.#bytes, length)
+    this.bytes = this.#bytes.subarray(0, Math.max(count, 0))
+    return count >= 2
+  }
+}
+
+/** Answers calls that need nothing but what both threads know, with 0; false: the main thread has to see to it. */
+function answeredCalls({ resolver }: WatchOptions, shared: SharedState, address: CallAddress) {
   const names = callNames(architectureOf(process.arch)!)
   const connect = resolverConnects(resolver, shared)
-  return (call) => {
+  return (call: Notification): boolean => {
     const name = names.get(call.nr)
     switch (name) {
       case "connect":
-        return connect(call)
+        return connect(call, address.bytes)
       case "uname":
-        return answersMachine(call, shared.machine) ? 0 : undefined
+        return answersMachine(call, shared.machine)
       case "getsockname":
       case "getpeername":
-        return answersName(call, name, shared.names) ? 0 : undefined
+        return answersName(call, name, shared.names)
       default:
-        return undefined
+        return false
     }
   }
 }
 
 /** Tells the calls that can go on at once: true when the main thread would say so, too. */
-function passingCalls({ ranges, hidesRelative }: WatchOptions, shared: SharedState): (call: Notification) => boolean {
+function passingCalls({ ranges, hidesRelative }: WatchOptions, shared: SharedState, address: CallAddress) {
   const architecture = architectureOf(process.arch)!
   const names = callNames(architecture)
-  const family = new Uint8Array(new ArrayBuffer(2))
   const header = Buffer.from(new ArrayBuffer(8))
 
   const pathPasses = (call: Notification, name: CallName): boolean => {
@@ -134,18 +152,18 @@ function passingCalls({ ranges, hidesRelative }: WatchOptions, shared: SharedSta
     return directory < ranges.readyFrom || directory >= ranges.end
   }
   const addressPasses = (call: Notification): boolean => {
-    if (peek(call.tid, call.word(1), family) < 2) return true
-    const number = family[0]! | (family[1]! << 8)
+    if (!address.read(call)) return true
+    const number = address.bytes.readUInt16LE(0)
     if (number === AF_INET || number === AF_INET6 || number === AF_UNIX) return false
     // AF_UNSPEC undoes a connect, and with it the name we gave.
-    if (shared.namedSockets) shared.names.remove(socketInode(`/proc/${call.tid}/fd/${call.int(0)}`) ?? 0)
+    if (shared.namedSockets) shared.names.remove(socketInodeOf(call.tid, call.int(0)) ?? 0)
     return true
   }
   /** msg_name, the first field of struct msghdr (and of the first struct mmsghdr), is null on stream sockets and connected ones. */
   const messagePasses = (call: Notification): boolean =>
     peek(call.tid, call.word(1), header) < 8 || header.readBigUInt64LE(0) === 0n
 
-  return (call) => {
+  return (call: Notification): boolean => {
     const name = names.get(call.nr)
     if (name === undefined) return true
     // Leaving a remote directory has to be noticed.

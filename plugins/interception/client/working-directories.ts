@@ -1,6 +1,6 @@
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
+import { statusLine, threadGroup } from "./process-status.ts"
 import type { SharedState } from "./shared-state.ts"
-import { statusLine, threadGroup } from "./tracee.ts"
 
 /** More processes than this are looked through for ended ones. */
 const tidyAbove = 256
