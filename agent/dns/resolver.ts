@@ -1,7 +1,5 @@
-import { readFileSync } from "node:fs"
 import { isIP, isIPv4 } from "node:net"
 import { errno, isLinuxError } from "../../core/linux/errno.ts"
-import { openFlag, withOpenBelow } from "../../core/linux/open.ts"
 import { ipv4Bytes, ipv6Bytes, ipv6Text } from "../../core/linux/socket-address.ts"
 import type { LookupRecord } from "../../core/protocol/index.ts"
 import { RefusedRequest } from "../response-error.ts"
@@ -11,26 +9,31 @@ import { BelievedReplies } from "./believed.ts"
 import { candidates, type HostsEntry, lookUpHosts, parseHosts, parseResolvConf, type ResolverConfig } from "./config.ts"
 import { askServer, type Failure } from "./exchange.ts"
 import { type QueryType, type Reply, recordType } from "./message.ts"
+import { TargetFile } from "./target-file.ts"
 
 /** Which addresses are wanted; `any`: IPv6 only when there is no IPv4 one. */
 export type Wanted = "ipv4" | "ipv6" | "both" | "any"
 
 const noError = 0
 const noSuchName = 3
-/** /etc/hosts of a pod is small; more than this is not looked at. */
-const maxFileBytes = 4 * 1024 * 1024
 
 type Lookup = LookupRecord[]
 
-/** Resolves as a program in the target would: its files, read anew each time, and its network. */
+/** Resolves as a program in the target would: its files, as they are each time, and its network. */
 export class Resolver {
   readonly #surroundings: Surroundings
-  readonly #settings: AgentSettings
   readonly #believed = new BelievedReplies()
+  readonly #config: TargetFile<ResolverConfig>
+  readonly #hosts = new TargetFile("/etc/hosts", parseHosts)
 
-  constructor(surroundings: Surroundings, settings: AgentSettings) {
+  constructor(surroundings: Surroundings, { dnsTimeoutSeconds, dnsAttempts }: AgentSettings) {
     this.#surroundings = surroundings
-    this.#settings = settings
+    this.#config = new TargetFile("/etc/resolv.conf", (text) => {
+      const config = parseResolvConf(text)
+      if (dnsTimeoutSeconds !== undefined) config.timeoutSeconds = dnsTimeoutSeconds
+      if (dnsAttempts !== undefined) config.attempts = Math.max(1, dnsAttempts)
+      return config
+    })
   }
 
   /** Never empty. @throws RefusedRequest "DnsLookup" */
@@ -54,12 +57,8 @@ export class Resolver {
   }
 
   #read(): { config: ResolverConfig; hosts: HostsEntry[] } {
-    const config = parseResolvConf(readText(this.#surroundings.namesRootFd, "/etc/resolv.conf"))
-    const hosts = parseHosts(readText(this.#surroundings.namesRootFd, "/etc/hosts"))
-    const { dnsTimeoutSeconds, dnsAttempts } = this.#settings
-    if (dnsTimeoutSeconds !== undefined) config.timeoutSeconds = dnsTimeoutSeconds
-    if (dnsAttempts !== undefined) config.attempts = Math.max(1, dnsAttempts)
-    return { config, hosts }
+    const { namesRootFd } = this.#surroundings
+    return { config: readOf(this.#config, namesRootFd), hosts: readOf(this.#hosts, namesRootFd) }
   }
 
   /** Records, or the response code that says why there are none. @throws RefusedRequest */
@@ -128,18 +127,15 @@ export class Resolver {
   }
 }
 
-/** Text of a file that may be missing for reasons the protocol has words for. @throws RefusedRequest */
-function readText(rootFd: number, path: string): string {
+/** A file that may be missing, for reasons the protocol has words for. @throws RefusedRequest */
+function readOf<T>(file: TargetFile<T>, rootFd: number): T {
   try {
-    return withOpenBelow(rootFd, path, openFlag.readOnly | openFlag.nonBlocking, (fd) => {
-      const text = readFileSync(fd)
-      return text.subarray(0, maxFileBytes).toString("utf8")
-    })
+    return file.read(rootFd)
   } catch (thrown) {
     if (isLinuxError(thrown, errno.ENOENT)) throw dnsError({ kind: "NotFound" })
     // The protocol's PermissionDenied would make the client end its whole session.
     const code = (thrown as { code?: string }).code ?? "not readable"
-    throw dnsError({ kind: "Message", value: `${path} of the target: ${code}` })
+    throw dnsError({ kind: "Message", value: `${file.path} of the target: ${code}` })
   }
 }
 
