@@ -27,35 +27,54 @@ export class Lane<T> {
   }
 
   push(request: T): void {
-    this.#waiting.push(request)
-    if (!this.#busy) void this.#run()
-    else if (this.#waiting.length >= this.#maxWaiting) this.#release ??= this.#client.holdInput()
+    if (this.#busy) {
+      this.#waiting.push(request)
+      if (this.#waiting.length >= this.#maxWaiting) this.#release ??= this.#client.holdInput()
+      return
+    }
+    // A request that needs no waiting is over when this returns, so that those that came with it find the lane free.
+    let served: Served | Promise<Served>
+    try {
+      served = this.#client.signal.aborted ? undefined : this.#serve(request)
+    } catch (thrown) {
+      this.#fail(thrown)
+      return
+    }
+    if (served === false || served instanceof Promise) void this.#run(served)
   }
 
-  async #run(): Promise<void> {
+  /** Serves what comes while `first` is under way. */
+  async #run(first: false | Promise<Served>): Promise<void> {
     this.#busy = true
     try {
+      await this.#settled(first)
       while (this.#waiting.length > 0) await this.#runBatch()
     } catch (thrown) {
-      this.#client.log.error("request failed", { error: thrown })
-      this.#client.end(errorText(thrown))
+      this.#fail(thrown)
     } finally {
       this.#busy = false
       this.#goOn()
     }
   }
 
-  /** Begins without a turn of the event loop, so that a lone request is answered at once. */
   async #runBatch(): Promise<void> {
     const batch = this.#waiting
     this.#waiting = []
     for (const request of batch) {
       if (this.#client.signal.aborted) return
-      const served = this.#serve(request)
-      const room = served instanceof Promise ? await served : served
-      if (room === false) await this.#client.whenWritable()
+      await this.#settled(this.#serve(request))
     }
     this.#goOn()
+  }
+
+  async #settled(served: Served | Promise<Served>): Promise<void> {
+    const room = served instanceof Promise ? await served : served
+    if (room === false) await this.#client.whenWritable()
+  }
+
+  #fail(thrown: unknown): void {
+    this.#client.log.error("request failed", { error: thrown })
+    this.#client.end(errorText(thrown))
   }
 
   #goOn(): void {
