@@ -91,8 +91,10 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         const result = await tcp.begin(call.tid, fd, family, peer, reach)
         return result === 0 ? success : failure(-result)
       }
-      return await waits.interruptible(call, async (given) => {
-        await tcp.join(fd, family, peer, async () => given(await reach(), (connection) => connection.close()))
+      mine = false
+      return await waits.interruptible(call, async (given, _, whenAbandoned) => {
+        const connect = async () => given(await reach(), (connection) => connection.close())
+        await tcp.join(fd, family, peer, connect, whenAbandoned)
         return success
       })
     } finally {

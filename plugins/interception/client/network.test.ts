@@ -119,6 +119,22 @@ s = go(82); print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     )
   })
 
+  test("a socket that was refused is as good as new", async () => {
+    const script = `
+import socket, errno
+def go(blocking):
+    s = socket.socket(); s.bind(("127.0.0.1", 0)); s.setblocking(blocking)
+    print(errno.errorcode[s.connect_ex(("10.99.1.1", 81))], s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), end=" ")
+    try: s.getpeername()
+    except OSError as e: print(errno.errorcode[e.errno], end=" ")
+    print(s.connect_ex(("10.99.1.1", 80)), s.getpeername(), end=" ")
+    s.setblocking(True); s.sendall(b"GET /again HTTP/1.0\\r\\n\\r\\n"); print(b"GET /again" in s.recv(500))
+go(True); go(False)
+`
+    const expected = "ECONNREFUSED 0 ENOTCONN 0 ('10.99.1.1', 80) True\n"
+    expect((await runIn(pod(), python(script))).output).toBe(expected.repeat(2))
+  })
+
   test("bytes come through whole in both directions, with half close", async () => {
     const script = `
 import socket, threading, hashlib, os
@@ -307,6 +323,20 @@ except KeyboardInterrupt: print("interrupted", time.time() - t < 5)
     const world = pod({ connecting: () => Bun.sleep(10_000) })
     expect((await runIn(world, python(script))).output).toBe("interrupted True\n")
   }, 120_000)
+
+  test("a connect that a signal makes begin anew finds its socket as it was", async () => {
+    const script = `
+import signal, socket
+signal.signal(signal.SIGALRM, lambda *_: None); signal.siginterrupt(signal.SIGALRM, False); signal.setitimer(signal.ITIMER_REAL, 0.2)
+s = socket.socket(); s.connect(("10.99.1.1", 80)); s.sendall(b"GET /x HTTP/1.0\\r\\n\\r\\n"); print(s.getpeername(), b"GET /x" in s.recv(500))
+`
+    let asked = 0
+    const world = pod({ connecting: () => Bun.sleep(++asked === 1 ? 1000 : 0) })
+    expect((await runIn(world, python(script))).output).toBe("('10.99.1.1', 80) True\n")
+    expect(asked).toBe(2)
+    await Bun.sleep(1000)
+    expect(world.outgoing.open).toBe(0)
+  })
 
   test("DNS over TCP", async () => {
     const script = `

@@ -11,9 +11,12 @@ const surelySentBytes = 16 * 1024
  */
 export class StreamRelay {
   readonly #socket: Bun.Socket<StreamRelay | undefined>
-  readonly #remote: RemoteConnection
-  readonly #onClosed: () => void
   readonly #isPeerGone: () => boolean
+  #remote: RemoteConnection | undefined
+  #onClosed: () => void = () => {}
+  /** What came from a program that was faster than the remote side; nothing more is read then. */
+  #early: Uint8Array[] = []
+  #endedEarly = false
   /** Written since the remote side last said something. */
   #unansweredBytes = 0
   /** Whether all that was written before that has surely left the agent. */
@@ -27,22 +30,31 @@ export class StreamRelay {
    * To be called with an open socket whose handlers are `relayHandlers`. `isPeerGone` tells a program that has closed its
    * socket from one that has only ended its own direction; both look alike to us.
    */
-  constructor(
-    socket: Bun.Socket<StreamRelay | undefined>,
-    remote: RemoteConnection,
-    onClosed: () => void,
-    isPeerGone = () => false,
-  ) {
+  constructor(socket: Bun.Socket<StreamRelay | undefined>, isPeerGone = () => false) {
     this.#socket = socket
-    this.#remote = remote
-    this.#onClosed = onClosed
     this.#isPeerGone = isPeerGone
     socket.data = this
     socket.setNoDelay(true)
+  }
+
+  /** Begins to carry. `onClosed` is called once, when the local socket is gone. */
+  join(remote: RemoteConnection, onClosed: () => void): void {
+    if (this.#closed) {
+      remote.close()
+      onClosed()
+      return
+    }
+    this.#remote = remote
+    this.#onClosed = onClosed
+    if (this.#early.length > 0) {
+      for (const data of this.#early.splice(0)) remote.write(data)
+      this.#socket.resume()
+    }
+    if (this.#endedEarly) this.localEnded()
     remote.attach({
       onData: (data) => this.#fromRemote(data),
       onDrain: () => {
-        if (!this.#closed) socket.resume()
+        if (!this.#closed) this.#socket.resume()
       },
       onEnd: () => {
         this.#ending = true
@@ -56,6 +68,11 @@ export class StreamRelay {
   }
 
   fromLocal(data: Uint8Array): void {
+    if (!this.#remote) {
+      this.#early.push(data.slice())
+      this.#socket.pause()
+      return
+    }
     this.#unansweredBytes += data.length
     if (this.#unansweredBytes > surelySentBytes) this.#isSurelySent = false
     if (!this.#remote.write(data)) this.#socket.pause()
@@ -66,7 +83,8 @@ export class StreamRelay {
    * that message, so it is for connections whose last word was the remote side's.
    */
   localEnded(): void {
-    if (this.#unansweredBytes === 0 && this.#isSurelySent && this.#isPeerGone()) this.#remote.close()
+    if (!this.#remote) this.#endedEarly = true
+    else if (this.#unansweredBytes === 0 && this.#isSurelySent && this.#isPeerGone()) this.#remote.close()
     else this.#remote.end()
   }
 
@@ -84,7 +102,7 @@ export class StreamRelay {
       }
       this.#queue.shift()
     }
-    this.#remote.resume()
+    this.#remote?.resume()
     this.#finish()
   }
 
@@ -92,7 +110,7 @@ export class StreamRelay {
     if (this.#closed) return
     this.#closed = true
     this.#queue = []
-    this.#remote.close()
+    this.#remote?.close()
     this.#onClosed()
   }
 
@@ -104,7 +122,7 @@ export class StreamRelay {
       const count = Math.max(0, this.#socket.write(data))
       if (count === data.length) return
       rest = data.subarray(count)
-      this.#remote.pause()
+      this.#remote?.pause()
     }
     this.#queue.push(rest)
   }

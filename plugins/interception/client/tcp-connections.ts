@@ -3,12 +3,13 @@ import type { Endpoint } from "../../../core/interceptor.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { pendingError } from "../../../core/linux/socket.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
+import { type Arrival, Arrivals, waitUntilConnected } from "./arrivals.ts"
 import { errnoOf } from "./call.ts"
 import { socketInode } from "./file-identity.ts"
 import { disconnect, HeldConnections } from "./held-connections.ts"
 import { heldDescriptors } from "./held-descriptors.ts"
 import { Patience, patienceMs } from "./patience.ts"
-import { EPOLLOUT, type Readiness } from "./readiness.ts"
+import type { Readiness } from "./readiness.ts"
 import type { SharedState } from "./shared-state.ts"
 import { isSocketGone } from "./socket-gone.ts"
 import {
@@ -19,6 +20,7 @@ import {
   isLoopback,
   isOnlyV6,
   socketCookie,
+  socketProtocol,
 } from "./socket-info.ts"
 import { relayHandlers, StreamRelay } from "./stream-relay.ts"
 
@@ -28,19 +30,27 @@ type Socket = Bun.Socket<StreamRelay | undefined>
 interface Named {
   peer: Endpoint
   /** Of the program's socket. */
-  inode?: number
+  inode?: number | undefined
   connection?: RemoteConnection
 }
 
 /** Failed connects nobody asked about yet; older ones are forgotten. */
 const maxFailures = 1024
 
+const IPPROTO_TCP = 6
+
 type LoopbackIp = "127.0.0.1" | "::1"
 
 /** The two local ends a program's socket may be joined to, on one loopback address. */
 interface Loopback {
-  listener: Bun.TCPSocketListener<StreamRelay | undefined>
+  arrivals: Arrivals
   held: HeldConnections
+}
+
+/** A socket that is connected to us while the remote side is asked. */
+interface Early {
+  arrival: Arrival
+  named: Named
 }
 
 /** Joins the program's own TCP sockets, by way of the loopback, to connections in the pod. */
@@ -49,8 +59,6 @@ export class TcpConnections {
   readonly #shared: SharedState
   readonly #patience = new Patience()
   readonly #loopbacks = new Map<LoopbackIp, Loopback>()
-  /** Connected but not yet accepted by our listener, by the program's port. */
-  readonly #arriving = new Map<number, { connection: RemoteConnection; named: Named }>()
   /** By the program's port on the loopback. */
   readonly #named = new Map<number, Named>()
   /** Sockets that wait for the remote side. */
@@ -63,9 +71,39 @@ export class TcpConnections {
     this.#shared = shared
   }
 
-  /** Connects a blocking socket once the remote side has; `fd` stays the caller's. @throws ErrnoError, LinuxError */
-  async join(fd: number, family: number, peer: Endpoint, connect: () => Promise<RemoteConnection>): Promise<void> {
-    await this.#joinTo(await connect(), fd, family, peer)
+  /**
+   * Connects a blocking socket once the remote side has, and takes over `fd`. The function given to `whenAbandoned` is to be
+   * called when nobody waits any more, before the call is answered. @throws ErrnoError, LinuxError
+   */
+  async join(
+    fd: number,
+    family: number,
+    peer: Endpoint,
+    connect: () => Promise<RemoteConnection>,
+    whenAbandoned: (undo: () => void) => void,
+  ): Promise<void> {
+    const connecting = connect()
+    connecting.catch(() => {})
+    let early: Early | undefined
+    let isAbandoned = false
+    whenAbandoned(() => {
+      isAbandoned = true
+      early?.arrival.cancel()
+    })
+    try {
+      // Of others (MPTCP) it is not sure that they can be cancelled.
+      if (socketProtocol(fd) === IPPROTO_TCP) {
+        await questionsLeave()
+        if (!isAbandoned) early = this.#arrive(fd, family, peer, connecting)
+      }
+      const connection = await connecting
+      await this.#joinTo(connection, fd, family, early ?? this.#arrive(fd, family, peer, connecting))
+    } catch (thrown) {
+      early?.arrival.cancel()
+      throw thrown
+    } finally {
+      syscall("close", fd)
+    }
   }
 
   /**
@@ -83,42 +121,51 @@ export class TcpConnections {
     const answered = this.#patience.begin(tid)
     const connecting = connect()
     connecting.then(answered, answered)
+    if (!isWorthwhile) return this.#hold(fd, family, peer, connecting)
+    let early: Early | undefined
     try {
-      if (isWorthwhile) {
-        const connection = await within(connecting, patienceMs)
-        if (connection) {
-          await this.#joinTo(connection, fd, family, peer)
-          syscall("close", fd)
-          return 0
-        }
+      await questionsLeave()
+      early = this.#arrive(fd, family, peer, connecting)
+      if (await isSettledWithin(connecting, patienceMs)) {
+        await this.#joinTo(await connecting, fd, family, early)
+        syscall("close", fd)
+        return 0
       }
     } catch (thrown) {
+      early?.arrival.cancel()
       syscall("close", fd)
       throw thrown
     }
+    early.arrival.cancel()
     return this.#hold(fd, family, peer, connecting)
   }
 
-  async #joinTo(connection: RemoteConnection, fd: number, family: number, peer: Endpoint): Promise<void> {
+  /**
+   * Connects the program's socket to us, best while the remote side is asked: the program's thread is stopped in `connect` and sees
+   * nothing of it before the answer has come, and then little is left to be done. @throws LinuxError
+   */
+  #arrive(fd: number, family: number, peer: Endpoint, connecting: Promise<RemoteConnection>): Early {
     try {
-      const ip = loopbackFor(fd, family)
-      const address = addressFor(family, { ip, port: this.#loopback(ip).listener.port })
-      const result = connectLoopback(fd, address)
-      if (result < 0 && result !== inProgress) throw new LinuxError(result, "connect to the relay")
-      const port = endpointName("getsockname", fd)!.port
-      const named = this.#name(port, { peer })
-      this.#established(fd, family, named, connection)
-      this.#arriving.set(port, { connection, named })
-      if (result === inProgress)
-        await this.#connected(fd).catch((thrown) => {
-          this.#arriving.delete(port)
-          this.#unname(port, named)
-          throw thrown
-        })
+      const arrival = this.#loopback(loopbackFor(fd, family)).arrivals.expect(fd, family)
+      const named = this.#name(arrival.port, { peer, inode: socketInode(fd) })
+      arrival.onCancelled = () => this.#unname(arrival.port, named)
+      return { arrival, named }
+    } catch (thrown) {
+      connecting.then((connection) => connection.close()).catch(() => {})
+      throw thrown
+    }
+  }
+
+  /** @throws LinuxError */
+  async #joinTo(connection: RemoteConnection, fd: number, family: number, { arrival, named }: Early): Promise<void> {
+    try {
+      await arrival.stands
     } catch (thrown) {
       connection.close()
       throw thrown
     }
+    this.#established(fd, family, named, connection)
+    arrival.join(connection, () => this.#unname(arrival.port, named))
   }
 
   /** Lets a non-blocking socket wait for the remote side. Returns a negative errno: EINPROGRESS, or why it cannot even begin. */
@@ -138,7 +185,7 @@ export class TcpConnections {
       const connection = await connecting
       this.#established(fd, family, named, connection)
       try {
-        await this.#relay(held.complete(own), connection, port, named)
+        await this.#relay(held.complete(own), connection, own, { ip, port: held.port }, named)
         heldDescriptors.letGo(fd)
       } catch (thrown) {
         connection.close()
@@ -191,15 +238,15 @@ export class TcpConnections {
   }
 
   close(): void {
-    for (const { listener, held } of this.#loopbacks.values()) {
-      listener.stop(true)
+    for (const { arrivals, held } of this.#loopbacks.values()) {
+      arrivals.close()
       held.close()
     }
     for (const { connection } of this.#named.values()) connection?.close()
   }
 
   #isOurs(port: number): boolean {
-    return [...this.#loopbacks.values()].some(({ listener, held }) => port === listener.port || port === held.port)
+    return [...this.#loopbacks.values()].some(({ arrivals, held }) => port === arrivals.port || port === held.port)
   }
 
   #name(port: number, named: Named): Named {
@@ -211,7 +258,7 @@ export class TcpConnections {
   #established(fd: number, family: number, named: Named, connection: RemoteConnection): void {
     named.connection = connection
     if (!connection.local) return
-    named.inode = socketInode(fd)
+    named.inode ??= socketInode(fd)
     if (named.inode !== undefined)
       this.#shared.names.set(named.inode, family, { peer: named.peer, own: connection.local })
   }
@@ -234,38 +281,28 @@ export class TcpConnections {
   #loopback(ip: LoopbackIp): Loopback {
     const known = this.#loopbacks.get(ip)
     if (known) return known
-    const listener = Bun.listen<StreamRelay | undefined>({
-      hostname: ip,
-      port: 0,
-      allowHalfOpen: true,
-      data: undefined,
-      socket: { ...relayHandlers, open: (socket) => this.#accepted(socket) },
-    })
-    const made = { listener, held: new HeldConnections(ip) }
+    const made = { arrivals: new Arrivals(ip, this.#readiness), held: new HeldConnections(ip) }
     this.#loopbacks.set(ip, made)
     return made
   }
 
-  #accepted(socket: Socket): void {
-    const port = socket.remotePort
-    const arriving = this.#arriving.get(port)
-    // Somebody else on this machine: not for them.
-    if (!arriving) {
-      socket.terminate()
-      return
-    }
-    this.#arriving.delete(port)
-    startRelay(socket, arriving.connection, () => this.#unname(port, arriving.named))
-  }
-
-  async #relay(fd: number, connection: RemoteConnection, port: number, named: Named): Promise<void> {
+  async #relay(
+    fd: number,
+    connection: RemoteConnection,
+    program: Endpoint,
+    ours: Endpoint,
+    named: Named,
+  ): Promise<void> {
     await Bun.connect<StreamRelay | undefined>({
       fd,
       allowHalfOpen: true,
       data: undefined,
       socket: {
         ...relayHandlers,
-        open: (socket: Socket) => startRelay(socket, connection, () => this.#unname(port, named)),
+        open: (socket: Socket) =>
+          new StreamRelay(socket, () => isSocketGone(program, ours)).join(connection, () =>
+            this.#unname(program.port, named),
+          ),
       },
     } as unknown as Bun.TCPSocketConnectOptions<StreamRelay | undefined>)
   }
@@ -273,36 +310,23 @@ export class TcpConnections {
   /** Connects to a listener of this machine in place of the one asked for. @throws LinuxError */
   async joinHere(fd: number, address: Uint8Array): Promise<void> {
     const result = connectLoopback(fd, address)
-    if (result === inProgress) await this.#connected(fd)
+    if (result === inProgress) await waitUntilConnected(fd, this.#readiness).connected
     else if (result < 0) throw new LinuxError(result, "connect")
   }
-
-  #connected(fd: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#readiness.wait(fd, EPOLLOUT, () => {
-        const number = pendingError(fd)
-        if (number === 0) resolve()
-        else reject(new LinuxError(number, "connect over the loopback"))
-      })
-    })
-  }
 }
 
-function startRelay(socket: Socket, connection: RemoteConnection, onClosed: () => void): void {
-  const isPeerGone = () =>
-    isSocketGone(
-      { ip: socket.remoteAddress, port: socket.remotePort },
-      { ip: socket.localAddress, port: socket.localPort },
-    )
-  new StreamRelay(socket, connection, onClosed, isPeerGone)
+/** What was said to the agent in this turn of the event loop is on its way when this resolves. */
+function questionsLeave(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** What `work` comes to, undefined when that takes longer; it goes on then. */
-async function within<T>(work: Promise<T>, milliseconds: number): Promise<T | undefined> {
-  const limit = Promise.withResolvers<undefined>()
-  const timer = setTimeout(() => limit.resolve(undefined), milliseconds)
+/** Whether `work` comes to something in that time; it goes on otherwise. */
+async function isSettledWithin(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
+  const limit = Promise.withResolvers<false>()
+  const timer = setTimeout(() => limit.resolve(false), milliseconds)
+  const settled = () => true
   try {
-    return await Promise.race([work, limit.promise])
+    return await Promise.race([work.then(settled, settled), limit.promise])
   } finally {
     clearTimeout(timer)
   }

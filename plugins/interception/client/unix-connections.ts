@@ -51,7 +51,7 @@ export class UnixConnections {
           }
           taken = true
           done()
-          new StreamRelay(socket, connection, () => this.#forget(name))
+          new StreamRelay(socket).join(connection, () => this.#forget(name))
         },
       },
     } as Bun.UnixSocketOptions<StreamRelay | undefined>)

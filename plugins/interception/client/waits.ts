@@ -34,18 +34,25 @@ export class Waits {
 
   /**
    * Runs `work` until it has an answer, the caller is gone, or a signal wants to be handled. In the latter cases `work` goes
-   * on unheard: what it has obtained it passes through `given`, which then undoes it and throws.
+   * on unheard: what it has obtained it passes through `given`, which then undoes it and throws. What has to be undone before the
+   * program goes on is told to `whenAbandoned`.
    */
   async interruptible(
     call: Call,
-    work: (given: <T>(value: T, undo: (value: T) => void) => T, abandoned: Promise<never>) => Promise<Answer>,
+    work: (
+      given: <T>(value: T, undo: (value: T) => void) => T,
+      abandoned: Promise<never>,
+      whenAbandoned: (undo: () => void) => void,
+    ) => Promise<Answer>,
   ): Promise<Answer> {
     const stop = Promise.withResolvers<never>()
     stop.promise.catch(() => {})
     let over = false
+    let undo = () => {}
     const ticker = setInterval(() => {
       if (this.#isWaiting(call) && !hasSignal(call.tid)) return
       over = true
+      undo()
       stop.reject(new Abandoned())
     }, tickMs)
     const given = <T>(value: T, undo: (value: T) => void): T => {
@@ -53,7 +60,9 @@ export class Waits {
       undo(value)
       throw new Abandoned()
     }
-    const running = work(given, stop.promise)
+    const running = work(given, stop.promise, (given) => {
+      undo = given
+    })
     running.catch(() => {})
     try {
       return await Promise.race([running, stop.promise])
