@@ -23,14 +23,17 @@ export function processesOf(holder: number): Map<string, number> {
   return found
 }
 
+/** Pid of the `unshare` that made the holder's namespaces: it shares all but that of processes, and ends a moment after it. */
+export function starterOf(holder: number): number | null {
+  const parent = Number(statOf(holder)?.[1])
+  const space = namespaceOf(holder, "net")
+  return space !== null && namespaceOf(parent, "net") === space ? parent : null
+}
+
 /** Whether a process has ended; for the first of a process namespace that means that all others have ended before. */
 export function hasEnded(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-    return /[ZX]/.test(stat.charAt(stat.lastIndexOf(")") + 2))
-  } catch {
-    return true
-  }
+  const [state] = statOf(pid) ?? ["X"]
+  return state === "Z" || state === "X"
 }
 
 function pids(): number[] {
@@ -48,9 +51,19 @@ function commandLine(pid: number): string {
   }
 }
 
-function namespaceOf(pid: number): string | null {
+/** State, parent and so on: the fields behind "pid (name, which may hold anything)". Source: proc_pid_stat(5). */
+function statOf(pid: number): string[] | null {
   try {
-    return readlinkSync(`/proc/${pid}/ns/pid`)
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  } catch {
+    return null
+  }
+}
+
+function namespaceOf(pid: number, kind: "pid" | "net" = "pid"): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${kind}`)
   } catch {
     return null
   }

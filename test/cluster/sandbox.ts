@@ -16,7 +16,7 @@ import {
 import { join } from "node:path"
 import { AppError, errorText } from "../../core/errors.ts"
 import type { Layout } from "./layout.ts"
-import { hasEnded, holderOf, processesOf } from "./processes.ts"
+import { hasEnded, holderOf, processesOf, starterOf } from "./processes.ts"
 import { must, run } from "./run.ts"
 
 /*
@@ -120,8 +120,9 @@ export async function startInside(layout: Layout, holder: number, name: string, 
 export async function stopSandbox(layout: Layout): Promise<void> {
   const holder = holderOf(layout.folder)
   if (holder !== null) {
+    const keepers = [holder, starterOf(holder)].filter((pid) => pid !== null)
     process.kill(holder, "SIGKILL")
-    for (const deadline = Date.now() + 60_000; !hasEnded(holder); await Bun.sleep(20)) {
+    for (const deadline = Date.now() + 60_000; !keepers.every(hasEnded); await Bun.sleep(20)) {
       if (Date.now() < deadline) continue
       throw new AppError("sandbox-stuck", `The cluster's processes do not end (holder ${holder})`, {
         next: "Look for processes in uninterruptible sleep (state D); only a restart of the machine ends them.",
