@@ -6,7 +6,7 @@ import { must } from "./run.ts"
 export type Packages = Readonly<Record<string, string>>
 
 /** What the cluster starts. */
-const clusterPrograms: Packages = {
+export const clusterPrograms: Packages = {
   etcd: "etcd-server",
   containerd: "containerd",
   ctr: "containerd",
@@ -21,6 +21,28 @@ const clusterPrograms: Packages = {
   unshare: "util-linux",
   mount: "mount",
   kubectl: "kubernetes-client",
+}
+
+/** What tests run besides; a test whose program is missing skips itself and says so. */
+export const testPrograms: Packages = {
+  "iptables-nft": "iptables",
+  "iptables-legacy": "iptables",
+  setpriv: "util-linux",
+  ps: "procps",
+  curl: "curl",
+  // Not the one of some user's own: programs run as other users, too.
+  "/usr/bin/python3": "python3",
+  gcc: "gcc",
+  "/usr/include/stdio.h": "libc6-dev",
+  "musl-gcc": "musl-tools",
+  zsh: "zsh",
+  fish: "fish",
+  skopeo: "skopeo",
+  ...(process.arch === "x64" && {
+    // For the image of the other architecture.
+    "/usr/aarch64-linux-gnu/lib/libc.so.6": "libc6-arm64-cross",
+    "qemu-aarch64-static": "qemu-user-static",
+  }),
 }
 
 const policyFile = "/usr/sbin/policy-rc.d"

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { runBounded } from "./bounded.ts"
 import { failuresIn } from "./failures.ts"
-import { runTestFile } from "./test-file.ts"
+import { describeTest, runTestFile } from "./test-file.ts"
 
 /* A runner that counts wrongly would hide everything else. */
 
@@ -39,6 +39,21 @@ describe("counts", () => {
     expect((await outcome("loud", `console.log("look here"); test("a", () => expect(1).toBe(2))`)).output).toContain(
       "look here",
     )
+  })
+})
+
+describe("what a file needs", () => {
+  const alone = "/* Runs alone: it measures. */"
+  test.each([
+    ["core/a.test.ts", "", { kind: "unit", alone: false, takes: undefined }],
+    ["test/e2e/a.test.ts", "", { kind: "system", alone: false }],
+    ["test/cluster/a.test.ts", "", { kind: "cluster" }],
+    ["core/a.test.ts", `const cluster = useCluster("a")`, { kind: "cluster", takes: undefined }],
+    ["test/e2e/a.test.ts", `const cluster = useCluster("a")\nuseOperator(cluster)`, { takes: "the operator's API" }],
+    ["core/a.test.ts", `import "b"\n\n${alone}\ntest()`, { alone: true }],
+    ["core/a.test.ts", `test("${alone}")`, { alone: false }],
+  ])("%s with %j", (path, source, needs) => {
+    expect(describeTest(path, source)).toMatchObject({ path, ...needs })
   })
 })
 

@@ -19,21 +19,36 @@ export interface FileResult extends Counts {
 
 /** `unit`: beside the code. `system`: whole programs, on this machine. `cluster`: needs a Kubernetes. */
 export type Kind = "unit" | "system" | "cluster"
+/** In the order they run in: what fails soon is told soon. */
+export const kinds: readonly Kind[] = ["unit", "system", "cluster"]
 
 /** How long one test may take that does not say so itself. */
 const testLimitMs = 60_000
 /** How long one file may take, in seconds. */
 const limits: Record<Kind, number> = { unit: 300, system: 900, cluster: 1800 }
 
-export function findTests(root: string): { path: string; kind: Kind }[] {
-  const found = [...new Bun.Glob("{core,agent,plugins,config,test}/**/*.test.ts").scanSync({ cwd: root })].sort()
-  return found.map((path) => ({ path, kind: kindOf(root, path) }))
+export interface TestFile {
+  path: string
+  kind: Kind
+  /** A comment in it begins with "Runs alone:": it measures, or takes away what others need. */
+  alone: boolean
+  /** What only one file at a time can have: the operator's API, of which a cluster has one. */
+  takes: string | undefined
 }
 
-function kindOf(root: string, path: string): Kind {
-  if (path.startsWith("test/cluster/") || readFileSync(join(root, path), "utf8").includes("useCluster("))
-    return "cluster"
-  return path.startsWith("test/") ? "system" : "unit"
+export function findTests(root: string): TestFile[] {
+  const found = [...new Bun.Glob("{core,agent,plugins,config,test}/**/*.test.ts").scanSync({ cwd: root })].sort()
+  return found.map((path) => describeTest(path, readFileSync(join(root, path), "utf8")))
+}
+
+export function describeTest(path: string, source: string): TestFile {
+  const needsCluster = path.startsWith("test/cluster/") || source.includes("= useCluster(")
+  return {
+    path,
+    kind: needsCluster ? "cluster" : path.startsWith("test/") ? "system" : "unit",
+    alone: /^\/\* Runs alone: \S/m.test(source),
+    takes: /\buseOperator\(cluster\b/.test(source) ? "the operator's API" : undefined,
+  }
 }
 
 /** Every file runs in a process of its own: some of them join namespaces, change limits or leave threads. */

@@ -225,7 +225,7 @@ suite("kinds of rules", () => {
       const rule = "-p tcp -j REDIRECT --to-ports 15006"
       const mesh = `*nat\n-A PREROUTING ${rule}\nCOMMIT\n`
       pod.inPod(() =>
-        Bun.spawnSync([`${backend === "auto" ? "iptables-nft" : backend}-restore`], { stdin: Buffer.from(mesh) }),
+        Bun.spawnSync([`${backend === "auto" ? "iptables-nft" : backend}-restore`, "-w"], { stdin: Buffer.from(mesh) }),
       )
       const proxy = startApplication(pod, (text) => (text === "" ? "" : "proxy"), { port: 15006 })
       const probe = pod.inPod(() => Bun.listen({ hostname: "::", port: 0, socket: { data() {} } }))

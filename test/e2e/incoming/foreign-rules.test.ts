@@ -59,7 +59,7 @@ describe.skipIf(reason !== undefined).each(kinds)("rules of a foreign agent by i
     if (exitCode !== 0) throw new Error(`${program}: ${stderr}`)
     return stdout.toString()
   }
-  const restore = (rules: string, program = "iptables") => run(`${program}-${kind}-restore`, ["--noflush"], rules)
+  const restore = (rules: string, program = "iptables") => run(`${program}-${kind}-restore`, ["-w", "--noflush"], rules)
   const rules = () =>
     ["iptables", "ip6tables"].map((name) => run(`${name}-${kind}`, ["-w", "-t", "nat", "-S"])).join("")
 

@@ -48,7 +48,7 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
 
   function restore(name: string): string {
     const text = readFileSync(join(import.meta.dir, "../../cases/mesh", `${name}.rules`), "utf8")
-    run(`iptables-${kind}-restore`, [], text)
+    run(`iptables-${kind}-restore`, ["-w"], text)
     return rules()
   }
 
@@ -110,13 +110,13 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
 
   test("two agents hold different ports; the same is refused by name; another's chains stay, leftovers of the dead go", async () => {
     const foreign = ["-N MRDIN_0123456789abcdef0123", "-A PREROUTING -j MRDIN_0123456789abcdef0123"]
-    run(`iptables-${kind}-restore`, ["--noflush"], ["*nat", ...foreign, "COMMIT", ""].join("\n"))
+    run(`iptables-${kind}-restore`, ["-w", "--noflush"], ["*nat", ...foreign, "COMMIT", ""].join("\n"))
     const before = rules()
     const dead = pod.inPod(() => Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } }))
     const chain = `MRDIN_podside_${dead.port}`
     dead.stop(true)
     const left = ["*nat", `-N ${chain}`, `-A PREROUTING -p tcp -j ${chain}`, "COMMIT", ""].join("\n")
-    run(`iptables-${kind}-restore`, ["--noflush"], left)
+    run(`iptables-${kind}-restore`, ["-w", "--noflush"], left)
     application(appPort, "app")
     application(otherPort, "other")
     const [first, second] = [await (await agent()).connect(), await (await agent()).connect()]

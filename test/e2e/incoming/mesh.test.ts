@@ -54,7 +54,7 @@ describe.skipIf(reason !== undefined).each(combinations)("rules by iptables-%s, 
 
   function restore(name: string): string {
     const text = readFileSync(join(import.meta.dir, "../../cases/mesh", `${name}.rules`), "utf8")
-    run(`iptables-${kind}-restore`, [], text)
+    run(`iptables-${kind}-restore`, ["-w"], text)
     return rules()
   }
 

@@ -1,6 +1,5 @@
 import { copyFileSync } from "node:fs"
 import { join } from "node:path"
-import { installPackages } from "../../cluster/packages.ts"
 import { run } from "../../cluster/run.ts"
 
 /** A program of this machine, ready to run, that knows nothing of podside. */
@@ -15,15 +14,11 @@ export interface Program {
 
 const sources = join(import.meta.dir, "programs")
 const buildSeconds = 300
-/** A compiler few machines have, for programs that carry another C library in themselves. */
-const wantedPackages = { "musl-gcc": "musl-tools" }
 /** Only programs that any user of the machine may run. */
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/** Copies or builds every program of the matrix into `folder`; compilers are installed where this user may. */
+/** Copies or builds every program of the matrix into `folder`. */
 export async function preparePrograms(folder: string): Promise<Program[]> {
-  const say = (line: string) => void process.stderr.write(`${line}\n`)
-  if (process.getuid?.() === 0) await installPackages(say, wantedPackages).catch(({ message }) => say(message))
   const copied = (name: string) => {
     copyFileSync(join(sources, name), join(folder, name))
     return join(folder, name)
