@@ -33,6 +33,8 @@ export interface Container {
   livenessProbe?: Probe
   readinessProbe?: Probe
   startupProbe?: Probe
+  /** Of an init container: "Always" makes it one that runs beside the others. */
+  restartPolicy?: string
 }
 
 export interface Probe {

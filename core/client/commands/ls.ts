@@ -1,18 +1,16 @@
 import { listOption, type RunCommand } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
-import { chooseContainer, notUsable, sidecarNames } from "../../kube/containers.ts"
 import { KubeError } from "../../kube/errors.ts"
 import { type Kube, openKube } from "../../kube/kube.ts"
-import type { Pod, Workload } from "../../kube/objects.ts"
-import { metadataOnly, resourcePath, resources } from "../../kube/resources.ts"
+import type { Workload } from "../../kube/objects.ts"
+import { resources } from "../../kube/resources.ts"
 import type { TargetKind } from "../../target.ts"
 import { reportingJson } from "../error-report.ts"
 import { loadForCommand } from "../load.ts"
 import { findOperator } from "../session/operator/find.ts"
 import { kubeOptions } from "../settings.ts"
+import { targetPaths } from "../target-paths.ts"
 
-/** Agents and what operators make are no targets. */
-const labelSelector = "app!=mirrord,!operator.metalbear.co/owner"
 const withoutOperator: readonly TargetKind[] = ["pod", "deployment", "rollout"]
 const withOperator: readonly TargetKind[] = [
   "deployment",
@@ -49,7 +47,7 @@ export const run: RunCommand = reportingJson(async ({ options }) => {
     )
   }
   const unready = config.feature.copy_target.enabled
-  const paths = (await Promise.all(kinds.map((kind) => pathsOf(kube, kind, namespace, unready)))).flat()
+  const paths = (await Promise.all(kinds.map((kind) => targetPaths(kube, kind, namespace, unready)))).flat()
   const answer = rich
     ? {
         targets: paths.map((path) => ({ path, available: true })),
@@ -81,41 +79,6 @@ function readList(text: string): string[] {
     // Told below.
   }
   throw new AppError("bad-target-type", "MIRRORD_LS_TARGET_TYPES is not a JSON list of texts", { exitCode: 2 })
-}
-
-async function pathsOf(kube: Kube, kind: TargetKind, namespace: string, unready: boolean): Promise<string[]> {
-  // Of these it matters what they are doing; of others only the name is wanted.
-  const isWhole = kind === "pod" || kind === "deployment"
-  const options = {
-    query: { labelSelector },
-    what: `list ${resources[kind].resource} in ${namespace}`,
-    ...(isWhole ? {} : { headers: { Accept: metadataOnly } }),
-  }
-  const paths: string[] = []
-  try {
-    for await (const page of kube.pages<Workload & Pod>(resourcePath(resources[kind], namespace), options)) {
-      for (const object of page) paths.push(...pathsTo(object, kind, unready))
-    }
-  } catch (thrown) {
-    // Not allowed to see them, or the cluster does not know the kind: then there is nothing to choose.
-    const isNothing = thrown instanceof KubeError && (thrown.status === 403 || thrown.status === 404)
-    if (kind === "pod" || !isNothing) throw thrown
-  }
-  return paths
-}
-
-function pathsTo(object: Workload & Pod, kind: TargetKind, unready: boolean): string[] {
-  if (kind === "pod") return podPaths(object, unready)
-  if (kind === "deployment" && !unready && (object.status?.availableReplicas ?? 0) === 0) return []
-  return [`${kind}/${object.metadata.name}`]
-}
-
-function podPaths(pod: Pod, unready: boolean): string[] {
-  const { name } = pod.metadata
-  if (!unready && notUsable(pod, chooseContainer(pod).name)) return []
-  const containers = pod.spec.containers.filter((container) => !sidecarNames.has(container.name))
-  if (containers.length === 1) return [`pod/${name}`]
-  return containers.map((container) => `pod/${name}/container/${container.name}`)
 }
 
 async function namespaces(kube: Kube, own: string): Promise<{ name: string }[]> {
