@@ -76,12 +76,10 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
     const provided = target && (await interceptor())
     const refusal = target && provided && (await refuseForeignRules(provided, target, options.mode, settings, log))
     if (refusal !== undefined) {
-      const refusing = listenForClients(
-        options.listen,
-        tls,
-        log,
-        (link) => void tellAndEnd(link, refusal).then(() => end(inTheWay)),
-      )
+      const refusing = listenForClients(options.listen, tls, log, (link) => {
+        void tellAndEnd(link, refusal).then(() => end(inTheWay))
+        return undefined
+      })
       undo.push(refusing.stop)
       print(readyLine)
       setTimeout(() => end(inTheWay), options.firstClientSeconds * 1000).unref()

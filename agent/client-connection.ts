@@ -1,9 +1,11 @@
 import { AppError, errorText } from "../core/errors.ts"
+import { MovableLink } from "../core/link/index.ts"
 import type { Link } from "../core/link.ts"
 import type { Logger } from "../core/log.ts"
 import {
   type ClientMessage,
   type DaemonMessage,
+  movedBy,
   negotiate,
   type ProtocolFeature,
   supports,
@@ -17,6 +19,9 @@ const unserved: Partial<Record<ClientMessage["kind"], string>> = {
   TcpSteal: "incoming traffic stealing is not available in the targetless mode",
 }
 
+/** Gives the connection that was opened for a client to move to, paused once. */
+export type TakeCarrier = (token: string) => Link<ClientMessage, DaemonMessage> | undefined
+
 /** One client: answers what concerns the connection itself and hands the rest to the features. */
 export class ClientConnection implements AgentClient {
   readonly id: number
@@ -24,13 +29,15 @@ export class ClientConnection implements AgentClient {
   readonly signal: AbortSignal
   /** Settles once the client is gone and its features have let go of it. */
   readonly ended: Promise<void>
-  readonly #link: Link<ClientMessage, DaemonMessage>
+  readonly #link: MovableLink<ClientMessage, DaemonMessage>
+  readonly #takeCarrier: TakeCarrier
   readonly #aborter = new AbortController()
   readonly #parts: readonly ClientFeature[]
   readonly #byKind = new Map<ClientMessage["kind"], ClientFeature>()
   /** As the client sent it: its own limits count, not the agreed ones. */
   #version = unnegotiatedVersion
   #wantsLogs = false
+  #isCarrier = false
   #hasSpoken = false
 
   /** `onFirstMessage` hears once that this is a client and not just somebody who connected. */
@@ -40,18 +47,20 @@ export class ClientConnection implements AgentClient {
     features: readonly AgentFeature[],
     log: Logger,
     onFirstMessage: () => void,
+    takeCarrier: TakeCarrier = () => undefined,
   ) {
     this.id = id
     this.log = log
-    this.#link = link
+    this.#link = new MovableLink(link)
+    this.#takeCarrier = takeCarrier
     this.signal = this.#aborter.signal
     this.#parts = features.map((feature) => {
       const part = feature.serve(this)
       for (const kind of feature.kinds) this.#byKind.set(kind, part)
       return part
     })
-    this.ended = link.ended.then(({ error }) => this.#finish(error))
-    link.receive((message) => {
+    this.ended = this.#link.ended.then(({ error }) => this.#finish(error))
+    this.#link.receive((message) => {
       if (!this.#hasSpoken) onFirstMessage()
       this.#hasSpoken = true
       this.#handle(message)
@@ -98,6 +107,16 @@ export class ClientConnection implements AgentClient {
     this.#link.close()
   }
 
+  /** Becomes a carrier for another client: it may prove that it works by one version, and from then on nothing is read. */
+  awaitClient(): void {
+    this.#isCarrier = true
+  }
+
+  /** Ends this client and gives its carrier to another. */
+  release(): Link<ClientMessage, DaemonMessage> {
+    return this.#link.release()
+  }
+
   /** Without a word, as towards somebody who has gone or was never let in. */
   abort(): void {
     this.#link.abort()
@@ -121,8 +140,7 @@ export class ClientConnection implements AgentClient {
       case "OperatorPong":
         return
       case "SwitchProtocolVersion":
-        this.#version = message.value
-        this.send({ kind: "SwitchProtocolVersionResponse", value: negotiate(message.value) })
+        this.#switchVersion(message.value)
         return
       case "ReadyForLogs":
         this.#wantsLogs = true
@@ -139,6 +157,20 @@ export class ClientConnection implements AgentClient {
       default:
         this.#dispatchToFeature(message)
     }
+  }
+
+  #switchVersion(version: string): void {
+    const token = movedBy(version)
+    const next = token === undefined ? undefined : this.#takeCarrier(token)
+    if (next === undefined) {
+      this.#version = version
+      this.send({ kind: "SwitchProtocolVersionResponse", value: negotiate(version) })
+      if (this.#isCarrier) this.#link.pause()
+      return
+    }
+    this.send({ kind: "SwitchProtocolVersionResponse", value: version })
+    this.#link.moved(next)
+    this.log.debug("client moved to another connection")
   }
 
   #dispatchToFeature(message: ClientMessage): void {

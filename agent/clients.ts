@@ -8,6 +8,15 @@ import type { AgentMetrics } from "./metrics.ts"
 /** Connections at once; a client has one or two, an operator one for each session that shares the agent. */
 export const maxConnections = 8192
 
+/** Connections that wait for their client to move to them. */
+const maxCarriers = 64
+
+/** Somebody who has connected. */
+export interface Visitor {
+  /** This is the connection for the client that will say `token`. False when there are too many such. */
+  carries(token: string): boolean
+}
+
 interface ClientsOptions {
   features: readonly AgentFeature[]
   metrics: AgentMetrics
@@ -30,6 +39,8 @@ export class Clients {
   readonly #connections = new Set<ClientConnection>()
   /** Those of them that have not said anything yet, in the order they came. */
   readonly #silent = new Set<ClientConnection>()
+  /** Those of them that are meant for another client, by its token. */
+  readonly #carriers = new Map<string, ClientConnection>()
   #nextId = 0
   #anybodyCame = false
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -39,20 +50,22 @@ export class Clients {
     this.#timer = setTimeout(() => options.onNoClient(), options.firstClientSeconds * 1000)
   }
 
-  add(link: Link<ClientMessage, DaemonMessage>): void {
+  add(link: Link<ClientMessage, DaemonMessage>): Visitor | undefined {
     const { features, metrics, log } = this.#options
     if (this.#connections.size >= maxConnections && !this.#giveUpSilentOne()) {
       const reason = `This agent serves ${maxConnections} connections already. End some of its sessions, or start another agent.`
       log.warn("client refused", { reason })
       link.send({ kind: "Close", value: reason })
       link.close()
-      return
+      return undefined
     }
     const id = this.#nextId++
-    const client = new ClientConnection(id, link, features, log.child({ client: id }), () => {
+    const spoke = () => {
       this.#silent.delete(client)
       this.#onFirstMessage()
-    })
+    }
+    const takeCarrier = (token: string) => this.#carriers.get(token)?.release()
+    const client = new ClientConnection(id, link, features, log.child({ client: id }), spoke, takeCarrier)
     this.#connections.add(client)
     this.#silent.add(client)
     metrics.add("mirrord_agent_client_count", 1)
@@ -62,6 +75,15 @@ export class Clients {
       metrics.add("mirrord_agent_client_count", -1)
       this.#waitWhenIdle()
     })
+    return { carries: (token) => this.#carries(client, token) }
+  }
+
+  #carries(client: ClientConnection, token: string): boolean {
+    if (this.#carriers.size >= maxCarriers || this.#carriers.has(token)) return false
+    this.#carriers.set(token, client)
+    client.awaitClient()
+    void client.ended.then(() => this.#carriers.delete(token))
+    return true
   }
 
   /** Tells everybody why, and ends when they are gone. */

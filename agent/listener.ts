@@ -1,12 +1,14 @@
 import type { Socket, TLSOptions } from "bun"
 import { AppError, errorText } from "../core/errors.ts"
-import { connectLink, listenLinks, type StreamAddress, servingSide } from "../core/link/index.ts"
+import { connectLink, type StreamAddress, servingSide } from "../core/link/index.ts"
 import type { Link } from "../core/link.ts"
 import { raiseBacklog } from "../core/linux/backlog.ts"
 import { syscall } from "../core/linux/syscall.ts"
 import type { Logger } from "../core/log.ts"
 import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
+import type { Visitor } from "./clients.ts"
 import type { ListenAddress } from "./command-line.ts"
+import { listenUpgradable } from "./upgradable-links.ts"
 
 export type ClientLink = Link<ClientMessage, DaemonMessage>
 
@@ -33,10 +35,10 @@ export function listenForClients(
   address: ListenAddress,
   tls: TLSOptions | undefined,
   log: Logger,
-  onLink: (link: ClientLink) => void,
+  onLink: (link: ClientLink) => Visitor | undefined,
 ): ClientListener {
   const accept = (at: StreamAddress) => {
-    const listener = tls ? acceptSecured(at, tls, log, onLink) : listenLinks(servingSide, at, onLink)
+    const listener = tls ? acceptSecured(at, tls, log, onLink) : listenUpgradable(at, log, onLink)
     raiseBacklog(listener, backlog)
     return listener
   }
@@ -69,7 +71,7 @@ function acceptBothFamilies<T>(port: number, accept: (at: StreamAddress) => T): 
  * Bun refuses to be the TLS client on a socket it has accepted, so the socket is taken over by a second descriptor and
  * adopted as one of ours.
  */
-function acceptSecured(at: StreamAddress, tls: TLSOptions, log: Logger, onLink: (link: ClientLink) => void) {
+function acceptSecured(at: StreamAddress, tls: TLSOptions, log: Logger, onLink: (link: ClientLink) => unknown) {
   return Bun.listen({
     ...at,
     socket: {

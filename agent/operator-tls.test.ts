@@ -91,6 +91,16 @@ test("a client without TLS gets no answer, and the next operator is served", asy
   expect(await dialAs("operator")).toBe(pong)
 })
 
+test("a client that asks by HTTP in the clear is no exception", async () => {
+  const plain = connect(agent.socketPath)
+  const received: Buffer[] = []
+  plain.on("data", (data: Buffer) => received.push(data))
+  plain.write("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: podside-agent\r\n\r\n")
+  await within("the end of the connection", new Promise((resolve) => plain.on("close", resolve)))
+  expect(Buffer.concat(received).toString("latin1")).not.toContain("HTTP/1.1")
+  expect(await dialAs("operator")).toBe(pong)
+})
+
 test("the expected name is the first alternative one, DNS or address", () => {
   expect(operatorTls(pem("operator")).serverName).toBe("operator.test")
   expect(operatorTls(pem("numbered")).serverName).toBe("10.0.0.1")

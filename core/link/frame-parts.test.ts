@@ -58,6 +58,7 @@ test("what a client sends beyond 16 MiB goes out in several frames, and the oper
     pause() {},
     resume() {},
     end() {},
+    abort() {},
   }
   const client = new KubeWebSocket(socket, "", true)
   client.send([payload])

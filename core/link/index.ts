@@ -3,6 +3,7 @@ export { bunSocketHandlers, listenLinks, type StreamAddress } from "./bun-socket
 export { type ConnectOptions, type ConnectTls, connectLink } from "./connect.ts"
 export { duplexLink } from "./duplex.ts"
 export { linkPair } from "./memory.ts"
+export { MovableLink } from "./movable-link.ts"
 export { servedWebSocketLink, switchingProtocols } from "./served-web-socket.ts"
 export { askingSide, defaultLinkLimits, type LinkLimits, type Side, servingSide } from "./side.ts"
 export { type Carrier, StreamLink } from "./stream-link.ts"
