@@ -32,6 +32,13 @@ export const agent = v.strictObject({
   disabled_capabilities: v.optional(v.array(v.picklist(["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"]))),
   /** podside's own: nothing but the capabilities the agent names. Then files only their owner may read stay closed. */
   least_capabilities: flagOr(false),
+  /**
+   * podside's own: how a client without an operator reaches its agent. `auto` begins with a port-forward and goes on by the API
+   * server's `pods/proxy`, which is faster, where the user may and that works. `pod-proxy` alone waits until the pod's address is known.
+   */
+  transport: noted(v.optional(v.picklist(["auto", "port-forward", "pod-proxy"]), "auto"), {
+    env: "PODSIDE_AGENT_TRANSPORT",
+  }),
   tolerations: v.optional(v.array(kubernetesObject)),
   resources: v.optional(kubernetesObject),
   check_out_of_pods: flagOr(true),

@@ -12,6 +12,8 @@ export interface AgentConnection {
 export interface AgentSession extends AgentConnection {
   /** Who is at the other end, for progress and error texts, e.g. `agent podside-agent-x7k (default)` or `operator 0.1.0`. */
   peer: string
+  /** Resolves when the way to the agent will not change any more by itself, for whoever measures it. */
+  settled?: Promise<void>
   /** Where volumes are mounted in the target's container, as far as is known: such files are the pod's, whatever lists say. */
   mounts?: readonly Mount[]
   /**

@@ -49,7 +49,10 @@ interface Asked {
 }
 
 /** The finding about permissions, in a cluster that allows what `allows` says. */
-async function permissions(allows: (verb: string, resource: string) => boolean) {
+async function permissions(
+  allows: (verb: string, resource: string) => boolean,
+  environment: Record<string, string> = {},
+) {
   const review: Route = ({ body }) => {
     const { verb, resource, subresource } = (body as Asked).spec.resourceAttributes
     return { status: { allowed: allows(verb, subresource ? `${resource}/${subresource}` : resource) } }
@@ -59,7 +62,7 @@ async function permissions(allows: (verb: string, resource: string) => boolean) 
   })
   fakes.push(fake)
   const { config } = await loadConfig({
-    environment: { KUBECONFIG: fake.kubeconfig, MIRRORD_IMPERSONATED_TARGET: "deployment/web" },
+    environment: { KUBECONFIG: fake.kubeconfig, MIRRORD_IMPERSONATED_TARGET: "deployment/web", ...environment },
   })
   const checks = clusterChecks({ ...config, kubeconfig: fake.kubeconfig })
   const [finding] = await examine(checks.filter(({ name }) => name === "permissions"))
@@ -77,4 +80,17 @@ test("every right that is missing is named: which verb on what, and where", asyn
 
 test("with all of them nothing is wrong", async () => {
   expect(await permissions(() => true)).toMatchObject({ state: "ok" })
+})
+
+test("the right to the faster way is worth having, and not needed", async () => {
+  const without = (_: string, resource: string) => resource !== "pods/proxy"
+  expect(await permissions(without)).toMatchObject({
+    state: "warning",
+    detail: expect.stringContaining("enough for a session without an operator; not allowed: get pods/proxy in shop"),
+  })
+  expect(await permissions(without, { PODSIDE_AGENT_TRANSPORT: "port-forward" })).toMatchObject({ state: "ok" })
+  expect(await permissions(without, { PODSIDE_AGENT_TRANSPORT: "pod-proxy" })).toMatchObject({
+    state: "problem",
+    detail: "not allowed: get pods/proxy in shop",
+  })
 })

@@ -5,6 +5,7 @@ import { AppError } from "../errors.ts"
 import { KubeError } from "../kube/errors.ts"
 import { openKube } from "../kube/kube.ts"
 import { resourcePath } from "../kube/resources.ts"
+import { createLogger, type Logger } from "../log.ts"
 import type { NoticeLevel } from "./conversation.ts"
 import { createProgress, type ProgressForm, progressTo, readProgressForm, type Step } from "./progress.ts"
 import { sessionEnvironment } from "./session-environment.ts"
@@ -28,6 +29,9 @@ export function noticesOf(options: OptionValues, step: Step): (text: string, lev
 export function progressForm(options: OptionValues): ProgressForm {
   return readProgressForm(textOption(options, "progress") ?? process.env["MIRRORD_PROGRESS_MODE"])
 }
+
+/** A command's own log: what went wrong in detail, and with `PODSIDE_DEBUG=1` what it decided. */
+export const commandLog = (): Logger => createLogger({ level: process.env["PODSIDE_DEBUG"] === "1" ? "debug" : "warn" })
 
 /** Reads the configuration a command's options lead to, and shows what it has to say. */
 export async function loadForCommand(

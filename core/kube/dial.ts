@@ -13,6 +13,8 @@ export interface RawSocket {
   resume(): void
   /** Flushes, then ends. */
   end(): void
+  /** Ends now and drops what is queued. */
+  abort(): void
 }
 
 /** Connects to the API server, through its proxy when there is one, with TLS when its address asks for it. */
@@ -167,6 +169,10 @@ class QueueingSocket implements RawSocket {
   end(): void {
     this.#ending = true
     if (this.#queue.length === 0) this.#socket?.end()
+  }
+
+  abort(): void {
+    this.fail(new Error("given up"))
   }
 
   fail(error: unknown): void {

@@ -77,7 +77,7 @@ async function readAnswer(socket: RawSocket, signal: AbortSignal) {
   signal.addEventListener("abort", () => wake(), { once: true })
   const more = async () => {
     if (signal.aborted) {
-      socket.end()
+      socket.abort()
       throw signal.reason
     }
     if (lost) throw lost
@@ -90,6 +90,10 @@ async function readAnswer(socket: RawSocket, signal: AbortSignal) {
   }
   const [statusLine = "", ...lines] = received.subarray(0, end).toString("latin1").split("\r\n")
   const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(statusLine)?.[1] ?? 0)
+  if (status === 0) {
+    socket.abort()
+    throw new Error("the answer is not HTTP")
+  }
   const headers = new Headers()
   for (const line of lines) headers.append(line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim())
   if (status === 101) {

@@ -1,4 +1,5 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { connect, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
@@ -29,12 +30,14 @@ export interface FakeKubeOptions {
   routes?: Record<string, Route>
   /** Bytes the pod's port sends back for what it receives. Default: the same bytes. */
   forward?(bytes: Uint8Array): Uint8Array
+  /** Path of a unix socket that is the pod's port, in place of `forward`. */
+  forwardTo?: string
 }
 
 /** A TLS server that wants a client certificate and answers as kube-apiserver does: errors are Status objects. */
 export function startFakeKube(options: FakeKubeOptions = {}): FakeKube {
   const requests: SeenRequest[] = []
-  const server = Bun.serve<{ path: string }>({
+  const server = Bun.serve<{ path: string; port?: Socket }>({
     hostname: "127.0.0.1",
     port: 0,
     tls: {
@@ -65,10 +68,18 @@ export function startFakeKube(options: FakeKubeOptions = {}): FakeKube {
     websocket: {
       open(socket) {
         for (const channel of [0, 1]) socket.send(new Uint8Array([channel, 0x90, 0x1f]))
+        if (options.forwardTo === undefined) return
+        const port = connect(options.forwardTo)
+        socket.data.port = port
+        port.on("error", () => {})
+        port.on("data", (bytes: Buffer) => void socket.send(Buffer.concat([new Uint8Array([0]), bytes])))
+        port.on("close", () => socket.close())
       },
+      close: (socket) => void socket.data.port?.destroy(),
       message(socket, message) {
         const bytes = typeof message === "string" ? Buffer.from(message) : new Uint8Array(message)
         if (bytes[0] !== 0) return
+        if (socket.data.port) return void socket.data.port.write(bytes.subarray(1))
         const back = options.forward ? options.forward(bytes.subarray(1)) : bytes.subarray(1)
         socket.send(Buffer.concat([new Uint8Array([0]), back]))
       },

@@ -5,7 +5,7 @@ import { openKube } from "../../kube/kube.ts"
 import type { Link } from "../../link.ts"
 import type { ClientMessage, DaemonMessage } from "../../protocol/index.ts"
 import type { AgentSession } from "../agent-session.ts"
-import { loadForCommand, progressOf } from "../load.ts"
+import { commandLog, loadForCommand, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
 import { findOperator } from "../session/operator/find.ts"
 import { answersPings, openPingSession } from "../session/operator/ping.ts"
@@ -23,10 +23,11 @@ export const run: RunCommand = async ({ options }, context) => {
   const agentAddress = textOption(options, "agentAddress")
   const session =
     (agentAddress === undefined ? await operatorPing(config, signal) : undefined) ??
-    (await openSession({ config, step, signal, agentAddress }))
+    (await openSession({ config, step, log: commandLog(), signal, agentAddress }))
   try {
     const ping = pinger(session.link, session.peer)
     await ping()
+    await session.settled
     const times: number[] = []
     for (let count = 0; count < pings && !signal.aborted; count++) {
       const started = performance.now()

@@ -2,13 +2,12 @@ import type { Config } from "../../../config/load.ts"
 import { listOption, type RunCommand, textOption } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
 import { openKube } from "../../kube/kube.ts"
-import { createLogger } from "../../log.ts"
 import type { DaemonTcp } from "../../protocol/index.ts"
 import { Conversation } from "../conversation.ts"
 import { requireFilterSupport } from "../features/incoming/http-filter.ts"
 import { Subscriptions } from "../features/incoming/subscriptions.ts"
 import { whileAlive } from "../features/world.ts"
-import { loadForCommand, noticesOf, progressOf } from "../load.ts"
+import { commandLog, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { choosePod } from "../session/direct/choose-pod.ts"
 import { openSession } from "../session/open.ts"
 import { incomingOptions, kubeOptions } from "../settings.ts"
@@ -28,10 +27,11 @@ export const run: RunCommand = async ({ options }, context) => {
   }
   const given = listOption(options, "ports").flatMap((text) => text.split(",").map(readPort))
   const ports = given.length > 0 ? given : await portsOf(config)
-  const session = await openSession({ config, step, signal, agentAddress: textOption(options, "agentAddress") })
+  const log = commandLog()
+  const session = await openSession({ config, step, log, signal, agentAddress: textOption(options, "agentAddress") })
   try {
     const conversation = new Conversation(session, {
-      log: createLogger({ level: "warn" }),
+      log,
       notice: noticesOf(options, step),
     })
     const incoming = { ...incomingOptions(config), mode: "mirror" as const }

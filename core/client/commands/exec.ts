@@ -4,14 +4,13 @@ import { type RunCommand, textOption } from "../../cli/command.ts"
 import { reportError } from "../../cli/report.ts"
 import { podsideVersion } from "../../cli/version.ts"
 import { AppError } from "../../errors.ts"
-import { createLogger } from "../../log.ts"
 import type { SessionRequest } from "../../session.ts"
 import { Conversation } from "../conversation.ts"
 import type { RunningProgram } from "../engine.ts"
 import { debuggerPorts } from "../features/debugger-ports.ts"
 import { composeEnv, type Environment } from "../features/env.ts"
 import { createFeatures, whileAlive } from "../features/world.ts"
-import { applyClusterProfile, loadForCommand, noticesOf, progressOf } from "../load.ts"
+import { applyClusterProfile, commandLog, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
 import { featureOptions, withMounts } from "../settings.ts"
 
@@ -33,7 +32,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
   const { config, keyGenerated } = await loadForCommand(options, step)
   await applyClusterProfile(config)
   const features = featureOptions(config, debuggerPorts(args, process.env))
-  const log = createLogger({ level: process.env["PODSIDE_DEBUG"] === "1" ? "debug" : "warn" })
+  const log = commandLog()
   const plugins = await context.startPlugins("client", { log })
   try {
     const engine = plugins.provide("provideEngine")
@@ -56,6 +55,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
       const session = await openSession({
         config,
         step: inner,
+        log,
         signal,
         agentAddress: textOption(options, "agentAddress"),
         keyProvided: !keyGenerated,

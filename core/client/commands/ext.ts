@@ -3,7 +3,7 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { type OptionValues, type RunCommand, textOption } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
-import { createLogger } from "../../log.ts"
+import type { Logger } from "../../log.ts"
 import { formatTarget } from "../../target.ts"
 import type { AgentSession } from "../agent-session.ts"
 import { Conversation } from "../conversation.ts"
@@ -11,7 +11,7 @@ import { reportingJson } from "../error-report.ts"
 import { debuggerPorts } from "../features/debugger-ports.ts"
 import { composeEnv, createEnvSource } from "../features/env.ts"
 import { whileAlive } from "../features/world.ts"
-import { applyClusterProfile, loadForCommand } from "../load.ts"
+import { applyClusterProfile, commandLog, loadForCommand } from "../load.ts"
 import { progressTo, readProgressForm, type Step } from "../progress.ts"
 import { type HandOver, handOver } from "../session/hand-over.ts"
 import { openSession } from "../session/open.ts"
@@ -29,6 +29,7 @@ export const run: RunCommand = reportingJson(async ({ options }, context) => {
   const form = process.env["MIRRORD_PROGRESS_MODE"]
   const step = progressTo(form === undefined ? "json" : readProgressForm(form))
   const signal = context.stopOnSignals()
+  const log = commandLog()
   let offer: HandOver | undefined
   let session: AgentSession | undefined
   try {
@@ -40,11 +41,12 @@ export const run: RunCommand = reportingJson(async ({ options }, context) => {
       session = await openSession({
         config,
         step: inner,
+        log,
         signal,
         agentAddress: textOption(options, "agentAddress"),
         keyProvided: !keyGenerated,
       })
-      const remote = await environmentOf(session, features, inner)
+      const remote = await environmentOf(session, features, inner, log)
       offer = handOver(session)
       const executable = textOption(options, "executable")
       const target = config.target.path === undefined ? undefined : formatTarget(config.target.path)
@@ -69,9 +71,14 @@ export const run: RunCommand = reportingJson(async ({ options }, context) => {
   }
 })
 
-async function environmentOf(session: AgentSession, features: ReturnType<typeof featureOptions>, step: Step) {
+async function environmentOf(
+  session: AgentSession,
+  features: ReturnType<typeof featureOptions>,
+  step: Step,
+  log: Logger,
+) {
   const conversation = new Conversation(session, {
-    log: createLogger({ level: "warn" }),
+    log,
     notice: (text) => step.warn(text),
   })
   const fetchEnv = createEnvSource(conversation)

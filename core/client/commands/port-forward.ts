@@ -1,6 +1,5 @@
 import { listOption, type RunCommand, textOption } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
-import { createLogger } from "../../log.ts"
 import { Conversation } from "../conversation.ts"
 import { KnownNames } from "../features/dns/known-names.ts"
 import { createNames } from "../features/dns/lookup.ts"
@@ -8,7 +7,7 @@ import { createIncomingWorld } from "../features/incoming/world.ts"
 import { createOutgoingWorld } from "../features/outgoing/world.ts"
 import { whileAlive } from "../features/world.ts"
 import { listenForward } from "../forwarding.ts"
-import { applyClusterProfile, loadForCommand, noticesOf, progressOf } from "../load.ts"
+import { applyClusterProfile, commandLog, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { parseForward, parseReverse, requireUnique } from "../port-mapping.ts"
 import { openSession } from "../session/open.ts"
 import { incomingOptions } from "../settings.ts"
@@ -32,8 +31,8 @@ export const run: RunCommand = async ({ options }, context) => {
   const signal = context.stopOnSignals()
   const { config } = await loadForCommand(options, step)
   await applyClusterProfile(config)
-  const log = createLogger({ level: "warn" })
-  const session = await openSession({ config, step, signal, agentAddress: textOption(options, "agentAddress") })
+  const log = commandLog()
+  const session = await openSession({ config, step, log, signal, agentAddress: textOption(options, "agentAddress") })
   const stops: (() => void)[] = []
   try {
     const conversation = new Conversation(session, { log, notice: noticesOf(options, step) })

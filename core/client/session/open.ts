@@ -27,7 +27,7 @@ const operatorKinds: ReadonlySet<Target["kind"]> = new Set([
  * else an agent of its own.
  */
 export async function openSession(options: SessionOptions): Promise<AgentSession> {
-  const { config, step, signal } = options
+  const { config, step, log, signal } = options
   if (options.agentAddress !== undefined) {
     return step.run("connecting to the agent", () => connectToAddress(options.agentAddress!))
   }
@@ -50,8 +50,10 @@ export async function openSession(options: SessionOptions): Promise<AgentSession
     agentNamespace: agentNamespace(config, kube, target, namespace),
     agent: agentOptions(config),
     ephemeral: config.agent.ephemeral,
+    transport: config.agent.transport,
     startupTimeoutMs: config.agent.startup_timeout * 1_000,
     step,
+    log,
     signal,
   })
 }

@@ -7,12 +7,16 @@ import { createNames } from "../../../core/client/features/dns/lookup.ts"
 import { createEnvSource } from "../../../core/client/features/env.ts"
 import { createFileWorld } from "../../../core/client/features/files/world.ts"
 import { connectToAddress } from "../../../core/client/session/address.ts"
+import { createConnector } from "../../../core/client/session/direct/connect.ts"
 import { defaultAgentOptions } from "../../../core/kube/agent-options.ts"
 import { agentJob, ephemeralAgent } from "../../../core/kube/agent-spec.ts"
+import { openKube } from "../../../core/kube/kube.ts"
 import type { Pod } from "../../../core/kube/objects.ts"
 import { listenLinks, servingSide } from "../../../core/link/index.ts"
-import { silentLogger } from "../../../core/log.ts"
+import { createLogger, silentLogger } from "../../../core/log.ts"
 import { type ClientMessage, type DaemonMessage, supports } from "../../../core/protocol/index.ts"
+import { startFakeKube } from "../../fakes/kube-server.ts"
+import { startFakeTunnels, tunnelTo } from "../../fakes/tunnel-server.ts"
 import { fileFeature } from "./rules.ts"
 
 /* What our client creates for and says to an unmodified agent of mirrord 3.250. */
@@ -127,6 +131,35 @@ test("the ephemeral container ends with the target's own variables", () => {
 const undo: (() => void)[] = []
 afterEach(() => {
   for (const step of undo.splice(0).reverse()) step()
+})
+
+test("an agent that knows no HTTP drops who asks for the faster way, and goes on serving the one who came first", async () => {
+  const { path, refused, heard } = scriptedAgent("1.29.0")
+  const pods = { type: "ADDED", object: { metadata: { name: "agent" }, status: { podIP: "10.0.0.1" } } }
+  const routes = { "GET /api/v1/namespaces/shop/pods": () => Response.json(pods) }
+  const kube = startFakeKube({ forwardTo: path, routes })
+  const tunnels = await startFakeTunnels(kube, tunnelTo(path))
+  undo.push(() => Promise.all([kube.stop(), tunnels.stop()]))
+  const said: string[] = []
+  const connector = createConnector({
+    kube: openKube({ kubeconfig: tunnels.kubeconfig }),
+    pod: { namespace: "shop", name: "agent", port: 40_000 },
+    peer: "agent",
+    transport: "auto",
+    log: createLogger({ level: "debug", write: (line) => said.push(line) }),
+    signal: new AbortController().signal,
+  })
+  const { link, settled } = (await connector.connect())!
+  await settled
+  expect(tunnels.heads).toHaveLength(1)
+  expect(said).toEqual([expect.stringContaining("stays with port-forward error=")])
+  const pong = new Promise((resolve) => link.receive(resolve))
+  link.resume()
+  link.send({ kind: "Ping" })
+  expect(await pong).toEqual({ kind: "Pong" })
+  link.close()
+  await link.ended
+  expect({ refused, heard }).toEqual({ refused: [], heard: ["SwitchProtocolVersion", "Ping"] })
 })
 
 /** Answers as an agent of `version` would, and keeps what one would not have understood. */

@@ -3,16 +3,13 @@ import type { AgentOptions } from "../../../kube/agent-options.ts"
 import { newAgentIdentity } from "../../../kube/agent-spec.ts"
 import { meshOf } from "../../../kube/containers.ts"
 import type { Kube } from "../../../kube/kube.ts"
-import { openPortForward } from "../../../kube/port-forward.ts"
-import type { Link } from "../../../link.ts"
-import type { ClientMessage, DaemonMessage } from "../../../protocol/index.ts"
+import type { Logger } from "../../../log.ts"
 import type { Target } from "../../../target.ts"
 import type { AgentSession } from "../../agent-session.ts"
 import type { Step } from "../../progress.ts"
-import { negotiateVersion } from "../negotiate.ts"
 import { addEphemeralAgent, type CreatedAgent, createAgentJob } from "./agent-pod.ts"
 import { type ChosenPod, choosePod, mountsOf } from "./choose-pod.ts"
-import { forwardedLink } from "./forwarded-link.ts"
+import { type Connector, createConnector, type DirectConnection, type Transport } from "./connect.ts"
 import { type StartWatch, watchStart } from "./watch-start.ts"
 
 export interface DirectOptions {
@@ -24,13 +21,14 @@ export interface DirectOptions {
   agentNamespace: string
   agent: AgentOptions
   ephemeral: boolean
+  transport: Transport
   startupTimeoutMs: number
   step: Step
+  log: Logger
   /** Aborted when the user gives up. */
   signal: AbortSignal
 }
 
-const comesLater: ReadonlySet<string> = new Set(["agent-lost", "agent-silent"])
 /** Between attempts to reach an agent whose container has just started, in milliseconds. */
 const firstPauseMs = 15
 const longestPauseMs = 250
@@ -38,12 +36,13 @@ const longestPauseMs = 250
 /**
  * Creates an agent beside the target, without an operator, and connects to it through the API server. Whatever fails, what
  * was created is removed again.
- * @throws AppError "agent-image", "agent-unschedulable", "agent-pod-security", "agent-start-timeout", …
+ * @throws AppError "agent-image", "agent-unschedulable", "agent-pod-security", "agent-start-timeout", "agent-proxy-failed", …
  */
 export async function openDirectSession(options: DirectOptions): Promise<AgentSession> {
   const limit = AbortSignal.timeout(options.startupTimeoutMs)
   const signal = AbortSignal.any([limit, options.signal])
   let created: CreatedAgent | undefined
+  let connector: Connector | undefined
   try {
     const chosen = await options.step.run("finding the target", (step) =>
       until(signal, choosePod(options.kube, options.target, options.namespace, step)),
@@ -54,10 +53,16 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
     created = await creating
     const agent = created
     const peer = `agent ${identity.name} (${agent.namespace})`
-    const { link, protocolVersion } = await options.step.run("waiting for the agent", async (step) => {
+    const { link, protocolVersion, settled } = await options.step.run("waiting for the agent", async (step) => {
       const watch = watchStart({ ...options, ...agent, image: options.agent.image, step })
+      const connect = async () => {
+        const { metadata } = await watch.started
+        const pod = { namespace: agent.namespace, name: metadata.name, port: identity.port }
+        connector = createConnector({ ...options, pod, peer, signal })
+        return connectWhenReady(connector, watch, signal)
+      }
       try {
-        return await until(signal, connectWhenReady(options.kube, watch, agent.namespace, identity.port, peer, signal))
+        return await until(signal, connect())
       } finally {
         watch.stop()
       }
@@ -67,6 +72,7 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       link,
       protocolVersion,
       peer,
+      settled,
       mounts: chosen && mountsOf(chosen),
       close() {
         closing ??= (async () => {
@@ -82,6 +88,7 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       options.step.warn(`The agent ${created?.name} could not be removed (${errorText(error)}); it ends by itself`)
     })
     if (limit.aborted && !options.signal.aborted) {
+      if (connector?.failure) throw connector.failure
       throw new AppError(
         "agent-start-timeout",
         `The agent was not ready within ${options.startupTimeoutMs / 1_000} s`,
@@ -102,49 +109,17 @@ function create(options: DirectOptions, identity: ReturnType<typeof newAgentIden
   return addEphemeralAgent(options.kube, options.namespace, identity, options.agent, chosen)
 }
 
-interface Connected {
-  link: Link<DaemonMessage, ClientMessage>
-  protocolVersion: string
-}
-
 /** Tries to connect from the container's start on: its status lags behind by up to a second. */
 async function connectWhenReady(
-  kube: Kube,
+  connector: Connector,
   watch: StartWatch,
-  namespace: string,
-  port: number,
-  peer: string,
   signal: AbortSignal,
-): Promise<Connected> {
-  const pod = await watch.started
+): Promise<DirectConnection> {
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 1.3, longestPauseMs)) {
-    const connected = await tryToConnect(kube, { namespace, name: pod.metadata.name, port }, peer, signal)
+    const connected = await connector.connect()
     if (connected) return connected
     await Promise.race([Bun.sleep(pauseMs), watch.failed])
     signal.throwIfAborted()
-  }
-}
-
-/**
- * Undefined when nobody listens there yet: such a forward opens well and breaks at the first byte. An agent that is slow to
- * answer is asked again, too: how long its start may take is the user's to say.
- */
-async function tryToConnect(
-  kube: Kube,
-  to: { namespace: string; name: string; port: number },
-  peer: string,
-  signal: AbortSignal,
-): Promise<Connected | undefined> {
-  const link = forwardedLink(await openPortForward(kube, to, signal))
-  try {
-    const protocolVersion = await negotiateVersion(link, peer)
-    if (!signal.aborted) return { link, protocolVersion }
-    link.abort()
-    return undefined
-  } catch (thrown) {
-    link.abort()
-    if (thrown instanceof AppError && comesLater.has(thrown.code)) return undefined
-    throw thrown
   }
 }
 
