@@ -11,20 +11,22 @@ import {
   type Way,
 } from "./measure.ts"
 import { removeAgents, withOperator } from "./operator.ts"
-import { openStage, type Stage } from "./stage.ts"
+import { type Measured, openStage, type Stage } from "./stage.ts"
 import { printTable, type Row } from "./table.ts"
 
 /*
  * npm run bench: what a session costs on a real cluster, against a pod's own start, the direct way and `kubectl port-forward`
  * in the same run. Ratios count; the absolute values are this machine's. `npm run bench -- direct` leaves the operator out,
- * `npm run bench -- operator` what is only about sessions without one.
+ * `npm run bench -- operator` what is only about sessions without one; `npm run bench -- direct port-forward` measures such
+ * sessions a second time, by port-forward alone.
  */
 
 const say = (line: string) => void process.stderr.write(`${line}\n`)
 const ms = (value: number) => `${(value / 1000).toFixed(2)} s`
 const us = (value: number | undefined) => `${Math.round(value ?? Number.NaN)} µs`
 const whole = (value: number | undefined) => String(Math.round(value ?? Number.NaN))
-const only = process.argv[2]
+const [only, also] = process.argv.slice(2)
+const byForward = { operator: false, transport: "port-forward" } as const
 
 function speedRows(way: Way, forwarded: Way, bulkAtLeast: number, latencyAtMost: number): Row[] {
   const bulk = (name: "download" | "upload"): Row => ({
@@ -47,10 +49,34 @@ function speedRows(way: Way, forwarded: Way, bulkAtLeast: number, latencyAtMost:
 interface Base {
   pod: number
   forwarded: Way
-  served: number
 }
 
-async function directRows(stage: Stage): Promise<{ rows: Row[]; base: Base }> {
+const connectRow = (way: Way, forwarded: Way): Row => ({
+  name: "connect + 1 byte, serial",
+  ratio: way.connect["perSecond"]! / forwarded.connect["perSecond"]!,
+  limit: { atLeast: 3 },
+  of: "× port-forward",
+  seen: `${whole(way.connect["perSecond"])} /s, port-forward ${whole(forwarded.connect["perSecond"])}`,
+})
+
+const stolenRows = (stolen: Measured, own: Measured): Row[] => [
+  {
+    name: "stolen HTTP, 16 connections",
+    ratio: stolen["perSecond"]! / own["perSecond"]!,
+    limit: { atLeast: 0.15 },
+    of: "× direct",
+    seen: `${whole(stolen["perSecond"])} req/s, direct ${whole(own["perSecond"])}`,
+  },
+  {
+    name: "stolen HTTP, p50 in ms",
+    ratio: stolen["p50"]! / 1000,
+    limit: { atMost: 3 },
+    of: "ms",
+    seen: `p99 ${us(stolen["p99"])}, direct p50 ${us(own["p50"])}`,
+  },
+]
+
+async function directTables(stage: Stage): Promise<Base> {
   const session = { operator: false }
   say("starts of pods and sessions ...")
   const pod = await podStart(stage)
@@ -63,15 +89,17 @@ async function directRows(stage: Stage): Promise<{ rows: Row[]; base: Base }> {
   const reading = await measureReading(stage, session)
   say("stolen requests ...")
   const own = await servedByPod(stage)
-  const stolen = await servedHere(stage, false)
+  const stolen = await servedHere(stage, session)
   const trips = (name: "dns" | "open" | "stat", label: string, atMost: number): Row => ({
     name: label,
     ratio: reading[name]["p50"]! / way.latency["p50"]!,
     limit: { atMost },
     of: "round trips",
-    seen: `${whole(reading[name]["perSecond"])} /s, p50 ${us(reading[name]["p50"])}`,
+    seen:
+      `${whole(reading[name]["perSecond"])} /s, p50 ${us(reading[name]["p50"])}, ` +
+      `${(reading[name]["p50"]! / forwarded.latency["p50"]!).toFixed(2)} × port-forward's round trip`,
   })
-  const rows: Row[] = [
+  printTable("A session without an operator", [
     {
       name: "session start",
       ratio: start / pod,
@@ -80,56 +108,45 @@ async function directRows(stage: Stage): Promise<{ rows: Row[]; base: Base }> {
       seen: `${ms(start)}, pod ${ms(pod)}`,
     },
     ...speedRows(way, forwarded, 1.5, 0.85),
-    {
-      name: "connect + 1 byte, serial",
-      ratio: way.connect["perSecond"]! / forwarded.connect["perSecond"]!,
-      limit: { atLeast: 3 },
-      of: "× port-forward",
-      seen: `${whole(way.connect["perSecond"])} /s, port-forward ${whole(forwarded.connect["perSecond"])}`,
-    },
+    connectRow(way, forwarded),
     trips("dns", "DNS lookup", 1.3),
     trips("open", "open, read, close of a small file", 1.5),
     trips("stat", "stat", 1.2),
-    {
-      name: "stolen HTTP, 16 connections",
-      ratio: stolen["perSecond"]! / own["perSecond"]!,
-      limit: { atLeast: 0.15 },
-      of: "× direct",
-      seen: `${whole(stolen["perSecond"])} req/s, direct ${whole(own["perSecond"])}`,
-    },
-    {
-      name: "stolen HTTP, p50 in ms",
-      ratio: stolen["p50"]! / 1000,
-      limit: { atMost: 3 },
-      of: "ms",
-      seen: `p99 ${us(stolen["p99"])}, direct p50 ${us(own["p50"])}`,
-    },
-  ]
+    ...stolenRows(stolen, own),
+  ])
   say(
     `direct, for the record: ${us(direct.latency["p50"])} / ${us(direct.latency["p99"])}, ${whole(direct.connect["perSecond"])} connects/s, ` +
       `${whole(direct.download)} / ${whole(direct.upload)} MB/s`,
   )
-  return { rows, base: { pod, forwarded, served: stolen["perSecond"]! } }
+  if (also !== "port-forward") return { pod, forwarded }
+  say("the same by port-forward ...")
+  const slower = await measureSession(stage, byForward)
+  printTable("A session without an operator, by port-forward", [
+    ...speedRows(slower, forwarded, 1.5, 0.85),
+    connectRow(slower, forwarded),
+    ...stolenRows(await servedHere(stage, byForward), own),
+  ])
+  return { pod, forwarded }
 }
 
 async function baseOnly(stage: Stage): Promise<Base> {
   say("starts of pods ...")
   const pod = await podStart(stage)
-  say("the network, forwarded; stolen requests without an operator ...")
-  const forwarded = await measureForward(stage)
-  const stolen = await servedHere(stage, false)
-  return { pod, forwarded, served: stolen["perSecond"]! }
+  say("the network, forwarded ...")
+  return { pod, forwarded: await measureForward(stage) }
 }
 
-async function operatorRows(stage: Stage, { pod, forwarded, served }: Base): Promise<Row[]> {
+async function operatorRows(stage: Stage, { pod, forwarded }: Base): Promise<Row[]> {
   const session = { operator: true }
+  say("stolen requests without an operator, by port-forward ...")
+  const served = (await servedHere(stage, byForward))["perSecond"]!
   say("the operator is installed ...")
   return withOperator(stage, async (namespace) => {
     const cold = await sessionStart(stage, session, { times: 3, before: () => removeAgents(stage, namespace) })
     const warm = await sessionStart(stage, session)
     say("the network through the operator ...")
     const way = await measureSession(stage, session)
-    const stolen = await servedHere(stage, true)
+    const stolen = await servedHere(stage, session)
     const start = (name: string, value: number, atMost: number): Row => ({
       name: `session start, ${name} agent`,
       ratio: value / pod,
@@ -145,8 +162,8 @@ async function operatorRows(stage: Stage, { pod, forwarded, served }: Base): Pro
         name: "stolen HTTP, 16 connections",
         ratio: stolen["perSecond"]! / served,
         limit: { atLeast: 1.2 },
-        of: "× without operator",
-        seen: `${whole(stolen["perSecond"])} req/s, p50 ${us(stolen["p50"])}`,
+        of: "× direct by forward",
+        seen: `${whole(stolen["perSecond"])} req/s, p50 ${us(stolen["p50"])}, without operator by port-forward ${whole(served)}`,
       },
     ]
   })
@@ -157,13 +174,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => void stage.close().finally(() => process.exit(130)))
 }
 try {
-  let base: Base
-  if (only === "operator") base = await baseOnly(stage)
-  else {
-    const direct = await directRows(stage)
-    printTable("A session without an operator", direct.rows)
-    base = direct.base
-  }
+  const base = only === "operator" ? await baseOnly(stage) : await directTables(stage)
   if (only !== "direct") printTable("A session through the operator", await operatorRows(stage, base))
 } catch (thrown) {
   say(errorText(thrown))

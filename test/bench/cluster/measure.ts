@@ -106,11 +106,11 @@ export const servedByPod = (stage: Stage): Promise<Measured> =>
   stage.load("http", `http://${stage.webIp}:${ports.http}/`, "16", String(loadSeconds))
 
 /** The same while a session steals the port for the same server here. */
-export async function servedHere(stage: Stage, operator: boolean): Promise<Measured> {
+export async function servedHere(stage: Stage, session: SessionOptions): Promise<Measured> {
   const config = join(stage.folder, "steal.json")
   const override = { SAMPLE_NAME: "here" }
   await Bun.write(config, JSON.stringify({ feature: { env: { override }, network: { incoming: "steal" } } }))
-  const child = Bun.spawn(stage.exec({ operator, config }, [await localServer(), "serve"]), {
+  const child = Bun.spawn(stage.exec({ ...session, config }, [await localServer(), "serve"]), {
     cwd: "/",
     stdin: "ignore",
     stdout: "ignore",

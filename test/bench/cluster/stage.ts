@@ -39,6 +39,8 @@ export interface Stage {
 
 export interface SessionOptions {
   operator: boolean
+  /** How a session without an operator reaches its agent; default as for anybody. */
+  transport?: "auto" | "port-forward"
   /** Path of a configuration file. */
   config?: string
 }
@@ -65,10 +67,11 @@ export async function openStage(say: (line: string) => void): Promise<Stage> {
     await run(["kubectl", "delete", "namespace", namespace, "--wait=false"], { env })
     rmSync(folder, { recursive: true, force: true })
   }
-  const podside = ({ operator }: SessionOptions, ...words: string[]) => [
+  const podside = ({ operator, transport = "auto" }: SessionOptions, ...words: string[]) => [
     "env",
     `KUBECONFIG=${connection.kubeconfig}`,
     `MIRRORD_OPERATOR_ENABLE=${operator}`,
+    `PODSIDE_AGENT_TRANSPORT=${transport}`,
     "MIRRORD_AGENT_IMAGE_PULL_POLICY=Never",
     binary,
     ...words,
