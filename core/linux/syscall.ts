@@ -5,7 +5,7 @@ import { AppError } from "../errors.ts"
 export type SyscallArgument = number | bigint | NodeJS.TypedArray | null
 
 /** Numbers of the calls podside makes: [x86-64, arm64]. Source: asm/unistd_64.h, asm-generic/unistd.h. */
-const numbers = {
+export const callNumbers = {
   read: [0, 63],
   write: [1, 64],
   close: [3, 57],
@@ -70,7 +70,7 @@ const numbers = {
   faccessat2: [439, 439],
 } as const
 
-export type SyscallName = keyof typeof numbers
+export type SyscallName = keyof typeof callNumbers
 
 const column = { x64: 0, arm64: 1 }[process.arch as string] as 0 | 1 | undefined
 const libc = loadLibc()
@@ -83,7 +83,7 @@ const errnoAddress = libc.__errno_location() as Pointer
  */
 export function syscall(name: SyscallName, ...args: SyscallArgument[]): number {
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args
-  const number = numbers[name][column as 0 | 1]
+  const number = callNumbers[name][column as 0 | 1]
   const result = libc.syscall(number, word(a), word(b), word(c), word(d), word(e), word(f))
   // Read at once and without another call, so that nothing of the runtime can change errno in between.
   return result === -1 ? -read.i32(errnoAddress, 0) : Number(result)
