@@ -42,7 +42,7 @@ export const sessionOptions: readonly OptionDescription[] = [
   { flags: "-s, --override-env-vars-include <names>", about: "the only variables to fetch, separated by ;" },
   { flags: "--env-file <path>", about: "variables put over the pod's" },
   { flags: "--no-remote-dns", about: "resolve names on this machine" },
-  { flags: "--skip-processes <names>", about: "accepted for mirrord's sake" },
+  { flags: "--skip-processes <names>", about: "programs to run as without a session, separated by ;" },
   { flags: "--steal", about: "take incoming traffic instead of copying it" },
   { flags: "--no-outgoing", about: "leave outgoing connections to this machine" },
   { flags: "--no-tcp-outgoing", about: "leave outgoing TCP to this machine" },

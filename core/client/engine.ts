@@ -40,6 +40,11 @@ export interface LaunchOptions {
   cwd: string
   /** The whole environment of the program; nothing is added to it. */
   env: Readonly<Record<string, string>>
+  /**
+   * Programs that see this machine and nothing of the world, wherever they are started: by the name of their file or by
+   * what they are called. "*NAME": every name that ends so.
+   */
+  skipped?: readonly string[]
   world: World
   log: Logger
 }

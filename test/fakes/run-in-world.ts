@@ -14,6 +14,7 @@ export interface Finished {
 export interface RunOptions {
   env?: Record<string, string>
   cwd?: string
+  skipped?: readonly string[]
   log?: Logger
   /** Called with the running program, e.g. to end it. */
   running?(program: RunningProgram): void
@@ -37,6 +38,7 @@ export async function runIn(world: World, command: readonly string[], options: R
       args: ["-c", `exec "$@" >'${file}' 2>&1 </dev/null`, "sh", ...command],
       cwd: options.cwd ?? "/",
       env: { ...plainEnv, ...options.env },
+      ...(options.skipped && { skipped: options.skipped }),
       world,
       log: options.log ?? silentLogger,
     })

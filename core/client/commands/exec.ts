@@ -9,6 +9,7 @@ import { Conversation } from "../conversation.ts"
 import type { RunningProgram } from "../engine.ts"
 import { debuggerPorts } from "../features/debugger-ports.ts"
 import { composeEnv, type Environment } from "../features/env.ts"
+import { skippedPrograms } from "../features/skipped-programs.ts"
 import { createFeatures, whileAlive } from "../features/world.ts"
 import { applyClusterProfile, commandLog, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
@@ -86,6 +87,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
         args: words,
         cwd: process.cwd(),
         env: { ...env, [nestedVariable]: "1" },
+        skipped: skippedPrograms(config),
         world,
         log,
       })

@@ -106,6 +106,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       ranges,
       hidesRelative: world.files?.hides !== undefined,
       resolver: network.udp.resolver,
+      skipped: options.skipped ?? [],
     },
     (reason) => {
       log.error("the engine's thread failed, the program cannot go on", { reason })

@@ -7,6 +7,7 @@ import { answersMachine, answersName } from "./quick-names.ts"
 import { type ResolverPlace, resolverConnects } from "./quick-resolver.ts"
 import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
+import { SkippedProcesses } from "./skipped-processes.ts"
 import { forgetThreads, peek, peekString, socketInodeOf } from "./tracee.ts"
 import { WatchWriter } from "./watch-channel.ts"
 
@@ -23,6 +24,8 @@ export interface WatchOptions {
   resolver: ResolverPlace | undefined
   /** Relative paths, too, may be hidden. */
   hidesRelative: boolean
+  /** Names of programs that run as without the engine; see SkippedProcesses. */
+  skipped: readonly string[]
 }
 
 /** What the Worker says: it waits now; the program is gone. Everything between goes through the channel. */
@@ -133,7 +136,9 @@ function answeredCalls({ resolver }: WatchOptions, shared: SharedState, address:
 }
 
 /** Tells the calls that can go on at once: true when the main thread would say so, too. */
-function passingCalls({ ranges, hidesRelative }: WatchOptions, shared: SharedState, address: CallAddress) {
+function passingCalls(options: WatchOptions, shared: SharedState, address: CallAddress) {
+  const { ranges, hidesRelative } = options
+  const skipped = options.skipped.length > 0 ? new SkippedProcesses(options.skipped) : undefined
   const architecture = architectureOf(process.arch)!
   const names = callNames(architecture)
   const header = Buffer.from(new ArrayBuffer(8))
@@ -168,6 +173,7 @@ function passingCalls({ ranges, hidesRelative }: WatchOptions, shared: SharedSta
     if (name === undefined) return true
     // Leaving a remote directory has to be noticed.
     if (name === "chdir" && shared.remoteDirectory) return false
+    if (skipped?.passes(call, name)) return true
     if (pathCalls.has(name)) return pathPasses(call, name)
     switch (name) {
       case "connect":

@@ -59,6 +59,26 @@ test(
 )
 
 test(
+  "build tools, and programs that are named, are left alone",
+  async () => {
+    await using agent = await startLocalAgent()
+    const [config, file, cargo] = ["config.json", "hidden.txt", "cargo"].map((name) => join(agent.folder, name))
+    await Bun.write(file!, "of this machine")
+    copyFileSync(Bun.which("cat")!, cargo!)
+    chmodSync(cargo!, 0o755)
+    const reads = async (program: string, options: string[] = [], keys: object = {}) => {
+      await Bun.write(config!, JSON.stringify({ feature: { fs: { not_found: ["hidden"] } }, ...keys }))
+      return (await exec(agent, ["-f", config!, ...options], [program, file!])).stdout === "of this machine"
+    }
+    expect(await reads("cat")).toBe(false)
+    expect(await reads("cat", ["--skip-processes", "dog;cat"])).toBe(true)
+    expect(await reads(cargo!)).toBe(true)
+    expect(await reads(cargo!, [], { skip_build_tools: false })).toBe(false)
+  },
+  limitMs,
+)
+
+test(
   "a session inside a session is refused",
   async () => {
     await using agent = await startLocalAgent()
