@@ -1,5 +1,6 @@
 import type { Socket } from "bun"
 import { errno, LinuxError } from "../../core/linux/errno.ts"
+import { syscall } from "../../core/linux/syscall.ts"
 
 export interface SocketEvents {
   data(chunk: Uint8Array): void
@@ -28,25 +29,42 @@ export interface OutgoingSocket {
   reset(): void
 }
 
-/** A connected (or connecting) socket of the kernel, served by the event loop from now on. */
+const MSG_NOSIGNAL = 0x4000
+const SHUT_WR = 1
+/** struct sockaddr of family AF_UNSPEC: to connect to it breaks a connection off. */
+const nowhere = Buffer.alloc(16)
+
+/**
+ * A socket of the kernel, served by the event loop. That takes over a connected one only after `start`, once what waits to be sent has
+ * left: the client learns first that the connection stands.
+ */
 export class AdoptedSocket implements OutgoingSocket {
+  /** Not in the event loop's hands yet. */
+  #fd: number | undefined
   #socket: Socket<undefined> | undefined
   #events: SocketEvents | undefined
   readonly #connected = Promise.withResolvers<void>()
+  #isPaused = false
   /** Set when the end came before anybody was interested. */
   #closed: { error: Error | undefined } | undefined
+
+  private constructor(fd?: number) {
+    this.#fd = fd
+    // Not everybody waits for it.
+    this.#connected.promise.catch(() => {})
+  }
 
   /**
    * Owns `fd`. Resolves when the connection stands, with it paused.
    * @throws LinuxError with what the kernel says about the connection, ETIMEDOUT when it says nothing in time
    */
   static async adopt(fd: number, isConnected: boolean, milliseconds: number): Promise<AdoptedSocket> {
+    if (isConnected) return new AdoptedSocket(fd)
     const adopted = new AdoptedSocket()
     const timer = setTimeout(() => adopted.#giveUp(), milliseconds)
     try {
-      const socket = adopted.#handlers(isConnected)
-      // What goes wrong is told to the handlers, too.
-      Bun.connect({ fd, allowHalfOpen: true, data: undefined, socket } as never).catch(() => {})
+      adopted.#isPaused = true
+      adopted.#takeUp(fd)
       await adopted.#connected.promise
       return adopted
     } finally {
@@ -56,46 +74,67 @@ export class AdoptedSocket implements OutgoingSocket {
 
   start(events: SocketEvents): void {
     this.#events = events
-    if (this.#closed) events.close(this.#closed.error)
+    if (this.#fd !== undefined) setImmediate(() => this.#takeUp(this.#fd))
+    else if (this.#closed) events.close(this.#closed.error)
     else this.resume()
   }
 
   write(chunk: Uint8Array): number {
+    // What fails here shows when the event loop has it.
+    if (this.#fd !== undefined)
+      return Math.max(0, syscall("sendto", this.#fd, chunk, chunk.length, MSG_NOSIGNAL, null, 0))
     return Math.max(0, this.#socket?.write(chunk) ?? 0)
   }
 
   endWriting(): void {
-    this.#socket?.shutdown()
+    if (this.#fd !== undefined) syscall("shutdown", this.#fd, SHUT_WR)
+    else this.#socket?.shutdown()
   }
 
   pause(): void {
+    this.#isPaused = true
     this.#socket?.pause()
   }
 
   resume(): void {
+    this.#isPaused = false
     this.#socket?.resume()
   }
 
   close(): void {
-    this.#socket?.close()
+    if (this.#fd !== undefined) this.#closeFd()
+    else this.#socket?.close()
   }
 
   reset(): void {
-    this.#socket?.terminate()
+    if (this.#fd !== undefined) {
+      syscall("connect", this.#fd, nowhere, nowhere.length)
+      this.#closeFd()
+    } else this.#socket?.terminate()
   }
 
-  #handlers(isConnected: boolean) {
-    const connected = this.#connected
+  #closeFd(): void {
+    syscall("close", this.#fd!)
+    this.#fd = undefined
+  }
+
+  #takeUp(fd: number | undefined): void {
+    if (fd === undefined) return
+    this.#fd = undefined
+    // What goes wrong is told to the handlers, too.
+    Bun.connect({ fd, allowHalfOpen: true, data: undefined, socket: this.#handlers() } as never).catch(() => {})
+  }
+
+  #handlers() {
     return {
+      // Called at once, also for a connection that is still being made: that is there with the first `drain`.
       open: (socket: Socket<undefined>) => {
         this.#socket = socket
-        socket.pause()
-        // Bun calls this at once; a connection that is still being made is there with the first `drain`.
-        if (isConnected) connected.resolve()
+        if (this.#isPaused) socket.pause()
       },
       data: (_: unknown, chunk: Uint8Array) => this.#events?.data(chunk),
       drain: () => {
-        connected.resolve()
+        this.#connected.resolve()
         this.#events?.drain()
       },
       end: () => this.#events?.end(),
