@@ -11,6 +11,9 @@ export const AF_UNIX = 1
 export const AF_INET = 2
 export const AF_INET6 = 10
 
+const zero = 48
+const dot = 46
+
 /** Bytes a name of a unix socket may have: `sun_path` of struct sockaddr_un. */
 const unixPathBytes = 108
 
@@ -24,7 +27,7 @@ export function encodeEndpoint({ ip, port }: Endpoint): Buffer {
     const bytes = Buffer.alloc(16)
     bytes.writeUInt16LE(AF_INET, 0)
     bytes.writeUInt16BE(port, 2)
-    bytes.set(ipv4Bytes(ip), 4)
+    putIpv4(ip, bytes, 4)
     return bytes
   }
   const bytes = Buffer.alloc(28)
@@ -70,7 +73,23 @@ export function familyOf(ip: string): typeof AF_INET | typeof AF_INET6 {
 }
 
 export function ipv4Bytes(ip: string): Uint8Array {
-  return Uint8Array.from(ip.split("."), Number)
+  const bytes = new Uint8Array(4)
+  putIpv4(ip, bytes, 0)
+  return bytes
+}
+
+/** Writes the four bytes of a valid address to `into`. */
+function putIpv4(ip: string, into: Uint8Array, at: number): void {
+  let value = 0
+  for (let index = 0; index < ip.length; index++) {
+    const code = ip.charCodeAt(index)
+    if (code !== dot) value = value * 10 + code - zero
+    else {
+      into[at++] = value
+      value = 0
+    }
+  }
+  into[at] = value
 }
 
 /** 16 bytes of an IPv6 address in text form, without zone. @throws AppError "bad-address" */

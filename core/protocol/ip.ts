@@ -5,6 +5,9 @@ import { badValue } from "./primitives.ts"
  * with IPv4-mapped addresses as "::ffff:1.2.3.4".
  */
 
+const zero = 48
+const dot = 46
+
 export function formatIp(bytes: Uint8Array): string {
   return bytes.length === 4 ? bytes.join(".") : formatIpv6(bytes)
 }
@@ -16,15 +19,26 @@ export function parseIp(text: string): Uint8Array {
   return bytes
 }
 
+/** Character by character: every connection brings several addresses. */
 function parseIpv4(text: string): Uint8Array | undefined {
-  const parts = text.split(".")
-  if (parts.length !== 4) return undefined
   const bytes = new Uint8Array(4)
-  for (const [index, part] of parts.entries()) {
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined
-    bytes[index] = Number(part)
+  let [part, value, digits] = [0, 0, 0]
+  for (let at = 0; at <= text.length; at++) {
+    const digit = text.charCodeAt(at) - zero
+    if (at === text.length || digit === dot - zero) {
+      if (digits === 0 || part === 4) return undefined
+      bytes[part++] = value
+      value = digits = 0
+      continue
+    }
+    const isDigit = digit >= 0 && digit <= 9
+    // No zero in front of other digits, which some read as octal.
+    if (!isDigit || (digits > 0 && value === 0)) return undefined
+    value = value * 10 + digit
+    digits++
+    if (value > 255) return undefined
   }
-  return bytes
+  return part === 4 ? bytes : undefined
 }
 
 function parseIpv6(text: string): Uint8Array | undefined {

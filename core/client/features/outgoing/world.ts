@@ -5,7 +5,7 @@ import type { KnownNames } from "../dns/known-names.ts"
 import type { Names } from "../dns/lookup.ts"
 import { compileAny } from "../pattern.ts"
 import { errno } from "../response-errno.ts"
-import { type DirectionFilter, entryMatches, inSubnet } from "./address-filter.ts"
+import { type DirectionFilter, entryMatches } from "./address-filter.ts"
 import { OutgoingFamily } from "./family.ts"
 import { InputBudget } from "./input-budget.ts"
 import { silentConnection } from "./silent-connection.ts"
@@ -92,8 +92,7 @@ export function createOutgoingWorld(
 }
 
 export function isLoopback(ip: string): boolean {
-  if (ip === "::1" || ip === "::" || ip === "0.0.0.0") return true
-  return !ip.includes(":") && inSubnet(ip, "127.0.0.0", 8)
+  return ip.startsWith("127.") || ip === "::1" || ip === "::" || ip === "0.0.0.0"
 }
 
 /** A leading NUL marks an abstract name; NULs at the end only fill the structure. */
