@@ -62,6 +62,8 @@ export class Arrival {
 export class Arrivals {
   readonly port: number
   readonly #ip: "127.0.0.1" | "::1"
+  /** Where that is for sockets of each family. */
+  readonly #addresses = new Map<number, Buffer>()
   readonly #readiness: Readiness
   readonly #listener: Bun.TCPSocketListener<StreamRelay | undefined>
   /** Not accepted yet, by the program's port. */
@@ -82,7 +84,7 @@ export class Arrivals {
 
   /** Connects the program's socket; `fd` must stay open until it is joined or cancelled. @throws LinuxError */
   expect(fd: number, family: number): Arrival {
-    const result = connectLoopback(fd, addressFor(family, { ip: this.#ip, port: this.port }))
+    const result = connectLoopback(fd, this.#address(family))
     if (result < 0 && result !== inProgress) throw new LinuxError(result, "connect to the relay")
     const { port } = endpointName("getsockname", fd)!
     const waiting = result === inProgress ? waitUntilConnected(fd, this.#readiness) : undefined
@@ -93,6 +95,12 @@ export class Arrivals {
 
   close(): void {
     this.#listener.stop(true)
+  }
+
+  #address(family: number): Buffer {
+    const known = this.#addresses.get(family) ?? addressFor(family, { ip: this.#ip, port: this.port })
+    this.#addresses.set(family, known)
+    return known
   }
 
   #forget(port: number, arrival: Arrival): void {

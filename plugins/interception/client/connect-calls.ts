@@ -55,7 +55,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
       const family = socketFamily(fd)
       if (address.readUInt16LE(0) === AF_INET6 && family !== AF_INET6) return proceed
       if (type === SOCK_STREAM) {
-        const failed = tcp.takeFailure(fd)
+        const failed = tcp.failures.take(fd)
         if (failed !== 0) return failure(failed)
         const moved = movedListener(peer)
         if (moved !== undefined) {
@@ -104,7 +104,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
 
   /** Whether an address of this machine may mean something else than the kernel thinks. */
   function isSpecialHere(peer: Endpoint): boolean {
-    return tcp.hasFailures || movedListener(peer) !== undefined || world.outgoing?.elsewhere?.(peer) !== undefined
+    return tcp.failures.any || movedListener(peer) !== undefined || world.outgoing?.elsewhere?.(peer) !== undefined
   }
 
   /** A datagram socket may be connected again and again. */
@@ -140,7 +140,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
 
   /** SO_ERROR of a non-blocking connect: the kernel only knows that it was broken off. */
   function socketOption(call: Call): Answer {
-    const number = withDescriptor(call.tid, call.int(0), (fd) => tcp.takeFailure(fd))
+    const number = withDescriptor(call.tid, call.int(0), (fd) => tcp.failures.take(fd))
     if (number === 0) return proceed
     const bytes = Buffer.alloc(SO_ERROR_BYTES)
     bytes.writeInt32LE(number)

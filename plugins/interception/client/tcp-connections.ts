@@ -1,10 +1,10 @@
 import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
-import { pendingError } from "../../../core/linux/socket.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Arrival, Arrivals, waitUntilConnected } from "./arrivals.ts"
 import { errnoOf } from "./call.ts"
+import { FailedConnects } from "./failed-connects.ts"
 import { socketInode } from "./file-identity.ts"
 import { disconnect, HeldConnections } from "./held-connections.ts"
 import { heldDescriptors } from "./held-descriptors.ts"
@@ -19,7 +19,6 @@ import {
   inProgress,
   isLoopback,
   isOnlyV6,
-  socketCookie,
   socketProtocol,
 } from "./socket-info.ts"
 import { relayHandlers, StreamRelay } from "./stream-relay.ts"
@@ -33,9 +32,6 @@ interface Named {
   inode?: number | undefined
   connection?: RemoteConnection
 }
-
-/** Failed connects nobody asked about yet; older ones are forgotten. */
-const maxFailures = 1024
 
 const IPPROTO_TCP = 6
 
@@ -63,12 +59,12 @@ export class TcpConnections {
   readonly #named = new Map<number, Named>()
   /** Sockets that wait for the remote side. */
   #held = 0
-  /** Errno by socket cookie. */
-  readonly #failures = new Map<bigint, number>()
+  readonly failures: FailedConnects
 
   constructor(readiness: Readiness, shared: SharedState) {
     this.#readiness = readiness
     this.#shared = shared
+    this.failures = new FailedConnects(shared)
   }
 
   /**
@@ -196,7 +192,7 @@ export class TcpConnections {
     join()
       .catch((thrown) => {
         this.#unname(port, named)
-        this.#remember(socketCookie(fd), errnoOf(thrown) ?? errno.EIO)
+        this.failures.add(fd, errnoOf(thrown) ?? errno.EIO)
         disconnect(fd)
       })
       .finally(() => {
@@ -204,22 +200,6 @@ export class TcpConnections {
         syscall("close", fd)
       })
     return inProgress
-  }
-
-  /** Whether some socket has an error to be told yet. */
-  get hasFailures(): boolean {
-    return this.#failures.size > 0
-  }
-
-  /** Takes the errno of a failed connect of this socket; 0 when there is none. */
-  takeFailure(fd: number): number {
-    if (this.#failures.size === 0) return 0
-    const cookie = socketCookie(fd)
-    const number = this.#failures.get(cookie) ?? 0
-    if (this.#failures.delete(cookie)) this.#shared.failedConnects = this.hasFailures
-    // Clears what the kernel made of it, so that it is told only once.
-    if (number !== 0) pendingError(fd)
-    return number
   }
 
   /** Names of a connected socket as the pod knows them, given the kernel's. */
@@ -267,15 +247,6 @@ export class TcpConnections {
     if (this.#named.get(port) !== named) return
     this.#named.delete(port)
     if (named.inode !== undefined) this.#shared.names.remove(named.inode)
-  }
-
-  #remember(cookie: bigint, number: number): void {
-    this.#failures.set(cookie, number)
-    this.#shared.failedConnects = true
-    for (const old of this.#failures.keys()) {
-      if (this.#failures.size <= maxFailures) break
-      this.#failures.delete(old)
-    }
   }
 
   #loopback(ip: LoopbackIp): Loopback {
