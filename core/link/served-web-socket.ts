@@ -7,6 +7,7 @@ import { cutIntoFrames } from "./frame-parts.ts"
 import { LinkState, overflow } from "./link-state.ts"
 import { frameHead, opcode, ServerFrameReader } from "./server-frames.ts"
 import { defaultLinkLimits, type LinkLimits, type Side } from "./side.ts"
+import { fullWriteBytes, writePieces } from "./write-pieces.ts"
 
 /** RFC 6455, section 7.4.1. */
 const goodClose = 1000
@@ -38,7 +39,8 @@ export function switchingProtocols(key: string, subprotocol: string): string {
  * A link over a stream that has just become a WebSocket, for the side that serves it: one binary message each way is exactly
  * one protocol message. Text messages end the link; pings are answered and never sent.
  *
- * Messages sent in one turn of the event loop leave in one write, so in as few TLS records as possible.
+ * Small messages sent in one turn of the event loop leave in one write, so in as few TLS records as possible; what fills a write
+ * leaves at once.
  * @param head what the client has sent already
  */
 export function servedWebSocketLink<In, Out>(
@@ -60,6 +62,7 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
   /** Frames of this turn of the event loop. */
   #frames: Uint8Array[] = []
   #frameBytes = 0
+  #flushScheduled = false
   /** Messages nobody wanted yet. */
   #unread: Uint8Array[] = []
   #peerEnd: LinkEnd | undefined
@@ -196,9 +199,13 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
 
   #add(code: number, length: number, payload: readonly Uint8Array[], isLast = true): void {
     const head = frameHead(code, length, isLast)
-    if (this.#frames.length === 0) queueMicrotask(() => this.#flush())
     this.#frames.push(head, ...payload)
     this.#frameBytes += head.length + length
+    if (this.#frameBytes >= fullWriteBytes) this.#flush()
+    else if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      queueMicrotask(() => this.#flush())
+    }
   }
 
   #addClose(code: number): void {
@@ -206,14 +213,16 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
   }
 
   #flush(): void {
-    if (this.#frames.length === 0) return
-    const bytes = Buffer.concat(this.#frames, this.#frameBytes)
+    this.#flushScheduled = false
+    const pieces = writePieces(this.#frames)
     this.#frames = []
     this.#frameBytes = 0
     if (!this.#socket.writable) return
-    this.#socket.write(bytes, () => {
-      if (this.#waitingBytes() < this.#limits.highWaterBytes) this.#state.releaseSenders()
-    })
+    for (const piece of pieces) this.#socket.write(piece, this.#written)
+  }
+
+  readonly #written = (): void => {
+    if (this.#waitingBytes() < this.#limits.highWaterBytes) this.#state.releaseSenders()
   }
 
   // ---- the end

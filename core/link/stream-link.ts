@@ -3,6 +3,7 @@ import type { Link, LinkEnd } from "../link.ts"
 import { MessageDecoder, Writer } from "../protocol/index.ts"
 import { cutOff, LinkState, overflow } from "./link-state.ts"
 import { defaultLinkLimits, type LinkLimits, type Side } from "./side.ts"
+import { fullWriteBytes, writePieces } from "./write-pieces.ts"
 
 /** What a stream link needs of whatever moves bytes. It starts paused. */
 export interface Carrier {
@@ -18,7 +19,8 @@ export interface Carrier {
 
 /**
  * A link over a byte stream: messages back to back. The carrier's owner calls `received`, `drained`, `peerEnded` and
- * `failed`. Messages sent in one turn of the event loop leave in as few writes as possible.
+ * `failed`. Small messages sent in one turn of the event loop leave in one write; what fills a write leaves at once, so that a
+ * queue that grows means a peer that is slow.
  */
 export class StreamLink<In, Out> implements Link<In, Out> {
   readonly #carrier: Carrier
@@ -59,10 +61,10 @@ export class StreamLink<In, Out> implements Link<In, Out> {
     const before = this.#writer.pendingBytes
     this.#side.outgoing.encodeInto(this.#writer, message)
     this.sentBytes += this.#writer.pendingBytes - before
-    const waiting = this.#waitingBytes()
-    if (waiting > this.#limits.maxQueuedBytes) this.abort(overflow(this.#limits))
-    this.#scheduleFlush()
-    return waiting < this.#limits.highWaterBytes
+    if (this.#waitingBytes() > this.#limits.maxQueuedBytes) this.abort(overflow(this.#limits))
+    if (this.#writer.pendingBytes >= fullWriteBytes) this.#flush()
+    else this.#scheduleFlush()
+    return this.#waitingBytes() < this.#limits.highWaterBytes
   }
 
   async whenWritable(): Promise<void> {
@@ -188,7 +190,7 @@ export class StreamLink<In, Out> implements Link<In, Out> {
 
   #refill(): void {
     this.#queuedBytes = this.#writer.pendingBytes
-    this.#queue = this.#writer.take()
+    this.#queue = writePieces(this.#writer.take())
   }
 
   #writeQueue(): void {
