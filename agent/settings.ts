@@ -29,6 +29,8 @@ export interface AgentSettings {
   cleanRulesOnStart: boolean
   /** The application gets connections on the address the caller used; otherwise on the loopback address. mirrord's default is false. */
   externalIpFix: boolean
+  /** The application sees its callers' addresses while a port is mirrored or stolen with a filter. */
+  keepCallers: boolean
   unusedPortLingerSeconds: number
   httpDetectionTimeoutSeconds: number
   maxBodyBufferBytes: number
@@ -73,6 +75,7 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     rules: read("PODSIDE_AGENT_RULES", backend),
     cleanRulesOnStart: flag("MIRRORD_AGENT_CLEAN_IPTABLES_ON_START"),
     externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX", true),
+    keepCallers: flag("PODSIDE_AGENT_KEEP_CALLERS", true),
     unusedPortLingerSeconds: count("MIRRORD_AGENT_UNUSED_PORT_LINGER_SECS", 0),
     httpDetectionTimeoutSeconds: count("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", 2),
     maxBodyBufferBytes: count("MIRRORD_MAX_BODY_BUFFER_SIZE", 65536),

@@ -48,6 +48,8 @@ export interface DiversionOptions {
   flushConntrack?: boolean
   /** Connections to the application go to the loopback address instead of where the caller's went. Default false. */
   applicationOnLoopback?: boolean
+  /** The application sees its callers' addresses, where the kernel can do that. Default true. */
+  keepCallers?: boolean
   /** The pod is in a mesh, even if its rules cannot be seen. Default: as seen. */
   meshExpected?: boolean
   /** Default `auto`. */
@@ -88,8 +90,9 @@ export interface Diversion {
   /** From its return on, new connections to these ports reach the application directly. */
   remove(ports: readonly number[]): Promise<void>
   /**
-   * Opens a TCP connection to the application that the diversion itself does not catch, from the source's address where that
-   * is one of the target's loopback addresses. The socket may still be connecting: until then `write` takes nothing and
+   * Opens a TCP connection to the application that the diversion itself does not catch. The application sees it come from the source's
+   * address and port, as far as `keepCallers`, the kind of rules and the kernel allow; otherwise from one of the target's own addresses,
+   * which a source on the loopback keeps in any case. The socket may still be connecting: until then `write` takes nothing and
    * `onDrain` tells when it does. A failure shows as `onClose` with an error.
    * @throws LinuxError when it fails at once, as it does when nobody listens
    */

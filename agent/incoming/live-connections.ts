@@ -69,7 +69,10 @@ export class LiveConnections {
     return this.track(to, service)
   }
 
-  /** Ends idle connections in good order and lets the others come to their end, for a while. */
+  /**
+   * Ends idle connections in good order and lets the others come to their end, for a while. Those that are left are cut while the
+   * rules are still there, without which nothing of them would reach the application under the address it knows.
+   */
   async drain(): Promise<void> {
     const deadline = performance.now() + drainMilliseconds
     for (const { service } of this.#live.values()) service.finish?.()
@@ -77,6 +80,9 @@ export class LiveConnections {
       for (const live of this.#live.values()) this.#look(live)
       await Bun.sleep(lookMilliseconds)
     }
+    if (this.#live.size === 0) return
+    for (const { socket } of this.#live.values()) socket.terminate()
+    await Bun.sleep(lookMilliseconds)
   }
 
   #delete(socket: TcpSocket): void {

@@ -162,6 +162,7 @@ export class Ports {
         flushConnections: settings.flushConnections,
         flushConntrack: settings.flushConntrack,
         applicationOnLoopback: !settings.externalIpFix,
+        keepCallers: settings.keepCallers,
         meshExpected: settings.istioCni,
         backend: wantedBackend(settings),
         onConnection: (connection) => this.#accept(connection, opened),

@@ -1,4 +1,5 @@
 import * as v from "valibot"
+import type { Interceptor } from "../../core/interceptor.ts"
 import { definePlugin } from "../../core/plugin.ts"
 
 /** The agent's hold on a pod's incoming traffic and the client's hold on a program's system calls. Each side loads only itself. */
@@ -7,7 +8,9 @@ export default definePlugin({
   config: v.strictObject({}),
   agent: ({ log }) => ({
     provideInterceptor() {
-      const load = async () => (await import("./agent/interceptor.ts")).createInterceptor(log)
+      let loading: Promise<Interceptor> | undefined
+      const load = () =>
+        (loading ??= import("./agent/interceptor.ts").then(({ createInterceptor }) => createInterceptor(log)))
       return {
         open: async (options) => (await load()).open(options),
         findForeignRules: async (options) => (await load()).findForeignRules(options),

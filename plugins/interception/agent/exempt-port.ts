@@ -1,7 +1,8 @@
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import { removeFromAll } from "./iptables-chains.ts"
 import { type IpFamily, type IptablesKind, natTable } from "./iptables-programs.ts"
-import { act, match, NfTables, newBaseChain, newRule, newTable, TABLE_OWNED } from "./nf-tables.ts"
+import { act, match } from "./nf-expressions.ts"
+import { NfTables, newBaseChain, newRule, newTable, TABLE_OWNED } from "./nf-tables.ts"
 import { tableName } from "./nf-tables-names.ts"
 import { startGuard } from "./rules-guard.ts"
 

@@ -13,27 +13,33 @@ import type {
 import { raiseBacklog } from "../../../core/linux/backlog.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import type { Logger } from "../../../core/log.ts"
+import { type ApplicationDialer, applicationDialer } from "./application-dialer.ts"
 import { forgetConnections } from "./conntrack.ts"
 import { exemptPort } from "./exempt-port.ts"
 import { findForeignRules } from "./foreign-agents.ts"
 import type { IptablesKind } from "./iptables-programs.ts"
 import { openIptablesRules } from "./iptables-rules.ts"
+import { reserveLastDescriptor } from "./last-descriptor.ts"
 import { openNfTablesRules } from "./nftables-rules.ts"
 import type { RuleSet, RuleSetOptions } from "./rule-set.ts"
 import { resetConnections } from "./sock-diag.ts"
-import { connectMarked, originalDestination, sourceOf, toEvents } from "./tcp-sockets.ts"
+import { originalDestination, sourceOf, toEvents } from "./tcp-sockets.ts"
 
 /** The bit mirrord uses for the same purpose; clear of the marks of kube-proxy, Istio and the common network plugins. */
 const ownMark = 0x2000
 const listenBacklog = 4096
 
 export function createInterceptor(log: Logger): Interceptor {
+  const closeLast = reserveLastDescriptor()
   return {
     async open(options) {
       const { inNamespace, flushConnections = false, flushConntrack = true, meshExpected = false } = options
+      const keepCallers = options.keepCallers ?? true
       const listener = inNamespace(() => listen(options, log))
       const flush = flushConnections && flushConntrack
-      const ruleOptions = { listenerPort: listener.port, ownMark, flush, meshExpected, holder: holderName() }
+      const { port: listenerPort } = listener
+      const holder = holderName()
+      const ruleOptions = { listenerPort, ownMark, keepCallers, flush, meshExpected, closeLast, holder }
       let rules: RuleSet
       try {
         rules = inNamespace(() => openRules(options.backend ?? "auto", ruleOptions))
@@ -64,6 +70,7 @@ function diversion(
   listener: { stop(closeConnections?: boolean): void },
   rules: RuleSet,
 ): Diversion {
+  let dial = applicationDialer(ownMark, rules.callers)
   return {
     backend: rules.backend,
     async add(ports) {
@@ -79,9 +86,10 @@ function diversion(
     },
     connectToApplication({ source, destination }, events) {
       const reached = applicationOnLoopback ? loopbackOf(destination) : destination
-      return connect(inNamespace, { source, destination: reached }, events)
+      return connect(inNamespace, dial, { source, destination: reached }, events)
     },
     async close() {
+      dial = applicationDialer(ownMark, undefined)
       inNamespace(() => rules.close())
       listener.stop(false)
     },
@@ -92,8 +100,13 @@ function loopbackOf({ ip, port }: Endpoint): Endpoint {
   return { ip: ip.includes(":") ? "::1" : "127.0.0.1", port }
 }
 
-function connect(inNamespace: DiversionOptions["inNamespace"], route: Route, events: TcpEvents): TcpSocket {
-  const fd = inNamespace(() => connectMarked(route, ownMark))
+function connect(
+  inNamespace: DiversionOptions["inNamespace"],
+  dial: ApplicationDialer,
+  route: Route,
+  events: TcpEvents,
+): TcpSocket {
+  const fd = inNamespace(() => dial(route))
   let opened: TcpSocket | undefined
   const adopting = Bun.connect<TcpEvents>({
     ...({ fd } as unknown as { hostname: string; port: number }),

@@ -94,7 +94,7 @@ export interface NetlinkMessage {
 
 /** One netlink socket; it belongs to the network namespace the calling thread is in when it is opened. */
 export class NetlinkSocket {
-  readonly #fd: number
+  #fd: number
   readonly #receiveBuffer = Buffer.alloc(64 << 10)
   #sequence = 0
 
@@ -145,6 +145,11 @@ export class NetlinkSocket {
         else if (body.readInt32LE(0) !== 0) throw new LinuxError(body.readInt32LE(0), what)
       }
     }
+  }
+
+  /** `move` gives the descriptor another number and returns it. */
+  moveDescriptor(move: (fd: number) => number): void {
+    this.#fd = move(this.#fd)
   }
 
   close(): void {

@@ -2,7 +2,6 @@ import {
   attribute,
   be16,
   be32,
-  host32,
   listAttributes,
   NETLINK_NETFILTER,
   type NetlinkMessage,
@@ -14,15 +13,13 @@ import {
   readAttributes,
   text,
 } from "./netlink.ts"
+import { type Expression, NFPROTO_INET, NFPROTO_OF } from "./nf-expressions.ts"
 
 /*
  * The part of nf_tables that a port redirect needs, in the `inet` family (IPv4 and IPv6 at once).
- * Numbers: linux/netfilter/nf_tables.h; each expression is a nested list element with a name and its own attributes.
+ * Numbers: linux/netfilter/nf_tables.h.
  */
 
-const NFPROTO_INET = 1
-/** Families of the tables the iptables-nft programs make. */
-const NFPROTO_OF = { 4: 2, 6: 10 } as const
 const SUBSYSTEM = 10 << 8
 const BATCH_BEGIN = 0x10
 const BATCH_END = 0x11
@@ -40,94 +37,15 @@ const DELSETELEM = 14
 /** The table lives as long as the socket that made it and nobody else may change it (Linux 5.12). */
 export const TABLE_OWNED = 2
 const SET_IS_MAP = 8
-/** How `nft` calls the data type of a port. */
+/** How `nft` calls the data types of an IPv6 address, of a port, of a packet's mark. */
+const TYPE_IPV6_ADDRESS = 8
 const TYPE_INET_SERVICE = 13
-const TCP = 6
+const TYPE_MARK = 19
 /** A message's attributes have 16-bit lengths; an element takes up to 28 bytes. */
 const elementsPerMessage = 2000
-const RETURN = -5
 const NESTED = 0x8000
 
-export const hooks = { prerouting: 0, input: 1, output: 3 } as const
-
-// ---- expressions; what is compared stands in register 1
-
-type Expression = Buffer
-
-const expression = (name: string, ...attributes: Buffer[]): Expression =>
-  nested(1, attribute(1, text(name)), nested(2, ...attributes))
-const register = (type: number) => attribute(type, be32(1))
-const equals = (value: Buffer, negate = false): Expression =>
-  expression("cmp", register(1), attribute(2, be32(negate ? 1 : 0)), nested(3, attribute(1, value)))
-const masked = (mask: Buffer): Expression =>
-  expression(
-    "bitwise",
-    register(1),
-    register(2),
-    attribute(3, be32(mask.length)),
-    nested(4, attribute(1, mask)),
-    nested(5, attribute(1, Buffer.alloc(mask.length))),
-  )
-const meta = (key: number): Expression => expression("meta", register(1), attribute(2, be32(key)))
-const transportHeader = (offset: number, length: number): Expression =>
-  expression("payload", register(1), attribute(2, be32(2)), attribute(3, be32(offset)), attribute(4, be32(length)))
-/** Is register 1 a key of the map? Its value goes to register 2. */
-const inMap = (map: string): Expression =>
-  expression("lookup", attribute(1, text(map)), register(2), attribute(3, be32(2)))
-
-const META_MARK = 3
-const META_OIFTYPE = 9
-const META_L4PROTO = 16
-const ARPHRD_LOOPBACK = Buffer.from(new Uint16Array([772]).buffer)
-const RTN_LOCAL = 2
-const CT_STATE_NEW = 8
-const NAT_DESTINATION = 1
-
-export const match = {
-  tcp: () => [meta(META_L4PROTO), equals(Buffer.from([TCP]))],
-  /** The first packet of a connection: SYN without FIN, RST, ACK. */
-  opening: () => [transportHeader(13, 1), masked(Buffer.from([0x17])), equals(Buffer.from([0x02]))],
-  notOpening: () => [transportHeader(13, 1), masked(Buffer.from([0x17])), equals(Buffer.from([0x02]), true)],
-  destinationPortIn: (map: string) => [transportHeader(2, 2), inMap(map)],
-  sourcePortIn: (map: string) => [transportHeader(0, 2), inMap(map)],
-  leavingByLoopback: () => [meta(META_OIFTYPE), equals(ARPHRD_LOOPBACK)],
-  markedWith: (mark: number) => [meta(META_MARK), masked(host32(mark)), equals(host32(0), true)],
-  /** All bits under `mask` are as in `mark`. */
-  markedExactly: (mark: number, mask: number) => [meta(META_MARK), masked(host32(mask)), equals(host32(mark))],
-  destinationPort: (port: number) => [transportHeader(2, 2), equals(be16(port))],
-  /** Destination is an address of this namespace. */
-  toHere: () => [
-    expression("fib", register(1), attribute(2, be32(3)), attribute(3, be32(2))),
-    equals(host32(RTN_LOCAL)),
-  ],
-  unknownToConntrack: () => [
-    expression("ct", register(1), attribute(2, be32(0))),
-    masked(host32(CT_STATE_NEW)),
-    equals(host32(0), true),
-  ],
-}
-
-/** Maps the destination's port to the one in register 2; the address stays. */
-const toPortInRegister2 = expression(
-  "nat",
-  attribute(1, be32(NAT_DESTINATION)),
-  attribute(2, be32(NFPROTO_INET)),
-  attribute(5, be32(2)),
-)
-
-export const act = {
-  /** To the port the last map gave, on the address the connection was made to. */
-  toMappedPort: () => [toPortInRegister2],
-  /** To the port the last map gave, on an address of the interface: what kernels can that do not know the form above. */
-  redirectAsMapped: () => [expression("redir", attribute(1, be32(2)))],
-  /** No later nat rule of any table is asked: the connection is mapped, to where it goes anyway. */
-  keepPort: (port: number) => [
-    expression("immediate", attribute(1, be32(2)), nested(2, attribute(1, be16(port)))),
-    toPortInRegister2,
-  ],
-  leaveAlone: () => [expression("immediate", attribute(1, be32(0)), nested(2, nested(2, attribute(1, be32(RETURN)))))],
-  resetConnection: () => [expression("reject", attribute(1, be32(1)))],
-}
+export const hooks = { prerouting: 0, input: 1, output: 3, postrouting: 4 } as const
 
 // ---- messages
 
@@ -167,20 +85,38 @@ export const newRule = (table: string, chain: string, ...parts: Expression[][]) 
     nested(4, ...parts.flat()),
   )
 
-/** A map from a port to the port it is redirected to. */
-export const newPortMap = (table: string, map: string, id: number) =>
-  change(
+function newMap(table: string, map: string, id: number, key: [type: number, bytes: number], value: typeof key) {
+  return change(
     NEWSET,
     NLM_F_CREATE,
     attribute(1, text(table)),
     attribute(2, text(map)),
     attribute(3, be32(SET_IS_MAP)),
-    attribute(4, be32(TYPE_INET_SERVICE)),
-    attribute(5, be32(2)),
-    attribute(6, be32(TYPE_INET_SERVICE)),
-    attribute(7, be32(2)),
+    attribute(4, be32(key[0])),
+    attribute(5, be32(key[1])),
+    attribute(6, be32(value[0])),
+    attribute(7, be32(value[1])),
     attribute(10, be32(id)),
   )
+}
+
+/** A map from a port to the port it is redirected to. */
+export const newPortMap = (table: string, map: string, id: number) =>
+  newMap(table, map, id, [TYPE_INET_SERVICE, 2], [TYPE_INET_SERVICE, 2])
+
+/** A map from four bytes to an IPv6 address. */
+export const newAddressMap = (table: string, map: string, id: number) =>
+  newMap(table, map, id, [TYPE_MARK, 4], [TYPE_IPV6_ADDRESS, 16])
+
+/** `address`: its 16 bytes. */
+export const addAddress = (table: string, map: string, key: Buffer, address: Uint8Array) =>
+  element(NEWSETELEM, NLM_F_CREATE, table, map, nested(1, attribute(1, key)), nested(2, attribute(1, address)))
+
+export const removeAddress = (table: string, map: string, key: Buffer) =>
+  element(DELSETELEM, 0, table, map, nested(1, attribute(1, key)))
+
+const element = (type: number, flags: number, table: string, map: string, ...parts: Buffer[]) =>
+  change(type, flags, attribute(1, text(table)), attribute(2, text(map)), nested(3, nested(1, ...parts)))
 
 export const addPorts = (table: string, map: string, ports: readonly number[], to: number) =>
   elements(NEWSETELEM, NLM_F_CREATE, table, map, ports, nested(2, attribute(1, be16(to))))
@@ -252,6 +188,11 @@ export class NfTables {
         return (key && readAttributes(key).get(1)?.readUInt16BE(0)) ?? 0
       })
     })
+  }
+
+  /** `move` gives the socket's descriptor another number and returns it. */
+  moveDescriptor(move: (fd: number) => number): void {
+    this.#socket.moveDescriptor(move)
   }
 
   /** Also ends every owned table made through it. */

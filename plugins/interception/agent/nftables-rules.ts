@@ -1,11 +1,11 @@
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
+import { callerRules, callerStamps } from "./caller-rules.ts"
 import { removeLeftovers } from "./leftovers.ts"
 import type { NetlinkMessage } from "./netlink.ts"
+import { act, match } from "./nf-expressions.ts"
 import {
-  act,
   addPorts,
   deleteTable,
-  match,
   NfTables,
   newBaseChain,
   newPortMap,
@@ -34,6 +34,8 @@ interface Form {
   keepAddress: boolean
   /** The expression that tells whose address it is. */
   fib: boolean
+  /** The application sees its callers' addresses. */
+  callers: boolean
 }
 
 /** The mark of connections that Istio's ambient mode hands to its proxy without changing where they go; to divert them would tear them. */
@@ -48,10 +50,12 @@ export function openNfTablesRules(options: RuleSetOptions, owned = true): RuleSe
   const tables = new NfTables()
   const table = tableName(options.holder, options.listenerPort)
   let dismissGuard: (() => void) | undefined
+  let form: Form
   try {
     removeLeftovers(tables)
-    const form = createTable(tables, table, options, owned)
-    if (!form.owned) dismissGuard = startGuard({ backend: "nf_tables", table })
+    form = createTable(tables, table, options, owned)
+    if (form.owned) tables.moveDescriptor(options.closeLast)
+    else dismissGuard = startGuard({ backend: "nf_tables", table })
   } catch (thrown) {
     tables.close()
     throw thrown
@@ -75,6 +79,7 @@ export function openNfTablesRules(options: RuleSetOptions, owned = true): RuleSe
 
   return {
     backend: "nf_tables",
+    callers: form.callers ? callerStamps(table, options, (...change) => tables.commit(...change)) : undefined,
     add,
     remove(unwanted) {
       const removed = [...new Set(unwanted)].filter((port) => present.delete(port))
@@ -94,9 +99,11 @@ export function openNfTablesRules(options: RuleSetOptions, owned = true): RuleSe
 function createTable(tables: NfTables, table: string, options: RuleSetOptions, mayOwn: boolean): Form {
   const either = [true, false]
   const forms = either.flatMap((owned) =>
-    either.flatMap((keepAddress) => either.map((fib) => ({ owned, keepAddress, fib }))),
+    either.flatMap((keepAddress) =>
+      either.flatMap((fib) => either.map((callers) => ({ owned, keepAddress, fib, callers }))),
+    ),
   )
-  const possible = forms.filter(({ owned }) => mayOwn || !owned)
+  const possible = forms.filter(({ owned, callers }) => (mayOwn || !owned) && (options.keepCallers || !callers))
   for (const [index, form] of possible.entries()) {
     try {
       tables.commit(tableMessages(table, options, form), "create an nf_tables table")
@@ -123,6 +130,7 @@ function tableMessages(table: string, options: RuleSetOptions, form: Form): Netl
     newRule(table, "within_pod", match.markedWith(options.ownMark), act.leaveAlone()),
     newRule(table, "within_pod", match.leavingByLoopback(), ...opening, redirect),
   ]
+  if (form.callers) messages.push(...callerRules(table, options.ownMark))
   if (options.flush) messages.push(...flushChains(table))
   return messages
 }

@@ -1,7 +1,27 @@
+import type { Endpoint } from "../../../core/interceptor.ts"
+
+/** What a socket's packets carry for rules to see. */
+export interface Stamp {
+  /** SO_MARK */
+  mark: number
+  /** SO_PRIORITY: four bytes, as the kernel keeps them. */
+  priority?: Uint8Array
+  /** The socket's own address; otherwise the kernel's choice. */
+  from?: string
+}
+
+/** Rules that give connections to the application the address of their caller. */
+export interface CallerRules {
+  /** Stamps that have the kernel do it: the first with the caller's port, which may be taken, then with any. None: it cannot be. */
+  stampsFor(caller: Endpoint): Stamp[]
+}
+
 /** What a backend must be able to do with the kernel's rules in one network namespace. All calls run inside that namespace. */
 export interface RuleSet {
   /** For logs and tests: "nf_tables" or "iptables-nft", "iptables-legacy". */
   readonly backend: string
+  /** Undefined: the application sees the pod's own address. */
+  readonly callers?: CallerRules
   /** From its return on new connections to these ports go to the listener. @throws LinuxError, AppError "port-taken" */
   add(ports: readonly number[]): void
   /** Ports that are not there are ignored. @throws LinuxError */
@@ -12,12 +32,19 @@ export interface RuleSet {
 export interface RuleSetOptions {
   /** Port of the agent's listener, on every address of the namespace, both families. */
   listenerPort: number
+  /** Give connections to the application the address of their caller, where this kind of rules and the kernel can. */
+  keepCallers: boolean
   /** Connections that carry this mark (all its bits) are never redirected. */
   ownMark: number
   /** Cut connections that were established before their port was added and that connection tracking was made to forget. */
   flush: boolean
   /** A mesh is said to be in the pod, whether its rules are seen or not. */
   meshExpected: boolean
+  /**
+   * Gives a descriptor a number that is closed after those of all connections when the agent is killed. What belongs to the rules is to be
+   * there: without it the end of a connection whose address they map would never reach the application.
+   */
+  closeLast(fd: number): number
   /** Names the agent in rules, so that another one can say who holds a port; letters, digits, underscores. */
   holder: string
 }

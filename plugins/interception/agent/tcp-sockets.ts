@@ -1,13 +1,14 @@
 import type { SocketHandler } from "bun"
 import type { Endpoint, Route, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
+import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
+import type { Stamp } from "./rule-set.ts"
 
-const AF_INET = 2
-const AF_INET6 = 10
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
 const SOL_SOCKET = 1
 const SO_ERROR = 4
+const SO_PRIORITY = 12
 const SO_MARK = 36
 const SOL_IP = 0
 const IP_BIND_ADDRESS_NO_PORT = 24
@@ -33,12 +34,19 @@ export const toEvents: SocketHandler<TcpEvents, "buffer"> = {
 export function originalDestination(socket: TcpSocket): Endpoint {
   const plainIpv6 = socket.localFamily === "IPv6" && !socket.localAddress.startsWith("::ffff:")
   const address = Buffer.alloc(28)
-  const level = plainIpv6 ? SOL_IPV6 : SOL_IP
-  const fd = (socket as unknown as { fd: number }).fd
-  const result = syscall("getsockopt", fd, level, SO_ORIGINAL_DST, address, new Int32Array([address.length]))
+  const result = readOriginalDestination((socket as unknown as { fd: number }).fd, plainIpv6, address)
   if (result < 0) throw new LinuxError(result, "read a connection's original destination")
-  const port = address.readUInt16BE(2)
-  return plainIpv6 ? { ip: ipv6Text(address.subarray(8, 24)), port } : { ip: address.subarray(4, 8).join("."), port }
+  return decodeEndpoint(address)!
+}
+
+/** Connection tracking knows the connection, so its first packet has been through the rules, and was not dropped by them. */
+export function isTracked(fd: number, isIpv6: boolean): boolean {
+  return readOriginalDestination(fd, isIpv6, Buffer.alloc(28)) >= 0
+}
+
+function readOriginalDestination(fd: number, isIpv6: boolean, address: Buffer): number {
+  const size = new Int32Array([address.length])
+  return syscall("getsockopt", fd, isIpv6 ? SOL_IPV6 : SOL_IP, SO_ORIGINAL_DST, address, size)
 }
 
 /** Who is calling. */
@@ -49,71 +57,49 @@ export function sourceOf(socket: TcpSocket): Endpoint {
 const withoutMapping = (ip: string) => (ip.startsWith("::ffff:") && ip.includes(".") ? ip.slice(7) : ip)
 
 /**
- * Starts a connection whose packets carry `mark`, from the network namespace of the calling thread. Of callers only loopback
- * addresses are kept (127.0.0.6 is how Istio's proxy shows itself): answers to any other would leave the namespace, unless its
- * routing were changed for as long as the agent lives, and longer when it is killed.
+ * Starts a connection whose packets carry `stamp`, from the network namespace of the calling thread and from the source's address where
+ * that is one of the loopback (127.0.0.6 is how Istio's proxy shows itself); other callers' addresses are the rules' business.
+ * `stands`: the handshake is over. Within one namespace it runs inside connect(), so that is usual.
  * @throws LinuxError when it fails at once
  */
-export function connectMarked({ source, destination: { ip, port } }: Route, mark: number): number {
-  const family = ip.includes(":") ? AF_INET6 : AF_INET
+export function connectStamped({ source, destination }: Route, stamp: Stamp): StartedConnection {
+  const family = destination.ip.includes(":") ? AF_INET6 : AF_INET
   const fd = syscall("socket", family, SOCK_STREAM_NONBLOCK_CLOEXEC, 0)
   if (fd < 0) throw new LinuxError(fd, "open a socket")
-  if (otherLoopback.test(source.ip)) {
+  const from = stamp.from ?? (otherLoopback.test(source.ip) ? source.ip : undefined)
+  if (from) {
     syscall("setsockopt", fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, new Uint32Array([1]), 4)
-    const from = ipv4Address(source.ip, 0)
-    syscall("bind", fd, from, from.length)
+    const address = encodeEndpoint({ ip: from, port: 0 })
+    syscall("bind", fd, address, address.length)
   }
-  const failed = startConnecting(fd, mark, family === AF_INET ? ipv4Address(ip, port) : ipv6Address(ip, port))
-  if (failed === 0) return fd
-  syscall("close", fd)
-  throw new LinuxError(failed, `connect to the application at ${ip} port ${port}`)
+  const outcome = startConnecting(fd, stamp, encodeEndpoint(destination))
+  if (outcome === 0 || outcome === -errno.EINPROGRESS) return { fd, stands: outcome === 0 }
+  closeSocket(fd)
+  throw new LinuxError(outcome, `connect to the application at ${destination.ip} port ${destination.port}`)
 }
 
-function startConnecting(fd: number, mark: number, address: Buffer): number {
+export interface StartedConnection {
+  fd: number
+  stands: boolean
+}
+
+export function closeSocket(fd: number): void {
+  syscall("close", fd)
+}
+
+/** 0 when it stands, -EINPROGRESS while it does not, a negative errno when it failed. */
+function startConnecting(fd: number, { mark, priority }: Stamp, address: Buffer): number {
   const marked = syscall("setsockopt", fd, SOL_SOCKET, SO_MARK, new Uint32Array([mark]), 4)
   if (marked < 0) return marked
+  const prioritized = priority ? syscall("setsockopt", fd, SOL_SOCKET, SO_PRIORITY, priority, 4) : 0
+  if (prioritized < 0) return prioritized
   const connected = syscall("connect", fd, address, address.length)
   if (connected !== -errno.EINPROGRESS) return connected
-  // Within one namespace the handshake runs inside connect(), so the outcome is usually there already.
   const poll = new Uint8Array(8)
   new DataView(poll.buffer).setInt32(0, fd, true)
   poll[4] = POLLOUT
-  if (syscall("ppoll", poll, 1, new BigInt64Array(2), null, 0) <= 0) return 0
+  if (syscall("ppoll", poll, 1, new BigInt64Array(2), null, 0) <= 0) return -errno.EINPROGRESS
   const outcome = new Int32Array(1)
   syscall("getsockopt", fd, SOL_SOCKET, SO_ERROR, outcome, new Int32Array([4]))
   return -outcome[0]!
-}
-
-/** struct sockaddr_in: family u16, port u16 big-endian, address. */
-function ipv4Address(ip: string, port: number): Buffer {
-  const address = Buffer.alloc(16)
-  address.writeUInt16LE(AF_INET, 0)
-  address.writeUInt16BE(port, 2)
-  address.set(ip.split(".").map(Number), 4)
-  return address
-}
-
-/** struct sockaddr_in6: family u16, port u16 big-endian, flow u32, address, scope u32. */
-function ipv6Address(ip: string, port: number): Buffer {
-  const address = Buffer.alloc(28)
-  address.writeUInt16LE(AF_INET6, 0)
-  address.writeUInt16BE(port, 2)
-  const [head = "", tail] = ip.split("::")
-  const groups = (part: string) => (part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16)))
-  const left = groups(head)
-  const right = tail === undefined ? [] : groups(tail)
-  for (const [index, group] of left.entries()) address.writeUInt16BE(group, 8 + 2 * index)
-  for (const [index, group] of right.entries()) address.writeUInt16BE(group, 24 - 2 * (right.length - index))
-  return address
-}
-
-/** RFC 5952: no leading zeros, the longest run of zero groups shortened. */
-export function ipv6Text(bytes: Uint8Array): string {
-  const groups = Array.from({ length: 8 }, (_, index) => (bytes[2 * index]! << 8) | bytes[2 * index + 1]!)
-  const full = groups.map((group) => group.toString(16)).join(":")
-  const runs = full.match(/\b0(?::0)+\b/g) ?? []
-  const longest = runs.reduce((best, run) => (run.length > best.length ? run : best), "")
-  if (longest === "") return full
-  const at = full.indexOf(longest)
-  return `${full.slice(0, at).replace(/:$/, "")}::${full.slice(at + longest.length).replace(/^:/, "")}`
 }

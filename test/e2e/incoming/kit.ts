@@ -16,6 +16,8 @@ export interface TestApplication {
   port: number
   /** Bytes of each connection as latin1, in the order they came. */
   received: string[]
+  /** Address of each connection's caller, as the application sees it. */
+  callers: string[]
   /** Something unasked, to every connection. */
   say(text: string): void
   stop(): void
@@ -28,6 +30,7 @@ export function startApplication(
   options: { port?: number; fd?: number; speaksFirst?: string } = {},
 ): TestApplication {
   const received: string[] = []
+  const callers: string[] = []
   const sockets = new Set<{ write(text: string): number }>()
   const listener = pod.inPod(() =>
     Bun.listen<{ index: number; read: number; queue: Buffer; ending: boolean }>({
@@ -39,6 +42,7 @@ export function startApplication(
         open(socket) {
           socket.data = { index: received.push("") - 1, read: 0, queue: Buffer.alloc(0), ending: false }
           sockets.add(socket)
+          callers.push(socket.remoteAddress.replace("::ffff:", ""))
           if (options.speaksFirst) socket.write(options.speaksFirst)
         },
         data(socket, bytes) {
@@ -72,7 +76,7 @@ export function startApplication(
   const say = (text: string) => {
     for (const socket of sockets) socket.write(text)
   }
-  return { port: listener.port, received, say, stop: () => listener.stop(true) }
+  return { port: listener.port, received, callers, say, stop: () => listener.stop(true) }
 }
 
 /** Answers each complete request head that has no body with its path. */

@@ -90,7 +90,8 @@ describe.skipIf(reason !== undefined).each(combinations)("rules by iptables-%s, 
     async (dump) => {
       const before = restore(dump)
       letAnswersReachTheProxy(pod)
-      apps.push(startApplication(pod, answerWithPath, { port: appPort }))
+      const app = startApplication(pod, answerWithPath, { port: appPort })
+      apps.push(app)
       if (dump === "istio-ambient") application(15006, "proxy")
       else apps.push(startTransparentProxy(pod, 15006))
       const client = await (await agent()).connect()
@@ -99,6 +100,7 @@ describe.skipIf(reason !== undefined).each(combinations)("rules by iptables-%s, 
       const brought = await callAsAmbientProxy(pod, "10.77.0.1", pod.ip4, appPort)
       brought.send("GET /nobody HTTP/1.1\r\nHost: a\r\n\r\n")
       await brought.until("app /nobody")
+      expect(app.callers).toEqual([backend.startsWith("iptables") ? pod.ip4 : "10.77.0.1"])
       brought.reset()
       expect(await subscribe(client, steal({ kind: "All", value: appPort }))).toBe("Ok")
       const claimed = await callAsAmbientProxy(pod, "10.77.0.1", pod.ip4, appPort)
