@@ -1,8 +1,9 @@
 import { toJsonSchema } from "@valibot/to-json-schema"
 import * as v from "valibot"
+import { stealTlsKinds } from "./steal-tls.ts"
 
 /*
- * Stored kinds that mirrord clients read. Group, names and shapes are theirs; the schemas stand here once, as valibot schemas.
+ * Stored kinds that mirrord's clients or operator read. Group, names and shapes are theirs; the schemas stand here once, as valibot schemas.
  */
 
 /** Settings an organisation names, which a client applies to its own configuration before it starts. */
@@ -39,6 +40,7 @@ const profiles = { group: "profiles.mirrord.metalbear.co", version: "v1alpha", s
 const kinds: readonly StoredKind[] = [
   { ...profiles, kind: "MirrordProfile", plural: "mirrordprofiles", scope: "Namespaced" },
   { ...profiles, kind: "MirrordClusterProfile", plural: "mirrordclusterprofiles", scope: "Cluster" },
+  ...Object.values(stealTlsKinds),
 ]
 
 /** CustomResourceDefinitions, without labels. Removing them removes every object of theirs, so the chart keeps them. */

@@ -1,3 +1,5 @@
+import { stealTlsKinds } from "./steal-tls.ts"
+
 /*
  * Who may do what: the one place rules are written. The chart and `podside operator setup` take them from here.
  */
@@ -40,6 +42,11 @@ export const operatorRules: readonly Rule[] = [
   { apiGroups: ["apps"], resources: ["deployments", "statefulsets", "replicasets", "daemonsets"], verbs: read },
   { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], verbs: read },
   { apiGroups: ["argoproj.io"], resources: ["rollouts"], verbs: read },
+  {
+    apiGroups: [stealTlsKinds.namespaced.group],
+    resources: [stealTlsKinds.namespaced.plural, stealTlsKinds.cluster.plural],
+    verbs: ["get", "list"],
+  },
   { apiGroups: [""], resources: ["pods"], verbs: ["create", "delete"] },
   { apiGroups: [""], resources: ["events"], verbs: ["create"] },
   {

@@ -102,7 +102,10 @@ export const valuesSchema = v.strictObject({
   namespace: v.optional(about(v.string(), "Where the operator lives."), "mirrord"),
   createNamespace: v.optional(v.boolean(), true),
   crds: v.optional(
-    about(v.boolean(), "Install the stored kinds mirrord clients read; false when mirrord's chart has."),
+    about(
+      v.boolean(),
+      "Install the stored kinds that mirrord's clients or the operator read; false when mirrord's chart has.",
+    ),
     true,
   ),
   roleNamespaces: v.optional(about(v.array(v.string()), "Namespaces that get the Role mirrord-operator-user."), []),

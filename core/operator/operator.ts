@@ -5,6 +5,7 @@ import type { Logger } from "../log.ts"
 import type { Identity } from "../session.ts"
 import type { AgentSource } from "./agents/agent-source.ts"
 import type { PodWatch } from "./agents/pod-watch.ts"
+import type { StealTls } from "./agents/steal-tls.ts"
 import type { Audit } from "./audit/audit.ts"
 import type { KeyPair } from "./credentials/operator-keys.ts"
 import type { UserCertificates } from "./credentials/user-certificates.ts"
@@ -25,6 +26,7 @@ export interface Operator {
   /** Presented to agents; undefined for plain TCP. */
   agentIdentity: KeyPair | undefined
   agents: AgentSource
+  stealTls: StealTls
   podWatch: PodWatch
   sessions: SessionRegistry
   locks: PortLocks

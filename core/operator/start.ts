@@ -7,6 +7,7 @@ import { ownerLabel } from "./agents/agent-object.ts"
 import { AgentPool } from "./agents/agent-pool.ts"
 import { EphemeralAgents } from "./agents/ephemeral-agents.ts"
 import { PodWatch } from "./agents/pod-watch.ts"
+import { StealTls } from "./agents/steal-tls.ts"
 import { createApp } from "./api/app.ts"
 import { record, usedPorts } from "./api/connect.ts"
 import { discoveryDocuments } from "./api/discovery.ts"
@@ -111,6 +112,12 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
     )
     const audit = new Audit({ kube, log, plugins, replica: settings.podName ?? "podside-operator" })
     undo.push(() => audit.stop())
+    const stealTls = new StealTls({
+      kube,
+      log,
+      warn: ({ apiVersion, kind, metadata: { name, namespace, uid } }, reason, message) =>
+        audit.warn({ apiVersion, kind, name, namespace, uid }, reason, message),
+    })
     const operator: Operator = {
       settings,
       log,
@@ -120,6 +127,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       certificates: new UserCertificates(userKeys, { commonName: "podside", organization: settings.organization }),
       agentIdentity,
       agents,
+      stealTls,
       podWatch,
       sessions,
       locks,

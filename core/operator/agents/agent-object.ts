@@ -47,6 +47,8 @@ export interface AgentObjectOptions {
   settings: OperatorSettings
   /** PEM the agent checks the operator with; undefined for plain TCP. */
   operatorCertificate: string | undefined
+  /** As `StealTls.agentConfig` has it. */
+  stealTlsConfig: string | undefined
   owner: OwnerReference | undefined
 }
 
@@ -54,10 +56,10 @@ export type AgentObject = Pod & { apiVersion: string; kind: string }
 
 /** The agent's Pod. It runs where the operator runs, except a targetless one, whose network is its namespace's. */
 export function agentObject(options: AgentObjectOptions): AgentObject {
-  const { place, pod, attempt, settings, operatorCertificate, owner } = options
+  const { place, pod, attempt, settings, owner } = options
   const identity = agentIdentity(place.key, attempt, settings.agent.port)
   const target = pod && place.beside ? { pod, container: place.beside.container } : undefined
-  const job = agentJob(identity, agentOptions(settings, operatorCertificate), target)
+  const job = agentJob(identity, agentOptions(options), target)
   const { metadata, spec } = job.spec.template
   return {
     apiVersion: "v1",
@@ -72,15 +74,14 @@ export function agentObject(options: AgentObjectOptions): AgentObject {
   } as AgentObject
 }
 
-/** The agent's container when it lives in the target's own pod, and the port it listens on. */
+/** The agent's container when it lives in the target's own pod. */
 export function ephemeralObject(
   { key }: AgentPlace,
   target: { pod: Pod; container: string },
-  { attempt, settings, operatorCertificate }: Pick<AgentObjectOptions, "attempt" | "settings" | "operatorCertificate">,
+  options: Pick<AgentObjectOptions, "attempt" | "settings" | "operatorCertificate" | "stealTlsConfig">,
 ) {
-  const identity = agentIdentity(key, attempt, settings.agent.port)
-  const container = ephemeralAgent(identity, agentOptions(settings, operatorCertificate), target)
-  return { container, port: identity.port }
+  const identity = agentIdentity(key, options.attempt, options.settings.agent.port)
+  return ephemeralAgent(identity, agentOptions(options), target)
 }
 
 export function agentPort(agent: Pod): number {
@@ -88,7 +89,7 @@ export function agentPort(agent: Pod): number {
 }
 
 /** Derived, not random: see `AgentPlace`. */
-function agentIdentity(key: string, attempt: number, fixedPort: number | undefined): AgentIdentity {
+export function agentIdentity(key: string, attempt: number, fixedPort: number | undefined): AgentIdentity {
   const digest = createHash("sha256").update(`${key} ${attempt}`).digest()
   const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
   const suffix = [...digest.subarray(0, 10)].map((byte) => alphabet[byte % alphabet.length]).join("")
@@ -105,12 +106,17 @@ function withoutHostPaths<S extends { containers: object[] }>(spec: S): S {
   return { ...spec, volumes: undefined, containers }
 }
 
-function agentOptions({ agent }: OperatorSettings, operatorCertificate: string | undefined): AgentOptions {
+function agentOptions({
+  settings: { agent },
+  operatorCertificate,
+  stealTlsConfig,
+}: Pick<AgentObjectOptions, "settings" | "operatorCertificate" | "stealTlsConfig">): AgentOptions {
   return {
     ...defaultAgentOptions,
     image: agent.image,
     ...agent.options,
     idleTtlSeconds: agent.idleSeconds,
     operatorCertificate,
+    stealTlsConfig,
   }
 }

@@ -7,7 +7,7 @@ import type { OwnerReference, Pod } from "../../kube/objects.ts"
 import { podPath } from "../../kube/resources.ts"
 import type { Logger } from "../../log.ts"
 import { type AgentPlace, agentName, agentObject, agentPort, ownerLabel, podPlace } from "./agent-object.ts"
-import { type AgentSource, notStarted, type RunningAgent } from "./agent-source.ts"
+import { type AgentSource, notStarted, type RunningAgent, type StealTlsSource } from "./agent-source.ts"
 import { agentState, waitingFor } from "./agent-state.ts"
 
 export interface AgentPoolOptions {
@@ -57,19 +57,19 @@ export class AgentPool implements AgentSource {
     return this.#agents.size
   }
 
-  async obtain(place: AgentPlace, signal: AbortSignal): Promise<RunningAgent> {
-    const { namespace, name } = await this.#ensure(place)
+  async obtain(place: AgentPlace, signal: AbortSignal, stealTls: StealTlsSource): Promise<RunningAgent> {
+    const { namespace, name } = await this.#ensure(place, stealTls)
     return this.#running(`${namespace}/${name}`, name, signal)
   }
 
   /** Makes the agent unless it is there. */
-  async #ensure(place: AgentPlace): Promise<{ namespace: string; name: string }> {
+  async #ensure(place: AgentPlace, stealTls: StealTlsSource): Promise<{ namespace: string; name: string }> {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const wanted = agentName(place, attempt, this.#options.settings)
       const known = this.#agents.get(`${wanted.namespace}/${wanted.name}`)
       const state = known && agentState(known)
       if (state?.kind === "ended" || state?.kind === "failed") continue
-      if (state || (await this.#create(place, attempt))) return wanted
+      if (state || (await this.#create(place, attempt, stealTls))) return wanted
     }
     throw new AppError(
       "agent-not-started",
@@ -81,11 +81,12 @@ export class AgentPool implements AgentSource {
   }
 
   /** False when there is one of this name that has ended. */
-  async #create(place: AgentPlace, attempt: number): Promise<boolean> {
+  async #create(place: AgentPlace, attempt: number, stealTls: StealTlsSource): Promise<boolean> {
     const { kube, log } = this.#options
     const { namespace, name } = agentName(place, attempt, this.#options.settings)
     try {
-      const body = agentObject({ ...this.#options, place, pod: await this.#podOf(place), attempt })
+      const [pod, stealTlsConfig] = await Promise.all([this.#podOf(place), stealTls()])
+      const body = agentObject({ ...this.#options, place, pod, attempt, stealTlsConfig })
       await kube.request("POST", podPath(namespace), { body, what: `create agent ${name} in ${namespace}` })
       log.info("agent created", { agent: name, namespace })
       return true

@@ -7,10 +7,13 @@ export interface RunningAgent {
   port: number
 }
 
+/** What an agent that has to be made is told about TLS, asked only then: `StealTls.agentConfig`. */
+export type StealTlsSource = () => Promise<string | undefined>
+
 /** Where a session gets the agents of its target from. */
 export interface AgentSource {
   /** The running agent of a place, made when there is none. @throws AppError "agent-not-started" with what Kubernetes says */
-  obtain(place: AgentPlace, signal: AbortSignal): Promise<RunningAgent>
+  obtain(place: AgentPlace, signal: AbortSignal, stealTls: StealTlsSource): Promise<RunningAgent>
 }
 
 export function notStarted(why: string, cause?: unknown): AppError {

@@ -17,8 +17,16 @@ const target = (uid: string, containerId = "c1"): Pod => ({
 
 const settings = readOperatorSettings({ MIRRORD_OPERATOR_NAMESPACE: "tools", OPERATOR_AGENT_IMAGE: "podside:1" })
 const placeOf = (pod: Pod) => podPlace(pod, "app", "shop")
-const objectOf = (pod: Pod, attempt = 0) =>
-  agentObject({ place: placeOf(pod), pod, attempt, settings, operatorCertificate: "PEM", owner: undefined })
+const objectOf = (pod: Pod, attempt = 0, stealTlsConfig?: string) =>
+  agentObject({
+    place: placeOf(pod),
+    pod,
+    attempt,
+    settings,
+    operatorCertificate: "PEM",
+    stealTlsConfig,
+    owner: undefined,
+  })
 
 describe("the agent's Pod", () => {
   test("every replica makes up the same one for the same container, and another one for another", () => {

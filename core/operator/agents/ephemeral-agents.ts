@@ -4,8 +4,8 @@ import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { podPath } from "../../kube/resources.ts"
 import type { Logger } from "../../log.ts"
-import { type AgentPlace, ephemeralObject, podPlace } from "./agent-object.ts"
-import { type AgentSource, notStarted, type RunningAgent } from "./agent-source.ts"
+import { type AgentPlace, agentIdentity, ephemeralObject, podPlace } from "./agent-object.ts"
+import { type AgentSource, notStarted, type RunningAgent, type StealTlsSource } from "./agent-source.ts"
 import { ephemeralState } from "./agent-state.ts"
 import type { PodWatch } from "./pod-watch.ts"
 
@@ -33,16 +33,16 @@ export class EphemeralAgents implements AgentSource {
     this.#options = options
   }
 
-  async obtain(place: AgentPlace, signal: AbortSignal): Promise<RunningAgent> {
+  async obtain(place: AgentPlace, signal: AbortSignal, stealTls: StealTlsSource): Promise<RunningAgent> {
     const { settings, targetless } = this.#options
-    if (!place.beside) return targetless.obtain(place, signal)
-    const agent = await this.#ensure(place, place.beside, signal)
+    if (!place.beside) return targetless.obtain(place, signal, stealTls)
+    const agent = await this.#ensure(place, place.beside, signal, stealTls)
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(settings.agent.startupSeconds * 1000)])
     return this.#running(agent, deadline, signal)
   }
 
   /** The first agent of this place that has not ended; every replica makes up the same names. */
-  async #ensure(place: AgentPlace, beside: Beside, signal: AbortSignal): Promise<Ephemeral> {
+  async #ensure(place: AgentPlace, beside: Beside, signal: AbortSignal, stealTls: StealTlsSource): Promise<Ephemeral> {
     const { kube, log } = this.#options
     const { namespace } = place
     const name = beside.pod
@@ -52,22 +52,24 @@ export class EphemeralAgents implements AgentSource {
     const { uid } = pod.metadata
     const target = { pod, container: beside.container }
     for (let attempt = 0; ; attempt++) {
-      const { container, port } = ephemeralObject(place, target, { ...this.#options, attempt })
-      const agent = { name: container.name, hostname: "", port, namespace, pod: name }
-      const known = pod.spec.ephemeralContainers?.some((one) => one.name === container.name)
-      if (known && ephemeralState(pod, container.name).kind === "ended") continue
+      const { name: agentName, port } = agentIdentity(place.key, attempt, this.#options.settings.agent.port)
+      const agent = { name: agentName, hostname: "", port, namespace, pod: name }
+      const known = pod.spec.ephemeralContainers?.some((one) => one.name === agentName)
+      if (known && ephemeralState(pod, agentName).kind === "ended") continue
       if (known) return agent
+      const stealTlsConfig = await stealTls()
+      const container = ephemeralObject(place, target, { ...this.#options, attempt, stealTlsConfig })
       await kube
         .request("PATCH", `${path}/ephemeralcontainers`, {
           // Two replicas that add the same container at once add it once.
           body: { metadata: { uid }, spec: { ephemeralContainers: [container] } },
           contentType: "application/strategic-merge-patch+json",
-          what: `add ephemeral container ${container.name} to pod ${name} in ${namespace}`,
+          what: `add ephemeral container ${agentName} to pod ${name} in ${namespace}`,
         })
         .catch((thrown) => {
           throw thrown instanceof KubeError ? notStarted(thrown.message, thrown) : thrown
         })
-      log.info("ephemeral agent added", { agent: container.name, namespace, pod: name })
+      log.info("ephemeral agent added", { agent: agentName, namespace, pod: name })
       return agent
     }
   }

@@ -8,7 +8,7 @@ import type { Target } from "../../target.ts"
 import type { PodAgent } from "../session/agent-connection.ts"
 import type { SessionAgents } from "../session/session-agents.ts"
 import { type AgentPlace, podPlace, targetlessPlace } from "./agent-object.ts"
-import type { AgentSource } from "./agent-source.ts"
+import type { AgentSource, StealTlsSource } from "./agent-source.ts"
 import { type DialOptions, dialAgent } from "./dial.ts"
 import type { PodWatch } from "./pod-watch.ts"
 import { podMatcher } from "./target-selector.ts"
@@ -20,6 +20,7 @@ export interface TargetAgentsOptions {
   kube: Kube
   watch: PodWatch
   pool: AgentSource
+  stealTls: StealTlsSource
   log: Logger
   identity: DialOptions["identity"]
   startupSeconds: number
@@ -140,11 +141,11 @@ export class TargetAgents implements SessionAgents {
   }
 
   #podAgent(place: AgentPlace, pod: ResolvedPod | undefined): PodAgent {
-    const { pool, identity, startupSeconds } = this.#options
+    const { pool, stealTls, identity, startupSeconds } = this.#options
     return {
       pod,
       async connect(signal) {
-        const { hostname, port } = await pool.obtain(place, signal)
+        const { hostname, port } = await pool.obtain(place, signal, stealTls)
         return dialAgent({ hostname, port, identity, patienceMs: startupSeconds * 1000, signal })
       },
     }

@@ -151,6 +151,7 @@ function targetAgents({ settings, ...operator }: Operator, { target, namespace }
     kube: operator.kube,
     watch: operator.podWatch,
     pool: operator.agents,
+    stealTls: () => operator.stealTls.agentConfig(target, namespace),
     log: operator.log.child({ session: formatSessionId(number) }),
     identity: operator.agentIdentity,
     startupSeconds: settings.agent.startupSeconds,

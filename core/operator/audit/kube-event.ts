@@ -17,15 +17,30 @@ const maxMessageLength = 1024
 /** A core/v1 Event about the workload the session works on. */
 export function kubeEvent(event: AuditEvent, replica: string) {
   const [reason, type] = reasons[event.kind]
-  const at = event.at.toISOString()
+  const about = { namespace: event.namespace, ...involved(event) }
+  return coreEvent({ namespace: event.namespace, about, reason, type, message: message(event), at: event.at, replica })
+}
+
+export interface EventParts {
+  namespace: string
+  about: { apiVersion: string; kind: string; name: string; namespace?: string; uid?: string }
+  reason: string
+  type: "Normal" | "Warning"
+  message: string
+  at: Date
+  replica: string
+}
+
+export function coreEvent({ namespace, about, reason, type, message, at: date, replica }: EventParts) {
+  const at = date.toISOString()
   return {
     apiVersion: "v1",
     kind: "Event",
-    metadata: { name: `podside-${randomBytes(8).toString("hex")}`, namespace: event.namespace },
-    involvedObject: { namespace: event.namespace, ...involved(event) },
+    metadata: { name: `podside-${randomBytes(8).toString("hex")}`, namespace },
+    involvedObject: about,
     reason,
     type,
-    message: message(event).slice(0, maxMessageLength),
+    message: message.slice(0, maxMessageLength),
     source: { component: "podside-operator", host: replica },
     reportingComponent: "podside-operator",
     reportingInstance: replica,

@@ -23,6 +23,14 @@ const longestBodyBytes = 64 << 20
 //	/ws       WebSocket, every message again
 //	application/grpc  every length-prefixed message again, then trailers with status 0
 func serveHTTP(address string) error {
+	return httpServer(address).ListenAndServe()
+}
+
+func serveHTTPS(address string) error {
+	return httpServer(address).ListenAndServeTLS(os.Getenv("TLS_CERT"), os.Getenv("TLS_KEY"))
+}
+
+func httpServer(address string) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", describe)
 	mux.HandleFunc("/echo", echo)
@@ -41,8 +49,9 @@ func serveHTTP(address string) error {
 	})
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
-	return server.ListenAndServe()
+	return server
 }
 
 func describe(w http.ResponseWriter, r *http.Request) {

@@ -1,4 +1,5 @@
-// The program of the sample targets. `sample serve` answers HTTP/1.1, HTTP/2 without TLS and WebSocket on HTTP_PORT,
+// The program of the sample targets. `sample serve` answers HTTP/1.1, HTTP/2 without TLS and WebSocket on HTTP_PORT, the same with TLS
+// on HTTPS_PORT where TLS_CERT and TLS_KEY name its files,
 // echoes TCP on TCP_PORT and UDP on UDP_PORT; the other commands are small clients for use inside a pod, where
 // a static shell cannot resolve names.
 package main
@@ -44,8 +45,11 @@ func main() {
 }
 
 func serve([]string) error {
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	go func() { failed <- serveHTTP(port("HTTP_PORT", "8080")) }()
+	if os.Getenv("HTTPS_PORT") != "" {
+		go func() { failed <- serveHTTPS(port("HTTPS_PORT", "")) }()
+	}
 	go func() { failed <- serveTCP(port("TCP_PORT", "7000")) }()
 	go func() { failed <- serveUDP(port("UDP_PORT", "7001")) }()
 	// As the first process of a container it gets no default handling of signals.
