@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ErrnoError, type FilePlace, OpenLocally } from "../../../core/client/engine.ts"
@@ -20,9 +20,42 @@ function pod() {
   })
 }
 
+/** How many of the memory files of remote ones this process has. */
+function memoryFiles(): number {
+  const links = readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      return ""
+    }
+  })
+  return links.filter((link) => link.startsWith("/memfd:/remote")).length
+}
+
 const sh = (script: string, files = pod()) => runIn({ files }, ["bash", "-c", script])
 
 describe("reading", () => {
+  test("what is closed, is not there or is refused leaves nothing in memory", async () => {
+    const script = `
+import os, time
+def refused(*args):
+    try: os.open(*args)
+    except OSError as e: return e.errno
+print({refused("/remote/none%d" % i, 0) for i in range(200)}, {refused("/remote/a.txt", os.O_DIRECTORY) for _ in range(200)})
+for _ in range(1000): os.close(os.open("/remote/a.txt", 0))
+time.sleep(0.3)
+`
+    let most = 0
+    const watching = setInterval(() => {
+      most = Math.max(most, memoryFiles())
+    }, 5)
+    const { output } = await runIn({ files: pod() }, ["/usr/bin/python3", "-c", script])
+    clearInterval(watching)
+    expect(output).toBe("{2} {20}\n")
+    expect(most).toBeLessThan(400)
+    expect(memoryFiles()).toBe(0)
+  })
+
   test.each([
     ["a small file", "cat /remote/a.txt", "hello from the pod\n"],
     ["a file by redirection", "cat < /remote/a.txt", "hello from the pod\n"],

@@ -16,6 +16,8 @@ const IN_CLOSE_NOWRITE = 0x10
 const IN_OPEN = 0x20
 /** How long a close or a write past the engine may go unnoticed. */
 const lookMs = 50
+/** Files that are only read of which a close may have gone unnoticed. */
+const maxUnseen = 128
 /** struct inotify_event: wd i32, mask u32, cookie u32, len u32, name. */
 const eventBytes = 16
 /** Bytes of a memfd's name the kernel keeps. */
@@ -42,6 +44,14 @@ interface Entry {
   memory: number
 }
 
+/** A memory file that stands for nothing yet, and the program's descriptor of it. */
+export interface EmptyFile {
+  memory: number
+  fd: number
+  watch: number
+  inode: string
+}
+
 /**
  * The memory files the program holds. Each is known by its inode, so that copies made by dup, fork or over a socket
  * need no bookkeeping; inotify tells when the last of them is closed.
@@ -52,6 +62,8 @@ export class InjectedFiles {
   readonly #byInode = new Map<string, Entry>()
   readonly #byWatch = new Map<number, Entry>()
   readonly #events = Buffer.alloc(64 * eventBytes)
+  /** How many of them may have been written to. */
+  #written = 0
   #looking: ReturnType<typeof setInterval> | undefined
 
   constructor(log: Logger) {
@@ -64,6 +76,11 @@ export class InjectedFiles {
    * @throws LinuxError
    */
   create(path: string, openFlags: number, fill: (memory: number) => Injected): number {
+    return this.complete(this.prepare(path, openFlags), fill)
+  }
+
+  /** The part of `create` that needs no content: for the time in which that is on its way. @throws LinuxError */
+  prepare(path: string, openFlags: number): EmptyFile {
     const name = Buffer.from(path).subarray(0, nameBytes).toString("latin1").replaceAll("\0", "")
     const memory = check(syscall("memfd_create", cString(name), MFD_CLOEXEC), "memfd_create")
     let fd = -1
@@ -71,18 +88,36 @@ export class InjectedFiles {
       fd = openSync(`/proc/self/fd/${memory}`, openFlags | O_CLOEXEC)
       const mask = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
       const watch = syscall("inotify_add_watch", this.#notify, cString(`/proc/self/fd/${memory}`), mask)
-      const inode = fileIdentity(memory)!
-      const entry: Entry = { inode, object: fill(memory), watch, open: 1, memory }
-      this.#byInode.set(inode, entry)
-      if (watch >= 0) this.#byWatch.set(watch, entry)
-      else this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
-      this.#startLooking()
-      return fd
+      if (watch < 0) this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
+      return { memory, fd, watch, inode: fileIdentity(memory)! }
     } catch (thrown) {
       closeSync(memory)
       if (fd >= 0) closeSync(fd)
       throw thrown
     }
+  }
+
+  /** The rest of it. */
+  complete(empty: EmptyFile, fill: (memory: number) => Injected): number {
+    try {
+      const { memory, fd, watch, inode } = empty
+      const entry: Entry = { inode, object: fill(memory), watch, open: 1, memory }
+      this.#byInode.set(inode, entry)
+      if (entry.object.released) this.#written++
+      if (watch >= 0) this.#byWatch.set(watch, entry)
+      this.#startLooking()
+      return fd
+    } catch (thrown) {
+      this.discard(empty)
+      throw thrown
+    }
+  }
+
+  /** In place of the rest: nothing is to stand there. */
+  discard({ memory, fd, watch }: EmptyFile): void {
+    if (watch >= 0) syscall("inotify_rm_watch", this.#notify, watch)
+    closeSync(memory)
+    closeSync(fd)
   }
 
   /** What descriptor `fd` of a thread stands for; undefined when it is none of ours. */
@@ -95,6 +130,11 @@ export class InjectedFiles {
   /** What stands behind every descriptor the program has now. */
   all(): Injected[] {
     return [...this.#byInode.values()].map(({ object }) => object)
+  }
+
+  /** What has to be known before a file of the program is looked at: what it wrote. Files that are only read can wait a little. */
+  catchUpWrites(): void {
+    if (this.#written > 0 || this.#byInode.size > maxUnseen) this.catchUp()
   }
 
   /** Takes what inotify has to say now, so that what happened before this moment is known. */
@@ -126,6 +166,7 @@ export class InjectedFiles {
 
   #release(entry: Entry): void {
     this.#byInode.delete(entry.inode)
+    if (entry.object.released) this.#written--
     if (entry.watch >= 0) {
       this.#byWatch.delete(entry.watch)
       syscall("inotify_rm_watch", this.#notify, entry.watch)

@@ -2,6 +2,7 @@ import { openSync } from "node:fs"
 import { ErrnoError, type FileWorld, OpenLocally, type OpenMode } from "../../../core/client/engine.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { type Answer, type Call, failure, type Handlers, proceed } from "./call.ts"
+import type { EmptyFile } from "./injected.ts"
 import { LiveFile } from "./live-file.ts"
 import { O_CLOEXEC } from "./notification.ts"
 import { O_APPEND, O_CREAT, O_EXCL, O_TRUNC, openIntent, pathCalls } from "./path-calls.ts"
@@ -11,6 +12,7 @@ import { RemoteDirectory } from "./remote-directory.ts"
 import { isDirectory, S_IFLNK, S_IFMT } from "./structures.ts"
 import type { Supervision } from "./supervision.ts"
 import { readMemory } from "./tracee.ts"
+import { questionsLeave } from "./turn.ts"
 import type { VirtualFile } from "./virtual-files.ts"
 
 const O_ACCMODE = 3
@@ -38,7 +40,7 @@ export function openCalls(supervision: Supervision): Handlers {
       case "virtual":
         return { kind: "give", fd: ready(located.file), closeOnExec, range: "ready", fallback: true }
       case "remote": {
-        injected.catchUp()
+        injected.catchUpWrites()
         await pendingWrites.settled(located.path)
         const files = world.files!
         try {
@@ -55,8 +57,21 @@ export function openCalls(supervision: Supervision): Handlers {
     }
   }
 
-  function ready({ path, content, stat }: VirtualFile, files?: FileWorld): number {
-    return injected.create(path, 0, (memory) => new ReadyFile(path, memory, content, stat, files))
+  function ready({ path, content, stat }: VirtualFile): number {
+    return injected.create(path, 0, (memory) => new ReadyFile(path, memory, content, stat))
+  }
+
+  /** The memory file is made while the agent looks for the true one. */
+  async function whileAsking<T>(path: string, asking: Promise<T>): Promise<{ found: T; empty: EmptyFile }> {
+    asking.catch(() => {})
+    await questionsLeave()
+    const empty = injected.prepare(path, 0)
+    try {
+      return { found: await asking, empty }
+    } catch (thrown) {
+      injected.discard(empty)
+      throw thrown
+    }
   }
 
   async function openForReading(files: FileWorld, path: string, flags: number): Promise<Answer & { kind: "give" }> {
@@ -65,22 +80,24 @@ export function openCalls(supervision: Supervision): Handlers {
     if (named && (named.mode & S_IFMT) === S_IFLNK) {
       throw new ErrnoError(errno.ELOOP, `${path} is a symbolic link`)
     }
-    const { file, stat, content } = await files.openForReading(path)
+    const { found, empty } = await whileAsking(path, files.openForReading(path))
+    const { file, stat, content } = found
     if (isDirectory(stat)) {
       file.close()
-      const fd = injected.create(path, 0, () => new RemoteDirectory(path, stat, files))
+      const fd = injected.complete(empty, () => new RemoteDirectory(path, stat, files))
       return { kind: "give", fd, closeOnExec: false, range: "live" }
     }
     if (flags & O_DIRECTORY) {
       file.close()
+      injected.discard(empty)
       throw new ErrnoError(errno.ENOTDIR, `${path} is not a directory`)
     }
     if (content) {
       file.close()
-      const fd = ready({ path, content, stat }, files)
+      const fd = injected.complete(empty, (memory) => new ReadyFile(path, memory, content, stat, files))
       return { kind: "give", fd, closeOnExec: false, range: "ready", fallback: true }
     }
-    return live(path, flags, file, stat, { ...readingMode })
+    return live(path, empty, file, stat, { ...readingMode })
   }
 
   async function openForWriting(files: FileWorld, path: string, flags: number): Promise<Answer & { kind: "give" }> {
@@ -88,7 +105,8 @@ export function openCalls(supervision: Supervision): Handlers {
     const mode = openMode(flags)
     const file = await files.open(path, mode)
     try {
-      return live(path, flags, file, await file.stat(), mode)
+      const stat = await file.stat()
+      return live(path, injected.prepare(path, flags & (O_ACCMODE | O_APPEND)), file, stat, mode)
     } catch (thrown) {
       file.close()
       throw thrown
@@ -97,17 +115,13 @@ export function openCalls(supervision: Supervision): Handlers {
 
   function live(
     path: string,
-    flags: number,
+    empty: EmptyFile,
     file: ConstructorParameters<typeof LiveFile>[0]["file"],
     stat: ConstructorParameters<typeof LiveFile>[0]["stat"],
     mode: OpenMode,
   ): Answer & { kind: "give" } {
     const onReleased = (flushed: Promise<void>) => pendingWrites.add(path, flushed)
-    const fd = injected.create(
-      path,
-      flags & (O_ACCMODE | O_APPEND),
-      (memory) => new LiveFile({ path, memory, file, stat, mode, onReleased }),
-    )
+    const fd = injected.complete(empty, (memory) => new LiveFile({ path, memory, file, stat, mode, onReleased }))
     return { kind: "give", fd, closeOnExec: false, range: "live" }
   }
 

@@ -34,7 +34,7 @@ export function statCalls(supervision: Supervision): Handlers {
       case "descriptor":
         return answer(call, await located.object.stat())
       case "remote":
-        injected.catchUp()
+        injected.catchUpWrites()
         await pendingWrites.settled(located.path)
         return answer(call, await world.files!.stat(located.path, follow))
     }

@@ -7,7 +7,7 @@ import { heldDescriptors, NotHeld } from "./held-descriptors.ts"
 import { Replier } from "./notification.ts"
 import { canFetchDescriptors } from "./rung.ts"
 import type { Supervision } from "./supervision.ts"
-import { readLink } from "./tracee.ts"
+import { readLink, tryFetchDescriptor } from "./tracee.ts"
 
 /** Answers the calls the watching thread hands over. */
 export class Supervisor {
@@ -91,7 +91,7 @@ export class Supervisor {
     for (let tries = to - from; tries > 0; tries--) {
       const number = this.#next[range]
       this.#next[range] = number + 1 < to ? number + 1 : from
-      if (typeof readLink(`/proc/${tid}/fd/${number}`) === "number") return number
+      if (isFree(tid, number)) return number
     }
     return undefined
   }
@@ -119,4 +119,12 @@ export class Supervisor {
     if (isRemote) this.#replier.fail(call.id, errno.EBADF)
     else this.#replier.proceed(call.id)
   }
+}
+
+/** Whether the thread has no descriptor of this number. */
+function isFree(tid: number, number: number): boolean {
+  if (!canFetchDescriptors()) return typeof readLink(`/proc/${tid}/fd/${number}`) === "number"
+  const copy = tryFetchDescriptor(tid, number)
+  if (copy >= 0) syscall("close", copy)
+  return copy < 0
 }

@@ -22,6 +22,7 @@ import {
   socketProtocol,
 } from "./socket-info.ts"
 import { relayHandlers, StreamRelay } from "./stream-relay.ts"
+import { questionsLeave } from "./turn.ts"
 
 type Socket = Bun.Socket<StreamRelay | undefined>
 
@@ -284,11 +285,6 @@ export class TcpConnections {
     if (result === inProgress) await waitUntilConnected(fd, this.#readiness).connected
     else if (result < 0) throw new LinuxError(result, "connect")
   }
-}
-
-/** What was said to the agent in this turn of the event loop is on its way when this resolves. */
-function questionsLeave(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Whether `work` comes to something in that time; it goes on otherwise. */
