@@ -2,7 +2,7 @@ import { join } from "node:path"
 import { AppError } from "../../../core/errors.ts"
 import { must } from "../../cluster/run.ts"
 import { sampleImage } from "../../cluster/samples/images.ts"
-import { localServer, type Measured, type SessionOptions, type Stage } from "./stage.ts"
+import { localServer, type Measured, type SessionOptions, type Stage, settleSeconds } from "./stage.ts"
 import { median } from "./table.ts"
 
 const starts = 5
@@ -123,6 +123,7 @@ export async function servedHere(stage: Stage, session: SessionOptions): Promise
       if (performance.now() > deadline) throw new AppError("bench-failed", "No request was stolen")
       await Bun.sleep(50)
     }
+    await Bun.sleep(settleSeconds * 1000)
     return await stage.load("http", url, "16", String(loadSeconds))
   } finally {
     child.kill("SIGTERM")
