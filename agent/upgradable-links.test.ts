@@ -143,3 +143,50 @@ test("a client that asked and spoke keeps it alive when the one before leaves", 
   second.socket.write(ping)
   await second.until(accepted + pong + pong)
 })
+
+const moveTo = (token: string) => request.replace("\r\n\r\n", `\r\nPodside-Move: ${token}\r\n\r\n`)
+const tokenOf = (count: number) => count.toString(16).padStart(32, "0")
+const goodbye = (token: string) => `1.29.0+podside-move.${token}`
+
+test("a client moves to the connection that waits for it, and to no other", async () => {
+  const agent = await agentWith({ idleSeconds: 0 })
+  const client = await agent.connect()
+  const carriers = [dial({ path: agent.socketPath }), dial({ path: agent.socketPath })] as const
+  carriers.forEach((carrier, count) => void carrier.socket.write(moveTo(tokenOf(count))))
+  for (const carrier of carriers) await carrier.until(accepted)
+  const told = (value: string) => ({ kind: "SwitchProtocolVersionResponse", value }) as const
+  const ask = (value: string) => client.ask({ kind: "SwitchProtocolVersion", value })
+  // Nobody waits for this one, so it is a version as any other.
+  expect(await ask(goodbye(tokenOf(2)))).toEqual(told("1.29.0"))
+  expect(await ask(goodbye(tokenOf(1)))).toEqual(told(goodbye(tokenOf(1))))
+  carriers[1].socket.write(ping)
+  await carriers[1].until(accepted + pong)
+  client.link.close()
+  await client.link.ended
+  await Bun.sleep(50)
+  carriers[1].socket.write(ping)
+  await carriers[1].until(accepted + pong + pong)
+  expect(carriers[0].heard()).toBe(accepted)
+  // The client is gone when its new connection is.
+  carriers[1].socket.end()
+  expect(await within("the agent's end", agent.exited)).toBe(0)
+})
+
+test("connections that wait for a client are bounded, each for one client, and one that left is forgotten", async () => {
+  const agent = await agentWith()
+  const carriers = Array.from({ length: 64 }, () => dial({ path: agent.socketPath }))
+  carriers.forEach((carrier, count) => void carrier.socket.write(moveTo(tokenOf(count))))
+  for (const carrier of carriers) await carrier.until(accepted)
+  const ask = (token: string) => {
+    const carrier = dial({ path: agent.socketPath })
+    carrier.socket.write(moveTo(token))
+    return carrier
+  }
+  await ask(tokenOf(64)).until(refused)
+  carriers[7]!.socket.destroy()
+  await Bun.sleep(50)
+  await ask(tokenOf(3)).until(refused)
+  await ask(tokenOf(64)).until(accepted)
+  const other = await agent.connect()
+  expect(await other.ask({ kind: "Ping" })).toEqual({ kind: "Pong" })
+})
