@@ -62,14 +62,17 @@ export function openCalls(supervision: Supervision): Handlers {
   }
 
   /** The memory file is made while the agent looks for the true one. */
-  async function whileAsking<T>(path: string, asking: Promise<T>): Promise<{ found: T; empty: EmptyFile }> {
-    asking.catch(() => {})
+  async function findForReading(files: FileWorld, path: string) {
+    const finding = files.openForReading(path)
+    finding.catch(() => {})
     await questionsLeave()
-    const empty = injected.prepare(path, 0)
+    let empty: EmptyFile | undefined
     try {
-      return { found: await asking, empty }
+      empty = injected.prepare(path, 0)
+      return { ...(await finding), empty }
     } catch (thrown) {
-      injected.discard(empty)
+      if (empty) injected.discard(empty)
+      else finding.then(({ file }) => file.close()).catch(() => {})
       throw thrown
     }
   }
@@ -80,8 +83,7 @@ export function openCalls(supervision: Supervision): Handlers {
     if (named && (named.mode & S_IFMT) === S_IFLNK) {
       throw new ErrnoError(errno.ELOOP, `${path} is a symbolic link`)
     }
-    const { found, empty } = await whileAsking(path, files.openForReading(path))
-    const { file, stat, content } = found
+    const { file, stat, content, empty } = await findForReading(files, path)
     if (isDirectory(stat)) {
       file.close()
       const fd = injected.complete(empty, () => new RemoteDirectory(path, stat, files))
