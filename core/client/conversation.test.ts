@@ -41,18 +41,21 @@ test("logs are asked for and shown, an operator's ping is answered", async () =>
   expect(notices).toEqual(["warn: port is busy"])
 })
 
-test("what nobody waits for leaves right behind the next message, or alone when there is none", async () => {
+test("what nobody waits for leaves right behind what is said next, or alone when there is nothing", async () => {
   const { conversation, heard } = converse()
   conversation.begin()
   const end = (connectionId: bigint): ClientMessage => ({
     kind: "TcpOutgoing",
     value: { kind: "Close", value: { connectionId } },
   })
+  const question: ClientMessage = { kind: "GetAddrInfoRequest", value: { node: "db" } }
   conversation.sendUnhurried(end(1n))
   conversation.send({ kind: "Ping" })
-  conversation.sendUnhurried(end(2n))
+  conversation.send(question)
   await until(() => heard.length >= 4)
-  expect(heard).toEqual([{ kind: "ReadyForLogs" }, { kind: "Ping" }, end(1n), end(2n)])
+  conversation.sendUnhurried(end(2n))
+  await until(() => heard.length >= 5)
+  expect(heard).toEqual([{ kind: "ReadyForLogs" }, { kind: "Ping" }, question, end(1n), end(2n)])
 })
 
 test("an agent that answers pings stays, one that falls silent is lost", async () => {

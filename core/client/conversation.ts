@@ -129,8 +129,8 @@ export class Conversation {
   /** False: wait for `whenWritable` before producing more. */
   send(message: ClientMessage): boolean {
     const open = this.#sendNow(message)
-    // Behind it: what somebody waits for is served first.
-    if (this.#unhurried.length > 0) this.#sendUnhurried()
+    // Behind everything that is said together with it: what somebody waits for is served first.
+    if (this.#unhurried.length > 0) queueMicrotask(() => this.#sendUnhurried())
     return open
   }
 
@@ -145,6 +145,7 @@ export class Conversation {
   }
 
   #sendUnhurried(): void {
+    if (this.#unhurried.length === 0 || this.#over) return
     clearTimeout(this.#company)
     this.#company = undefined
     const messages = this.#unhurried
