@@ -278,6 +278,25 @@ describe.skipIf(reason !== undefined)("the application sees its callers", () => 
     app.stop()
   }, 60_000)
 
+  test("two agents in one pod do not mistake each other's callers", async () => {
+    const apps = [startEcho(pod), startEcho(pod)]
+    for (const app of apps) expect(await subscribe(await (await agent()).connect(), mirror(app.port))).toBe("Ok")
+    for (let round = 0; round < 3; round++) {
+      for (const [index, app] of apps.entries()) {
+        for (const [from, to] of [
+          [`10.78.5.${10 * round + index}`, pod.ip4],
+          [`fd78::5:${10 * round + index}`, pod.ip6],
+        ] as const) {
+          const call = await callFrom(pod, { ip: from, port: 0 }, { ip: to, port: app.port })
+          await call.echo("hello")
+          expect(app.callers.pop()).toEqual({ ip: from, port: call.port })
+          call.end()
+        }
+      }
+    }
+    for (const app of apps) app.stop()
+  }, 60_000)
+
   test("an end or a reset of either side reaches the other", async () => {
     const app = startEcho(pod)
     const to = { ip: pod.ip4, port: app.port }
