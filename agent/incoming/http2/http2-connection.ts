@@ -1,16 +1,14 @@
 import type { TcpSocket } from "../../../core/interceptor.ts"
-import { chooseSubscription } from "../choose.ts"
 import type { HttpParts, IncomingConnection, Service } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import type { Outlet } from "../outlet.ts"
-import type { FilteredSubscription, Port } from "../port.ts"
+import type { FilteredSubscription } from "../port.ts"
 import { endedPage } from "../share-link/ended-page.ts"
-import { readShareLink } from "../share-link/share-link.ts"
 import { ApplicationSide } from "./application-side.ts"
 import { CallerSide, frameSize } from "./caller-side.ts"
 import { ClaimedStream, type StreamHost } from "./claimed-stream.ts"
 import { ClaimedStreams } from "./claimed-streams.ts"
-import { endedFields, type RequestFields, readRequestFields, requestFields } from "./fields.ts"
+import { endedFields, type RequestFields } from "./fields.ts"
 import {
   encodeHeaders,
   errors,
@@ -30,10 +28,7 @@ import {
 } from "./frames.ts"
 import { HeaderBlock } from "./header-block.ts"
 import { encodeStateless, type HeaderField, HpackDecoder } from "./hpack.ts"
-import { UndecidedStream } from "./undecided-stream.ts"
-
-/** Frames that wait while an older stream is undecided. */
-const maxHeld = 2000
+import { NewRequests } from "./new-requests.ts"
 
 /** A connection that began with HTTP/1.1. */
 export interface UpgradedConnection {
@@ -51,20 +46,17 @@ export interface UpgradedConnection {
 export class Http2Connection implements Service, StreamHost {
   readonly marks
   readonly #connection: IncomingConnection
-  readonly #port: Port
   readonly #settings: IncomingSettings
   readonly #outlet: Outlet
   readonly #caller: CallerSide
   readonly #application: ApplicationSide
+  readonly #requests: NewRequests
   readonly #fromCaller = new FrameReader()
   readonly #decoder = new HpackDecoder()
   readonly #claimed = new ClaimedStreams()
   #prefaceLeft = preface.length
   #block: HeaderBlock | undefined
   #lastStream = 0
-  #undecided: UndecidedStream | undefined
-  /** Frames of streams wait until it is clear whose an older one is: stream numbers must not go back. */
-  #held: Frame[] = []
   #raw = false
   #over = false
   /** What the caller lets a new stream be sent. */
@@ -72,7 +64,6 @@ export class Http2Connection implements Service, StreamHost {
 
   constructor({ connection, way, port, settings: incoming, outlet }: HttpParts, upgraded?: UpgradedConnection) {
     this.#connection = connection
-    this.#port = port
     this.#settings = incoming
     this.marks = incoming.marks
     this.#outlet = outlet
@@ -83,6 +74,17 @@ export class Http2Connection implements Service, StreamHost {
       onDrain: () => connection.socket.resume(),
       onEnd: () => this.#onApplicationEnd(),
       onClose: (error) => this.#onApplicationClose(error),
+    })
+    this.#requests = new NewRequests(connection, port, incoming, {
+      claim: (...request) => this.#claim(...request),
+      pass: (block, fields) => this.#application.passBlock(block, fields),
+      withhold: () => this.#application.withhold(),
+      answerEnded: (...request) => this.#answerEnded(...request),
+      goOn: (frames) => {
+        for (const frame of frames) this.#onCallerFrame(frame)
+        this.#flush()
+      },
+      tooMany: () => this.#fail(errors.calm, []),
     })
     if (upgraded) {
       // The request that was there before is the application's stream 1.
@@ -142,7 +144,7 @@ export class Http2Connection implements Service, StreamHost {
   onClose(error?: Error): void {
     this.#over = true
     this.#outlet.closed()
-    this.#undecided?.dispose()
+    this.#requests.dispose()
     for (const stream of this.#claimed.all) stream.cancel()
     if (error) this.#application.reset()
     else this.#application.end()
@@ -150,10 +152,7 @@ export class Http2Connection implements Service, StreamHost {
   }
 
   #onCallerFrame(frame: Frame): void {
-    if (this.#undecided && frame.stream !== 0) {
-      this.#wait(this.#undecided, frame)
-      return
-    }
+    if (frame.stream !== 0 && this.#requests.takes(frame)) return
     if (this.#block) {
       this.#onBlockFrame(this.#block, frame)
       return
@@ -212,50 +211,8 @@ export class Http2Connection implements Service, StreamHost {
       this.#claimed.addEnded(block.stream)
     } else if (block.stream > this.#lastStream) {
       this.#lastStream = block.stream
-      this.#onRequest(block, fields)
+      this.#requests.begin(block, fields)
     } else if (!this.#claimed.isEnded(block.stream)) this.#application.passBlock(block, fields)
-  }
-
-  #onRequest(block: HeaderBlock, given: readonly HeaderField[]): void {
-    const subscriptions = this.#port.filtered
-    const readable = subscriptions.length > 0 ? readRequestFields(given) : undefined
-    if (!readable) {
-      this.#application.passBlock(block, given)
-      return
-    }
-    const request = this.#settings.shareLinks.used ? this.#withoutLink(readable, block) : readable
-    if (!request) return
-    const fields = request === readable ? given : requestFields(request)
-    if (!block.endStream && subscriptions.some(({ filter }) => filter.needsBody)) {
-      this.#undecided = new UndecidedStream(block, fields, request, this.#settings, () => this.#decide())
-      return
-    }
-    const choice = this.#choose(request, new Uint8Array())
-    if (choice) this.#claim(choice, block.stream, request, block.endStream)
-    else this.#application.passBlock(block, fields)
-  }
-
-  /**
-   * The request as if it had come without its shared link; undefined when that has been answered. The cookie comes with the answer of
-   * a client only: the application's headers pass as they are.
-   */
-  #withoutLink(request: RequestFields, { stream }: HeaderBlock): RequestFields | undefined {
-    const { shareLinks } = this.#settings
-    const link = readShareLink({ target: request.path, headers: request.headers }, (key) => shareLinks.has(key))
-    if (!link) return request
-    // The application's decoder no longer sees what the caller's encoder remembers.
-    this.#application.withhold()
-    if (link.kind === "ended") {
-      this.#answerEnded(stream, request.method, link.path, link.setCookie)
-      return undefined
-    }
-    const { target, headers } = link.request
-    return {
-      ...request,
-      path: target,
-      headers: headers.map(([name, value]) => [name, value]),
-      setCookie: link.setCookie,
-    }
   }
 
   #answerEnded(stream: number, method: string, path: string, setCookie: string): void {
@@ -266,17 +223,6 @@ export class Http2Connection implements Service, StreamHost {
     // It is smaller than any window in use; a caller that lets nothing through gets the headers.
     if (!bodiless && this.sendData(stream, page, this.#streamWindow, true) < page.length)
       this.sendReset(stream, errors.refused)
-  }
-
-  #choose({ method, path, headers }: RequestFields, body: Uint8Array | undefined): FilteredSubscription | undefined {
-    return chooseSubscription(
-      this.#port.filtered,
-      { method, target: path, headers, body },
-      {
-        upgrade: false,
-        tls: this.#connection.transport.kind === "Tls",
-      },
-    )
   }
 
   #claim({ channel }: FilteredSubscription, stream: number, request: RequestFields, isLast: boolean): void {
@@ -290,33 +236,6 @@ export class Http2Connection implements Service, StreamHost {
     const claimed = new ClaimedStream(stream, channel, this.#connection, request, this.#streamWindow, this)
     this.#claimed.add(stream, claimed)
     claimed.start([], isLast)
-  }
-
-  /** The body is there, or too large, or too late. */
-  #decide(): void {
-    const undecided = this.#undecided
-    if (!undecided || this.#over) return
-    this.#undecided = undefined
-    undecided.dispose()
-    const choice = this.#choose(undecided.request, undecided.body)
-    if (choice) {
-      this.#claim(choice, undecided.id, undecided.request, false)
-    } else this.#application.passBlock(undecided.block, undecided.fields)
-    const held = [...undecided.frames, ...this.#held]
-    this.#held = []
-    // One of them may be undecided again; then the rest is held once more.
-    for (const frame of held) this.#onCallerFrame(frame)
-    this.#flush()
-  }
-
-  #wait(undecided: UndecidedStream, frame: Frame): void {
-    if (frame.stream === undecided.id && frame.type === frameTypes.data) undecided.add(frame)
-    else {
-      this.#held.push(frame)
-      // Trailers, or the request is taken back: no more of the body will come.
-      if (frame.stream === undecided.id && frame.type !== frameTypes.windowUpdate) undecided.complete()
-      if (this.#held.length > maxHeld) this.#fail(errors.calm, [])
-    }
   }
 
   #onClaimedData(claimed: ClaimedStream, frame: Frame): void {
@@ -333,7 +252,7 @@ export class Http2Connection implements Service, StreamHost {
 
   /** Bytes that cannot be understood: the application's business, unless it has not seen all of them. */
   #fail(error: number, frames: readonly Frame[]): void {
-    if (this.#application.isUpToDate && !this.#undecided) {
+    if (this.#application.isUpToDate && !this.#requests.isUndecided) {
       this.#raw = true
       for (const { bytes } of frames) this.#application.passBytes(bytes)
       return
@@ -341,6 +260,7 @@ export class Http2Connection implements Service, StreamHost {
     this.#caller.openForOthers()
     this.#caller.put(goAway(this.#claimed.last, error))
     this.#over = true
+    this.#requests.dispose()
     this.#caller.end()
     for (const stream of this.#claimed.all) stream.cancel()
     this.#application.end()

@@ -228,6 +228,30 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
     )
   })
 
+  test("a body that is taken back does not decide about the next one", async () => {
+    const filter: HttpFilter = { kind: "Body", value: { kind: "Json", value: { query: "$.user", matches: "^me$" } } }
+    await filtered(filter, async (client) => {
+      const raw = await call(pod, pod.ip4, port)
+      const post = (stream: number, path: string) => {
+        const fields = [
+          [":method", "POST"],
+          [":scheme", "http"],
+          [":path", path],
+          [":authority", "a"],
+        ] as const
+        return encodeHeaders(stream, encodeStateless(fields), false, 16_384)
+      }
+      const first = [post(1, "/first"), encodeFrame(frameTypes.data, 1, 1, Buffer.from("no json")), resetStream(1, 8)]
+      raw.send(Buffer.concat([preface, encodeFrame(frameTypes.settings, 0, 0), ...first, post(3, "/second")]))
+      await Bun.sleep(200)
+      raw.send(encodeFrame(frameTypes.data, 1, 3, Buffer.from('{"user":"me"}')))
+      const { request, content } = await stolenRequest(client)
+      expect([request.uri, content]).toEqual(["http://a/second", '{"user":"me"}'])
+      raw.reset()
+      client.link.receive(() => {})
+    })
+  })
+
   test("claimed streams are answered while the application is down", async () => {
     const client = await agent.connect()
     const free = port + 1
