@@ -6,6 +6,8 @@ import type { FilteredSubscription } from "../port.ts"
 import { ApplicationSide } from "./application-side.ts"
 import { BodyReader } from "./body-reader.ts"
 import { Claim } from "./claim.ts"
+import { Greeting } from "./greeting.ts"
+import { Pauses } from "./pauses.ts"
 import { parseRequestHead, type RequestHead } from "./request-head.ts"
 import { RequestLink } from "./request-link.ts"
 import { RequestOwner } from "./request-owner.ts"
@@ -18,11 +20,6 @@ const maxInputBytes = 128 << 10
 const silenceMilliseconds = 100
 /** How long a request head may take once it has begun. */
 const headMilliseconds = 10_000
-
-/** An application's first frames of HTTP/2; they take some dozens of bytes. */
-const maxGreetingBytes = 4096
-/** The last byte of the length may be any. */
-const settingsHeader = [0, 0, undefined, 4, 0, 0, 0, 0, 0] as const
 
 const empty = Buffer.alloc(0)
 
@@ -52,8 +49,8 @@ export class Http1Connection implements Service {
   #waiting = false
   #callerEnded = false
   #finishing = false
-  /** Reasons not to read from the caller. */
-  #pausedBy = new Set<"input" | "application" | "client">()
+  readonly #pauses: Pauses<"input" | "application" | "client">
+  readonly #greeting = new Greeting()
   #timer: ReturnType<typeof setTimeout> | undefined
 
   /** `becomeHttp2` makes what serves the connection from then on, and gets all further events. */
@@ -62,11 +59,12 @@ export class Http1Connection implements Service {
     this.#parts = parts
     this.#becomeHttp2 = becomeHttp2
     this.#outlet = outlet
+    this.#pauses = new Pauses(connection.socket)
     this.#scanner = new ResponseScanner((by) => settings.onBypassed(port.number, by))
     this.#application = new ApplicationSide((events) => way.connectToApplication(connection, events), {
       onData: (bytes) => this.#onAnswer(bytes),
       onDrain: () => {
-        if (this.#application.onDrain()) this.#pause("application", false)
+        if (this.#application.onDrain()) this.#pauses.set("application", false)
       },
       onEnd: () => this.#onApplicationEnd(),
       onClose: (error) => this.#onApplicationClose(error),
@@ -146,7 +144,7 @@ export class Http1Connection implements Service {
           this.#goRaw(input.subarray(passFrom === -1 ? at : passFrom))
           return
         }
-        if (this.#greeting.length > 0) {
+        if (!this.#greeting.isEmpty) {
           this.#goRaw(input)
           return
         }
@@ -194,7 +192,7 @@ export class Http1Connection implements Service {
     this.#input = at === input.length ? empty : input.subarray(at)
     if (passFrom !== -1)
       this.#toApplication(passFrom === 0 && at === input.length ? input : input.subarray(passFrom, at))
-    this.#pause("input", this.#input.length > maxInputBytes)
+    this.#pauses.set("input", this.#input.length > maxInputBytes)
     this.#watchHead()
   }
 
@@ -202,7 +200,7 @@ export class Http1Connection implements Service {
   #startHttp2(input: Buffer): void {
     this.#leave()
     this.#application.drop()
-    this.#greeting = empty
+    this.#greeting.take()
     this.#becomeHttp2().onData(input)
   }
 
@@ -249,8 +247,8 @@ export class Http1Connection implements Service {
     const claim = new Claim(channel, this.#parts.connection, head, this.#outlet, marks, {
       onFinished: (reusable) => this.#onAnswered(reusable),
       onUpgraded: () => (this.#phase = "tunnel"),
-      onFull: () => this.#pause("client", true),
-      onWritable: () => this.#pause("client", false),
+      onFull: () => this.#pauses.set("client", true),
+      onWritable: () => this.#pauses.set("client", false),
     })
     this.#claim = claim
     return claim.begin(input, head.end, head.expectContinue)
@@ -259,7 +257,7 @@ export class Http1Connection implements Service {
   #onAnswered(reusable: boolean): void {
     this.#claim = undefined
     this.#parts.settings.onClaimed(-1)
-    this.#pause("client", false)
+    this.#pauses.set("client", false)
     if (!reusable || this.#callerEnded || this.#finishing) {
       this.#phase = "closed"
       this.#input = empty
@@ -277,26 +275,16 @@ export class Http1Connection implements Service {
 
   #toApplication(bytes: Uint8Array): void {
     if (!this.#application.open()) this.#unreachable()
-    else if (bytes.length > 0 && !this.#application.write(bytes)) this.#pause("application", true)
+    else if (bytes.length > 0 && !this.#application.write(bytes)) this.#pauses.set("application", true)
   }
 
-  /**
-   * What an application that speaks first has said, if that is how HTTP/2 begins: the caller gets it only when its own first word is
-   * not HTTP/2's. Otherwise another connection is made, which says the same, and to acknowledge it twice is an error.
-   */
-  #greeting: Buffer = empty
-
   #isGreeting(bytes: Buffer): boolean {
-    if (this.#phase !== "head" || this.#spokeHttp1) return false
-    const all = Buffer.concat([this.#greeting, bytes])
-    if (!beginsWithSettings(all) || all.length > maxGreetingBytes) return false
-    this.#greeting = all
-    return true
+    return this.#phase === "head" && !this.#spokeHttp1 && this.#greeting.keep(bytes)
   }
 
   #onAnswer(bytes: Buffer): void {
     if (this.#isGreeting(bytes)) return
-    if (this.#greeting.length > 0) this.#goRaw(this.#takeInput())
+    if (!this.#greeting.isEmpty) this.#goRaw(this.#takeInput())
     if (this.#phase !== "raw") {
       const end = this.#scanner.feed(bytes)
       if (this.#scanner.opaque) {
@@ -341,7 +329,7 @@ export class Http1Connection implements Service {
 
   #onApplicationClose(error?: Error): void {
     if (!this.#application.closed()) return
-    if (this.#greeting.length > 0) this.#outlet.write(this.#greeting)
+    if (!this.#greeting.isEmpty) this.#outlet.write(this.#greeting.take())
     if (this.#claim || this.#phase === "closed") return
     const unanswered = this.#scanner.outstanding > 0 && !this.#scanner.midway && this.#phase !== "raw"
     this.#phase = "closed"
@@ -364,12 +352,11 @@ export class Http1Connection implements Service {
 
   #goRaw(bytes: Buffer): void {
     this.#phase = "raw"
-    if (this.#greeting.length > 0) this.#outlet.write(this.#greeting)
-    this.#greeting = empty
+    if (!this.#greeting.isEmpty) this.#outlet.write(this.#greeting.take())
     clearTimeout(this.#timer)
     this.#input = empty
     this.#owner.dispose()
-    this.#pause("input", false)
+    this.#pauses.set("input", false)
     this.#toApplication(bytes)
     if (this.#callerEnded) this.#application.end()
   }
@@ -408,20 +395,6 @@ export class Http1Connection implements Service {
       this.#timer = setTimeout(() => this.#onUndecided(), headMilliseconds)
     }
   }
-
-  #pause(reason: "input" | "application" | "client", on: boolean): void {
-    const before = this.#pausedBy.size
-    if (on) this.#pausedBy.add(reason)
-    else this.#pausedBy.delete(reason)
-    const after = this.#pausedBy.size
-    if (before === 0 && after > 0) this.#parts.connection.socket.pause()
-    else if (before > 0 && after === 0) this.#parts.connection.socket.resume()
-  }
-}
-
-/** The first frame of HTTP/2's server: SETTINGS (type 4) without flags on stream 0, of less than 256 bytes; or what may become one. */
-function beginsWithSettings(bytes: Buffer): boolean {
-  return settingsHeader.every((byte, at) => byte === undefined || at >= bytes.length || bytes[at] === byte)
 }
 
 function startsHttp2(input: Buffer): "yes" | "maybe" | "no" {
