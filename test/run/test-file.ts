@@ -19,8 +19,8 @@ export interface FileResult extends Counts {
 
 /** `unit`: beside the code. `system`: whole programs, on this machine. `cluster`: needs a Kubernetes. */
 export type Kind = "unit" | "system" | "cluster"
-/** In the order they run in: what fails soon is told soon. */
-export const kinds: readonly Kind[] = ["unit", "system", "cluster"]
+/** In the order they run in: what fails soon is told soon, and the short ones of the rest come last, to end together. */
+export const kinds: readonly Kind[] = ["unit", "cluster", "system"]
 
 /** How long one test may take that does not say so itself. */
 const testLimitMs = 60_000
