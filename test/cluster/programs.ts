@@ -89,7 +89,8 @@ async function build(wanted: Program, file: string, say: (line: string) => void)
 /** The compiler names a package per line when it begins one: counted, they show that it goes on. */
 async function compile(command: string[], wanted: Program, output: string, say: (line: string) => void): Promise<void> {
   const started = Date.now()
-  const child = Bun.spawn(["nice", "-n", "5", ...command], {
+  // Tests run meanwhile, some of which have deadlines.
+  const child = Bun.spawn(["nice", "-n", "19", ...command], {
     cwd: wanted.source ? join(sources, wanted.source) : output,
     env: { ...process.env, CGO_ENABLED: "0", GOBIN: output, GOFLAGS: "-buildvcs=false" },
     stdin: "ignore",
