@@ -42,6 +42,7 @@ export const testPrograms: Packages = {
     // For the image of the other architecture.
     "/usr/aarch64-linux-gnu/lib/libc.so.6": "libc6-arm64-cross",
     "qemu-aarch64-static": "qemu-user-static",
+    "qemu-system-aarch64": "qemu-system-arm",
   }),
 }
 

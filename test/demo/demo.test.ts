@@ -31,5 +31,6 @@ test.skipIf(!namespaces)(
     )
     expect(code).toBe(0)
   },
-  120_000,
+  // On a machine that is emulated it takes a while.
+  250_000,
 )

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ErrnoError } from "../../../core/client/engine.ts"
+import { canHaveGoClient, goClient } from "../../../test/fakes/go-client.ts"
 import { httpAnswer, MemoryDns, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
@@ -370,15 +371,11 @@ run()
   }, 120_000)
 })
 
-describe.if(installed("go"))("static Go", () => {
+describe.if(canHaveGoClient())("static Go", () => {
   const folder = mkdtempSync(join(tmpdir(), "podside-go-"))
-  const program = join(folder, "program")
-  beforeAll(async () => {
-    writeFileSync(join(folder, "go.mod"), "module program\n\ngo 1.21\n")
-    writeFileSync(join(folder, "main.go"), goSource)
-    const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod" }
-    const build = Bun.spawnSync(["go", "build", "-o", program, "."], { cwd: folder, env, stderr: "pipe" })
-    if (build.exitCode !== 0) throw new Error(build.stderr.toString())
+  let program: string
+  beforeAll(() => {
+    program = goClient(folder)
   }, 120_000)
   afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -389,50 +386,3 @@ describe.if(installed("go"))("static Go", () => {
     )
   }, 120_000)
 })
-
-const goSource = `package main
-
-import (
-	"fmt"
-	"net"
-	"net/http"
-	"sync/atomic"
-	"sync"
-	"time"
-)
-
-func main() {
-	addresses, err := net.LookupHost("backend")
-	fmt.Println(addresses, err)
-	c, err := net.Dial("tcp", "10.99.1.1:80")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(c.RemoteAddr(), c.LocalAddr().(*net.TCPAddr).IP)
-	_, err = net.Dial("tcp", "10.99.1.1:81")
-	fmt.Println(err)
-	var group sync.WaitGroup
-	var ok atomic.Int32
-	for i := 0; i < 100; i++ {
-		group.Add(1)
-		go func(i int) {
-			defer group.Done()
-			r, err := http.Get(fmt.Sprintf("http://10.99.2.%d/", i))
-			if err == nil {
-				r.Body.Close()
-				ok.Add(1)
-			} else {
-				fmt.Println(err)
-			}
-		}(i)
-	}
-	group.Wait()
-	fmt.Println("ok", ok.Load())
-	p, _ := net.ListenPacket("udp", ":0")
-	p.WriteTo([]byte("ping"), &net.UDPAddr{IP: net.ParseIP("10.99.1.1"), Port: 98})
-	p.SetReadDeadline(time.Now().Add(5 * time.Second))
-	_, from, err := p.ReadFrom(make([]byte, 1000))
-	fmt.Println(from, err)
-}
-`
