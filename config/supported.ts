@@ -25,7 +25,7 @@ const keySupport: Record<string, Support> = {
   skip_sip: macOs,
   "feature.db_branches": "missing",
   "feature.env.load_from_process": { needless: "the pod's variables are there before the program starts" },
-  "feature.magic.turbo": "missing",
+  "feature.magic.turbo": { needless: "a server of the session is reached on localhost by every process of it" },
   "feature.preview": "missing",
   "feature.split_queues": "missing",
   telemetry: { needless: "podside sends no statistics" },

@@ -225,6 +225,11 @@ export interface IncomingWorld {
    * Resolves when the port is subscribed. @throws ErrnoError EADDRINUSE when it is refused.
    */
   listening(listener: { requested: Endpoint; local: Endpoint }): Promise<void>
+  /**
+   * The program began, or stopped, to listen on a port the kernel chose for it: none of the pod's, but its own connections
+   * over the loopback lead there.
+   */
+  chosen?(port: number, isOpen: boolean): void
   /** The program, or the last process that had the listener, closed it. */
   closed(listener: { requested: Endpoint; local: Endpoint }): void
   /**

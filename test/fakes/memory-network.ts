@@ -158,6 +158,8 @@ export class MemoryDns implements DnsWorld {
 export class MemoryIncoming implements IncomingWorld {
   readonly listeners: { requested: Endpoint; local: Endpoint }[] = []
   readonly closedPorts: number[] = []
+  /** Ports the kernel chose for the program's listeners that are open now. */
+  readonly chosenPorts = new Set<number>()
   /** Port asked for, to the one of this machine to take. */
   readonly listenPorts = new Map<number, number>()
   /** True caller by local port. */
@@ -182,6 +184,12 @@ export class MemoryIncoming implements IncomingWorld {
   async listening(listener: { requested: Endpoint; local: Endpoint }): Promise<void> {
     if (this.#refused.includes(listener.requested.port)) throw new ErrnoError(errno.EADDRINUSE, "port is taken")
     this.listeners.push(listener)
+    this.#tell()
+  }
+
+  chosen(port: number, isOpen: boolean): void {
+    if (isOpen) this.chosenPorts.add(port)
+    else this.chosenPorts.delete(port)
     this.#tell()
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "bun"
 import type { Endpoint } from "../../../core/interceptor.ts"
-import { MemoryIncoming } from "../../../test/fakes/memory-network.ts"
+import { MemoryIncoming, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
 /** Programs of every kind are started, on machines that may be busy. */
@@ -37,7 +37,7 @@ async function call(incoming: MemoryIncoming, local: Endpoint, as?: typeof calle
   return promise
 }
 
-const python = (script: string) => ["/usr/bin/python3", "-c", `import socket, sys, os\n${script}`]
+const python = (script: string) => ["/usr/bin/python3", "-c", `import socket, sys, os, time\n${script}`]
 
 /** Serves one caller and prints what it sees. */
 const server = (port: number, more = "") => `
@@ -147,11 +147,24 @@ c = socket.create_connection(("127.0.0.1", ${other.port})); d, a = s.accept(); c
     expect((await runIn({ incoming }, python(script))).output).toBe("[Errno 98] Address already in use\n")
   })
 
-  test("of port 0 is nobody's business", async () => {
+  test("of port 0 is none of the pod's, but its own connections lead there as long as it is open", async () => {
     const incoming = new MemoryIncoming()
-    const script = `s = socket.socket(); s.bind(("", 0)); s.listen(); print(s.getsockname()[1] > 0)`
-    expect((await runIn({ incoming }, python(script))).output).toBe("True\n")
-    expect(incoming.listeners).toEqual([])
+    const outgoing = new MemoryNetwork({
+      isRemote: (peer) => peer.kind === "tcp" && !incoming.chosenPorts.has(peer.endpoint.port),
+    })
+    const script = `
+l = socket.socket(); l.bind(("127.0.0.1", 0)); l.listen(); print(l.getsockname()[1] > 0)
+if os.fork() == 0:
+    s = socket.socket(); s.connect(l.getsockname()); s.sendall(b"hello"); os._exit(0)
+print(l.accept()[0].recv(5)); sys.stdout.flush(); l.close(); time.sleep(1)
+`
+    let opened = 0
+    const gone = incoming
+      .until(() => (opened = Math.max(opened, incoming.chosenPorts.size)) || undefined)
+      .then(() => incoming.until(() => incoming.chosenPorts.size === 0 || undefined))
+    expect((await runIn({ incoming, outgoing }, python(script))).output).toBe("True\nb'hello'\n")
+    await gone
+    expect([opened, outgoing.connected, incoming.listeners]).toEqual([1, [], []])
   })
 
   test("a second bind to the same taken port fails as ever", async () => {

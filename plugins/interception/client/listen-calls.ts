@@ -102,9 +102,14 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
       const own = endpointName("getsockname", fd)
       const requested = listeners.requestedFor(fd) ?? own
       if (!incoming || !own || own.port === 0 || !requested || listeners.isLive(fd)) return proceed
-      if (requested.port === 0 || !incoming.wants(requested.port)) return proceed
+      const isChosen = requested.port === 0
+      if (isChosen ? !incoming.chosen : !incoming.wants(requested.port)) return proceed
       const result = syscall("listen", fd, call.int(1))
       if (result < 0) return failure(-result)
+      if (isChosen) {
+        listeners.addChosen(own.port)
+        return success
+      }
       const listener = { requested, local: own }
       listeners.add(fd, listener)
       try {

@@ -22,6 +22,8 @@ export class Listeners {
   /** What `bind` was asked for, by socket cookie; only where that is not what the kernel tells. */
   readonly #requested = new Map<bigint, Endpoint>()
   readonly #live = new Map<bigint, Listener>()
+  /** Ports of listeners the kernel chose. */
+  readonly #chosen = new Set<number>()
   #sweeper: ReturnType<typeof setInterval> | undefined
 
   constructor(incoming: IncomingWorld | undefined, shared: SharedState) {
@@ -50,8 +52,13 @@ export class Listeners {
   add(fd: number, listener: Listener): void {
     this.#shared.namedSockets = true
     this.#live.set(socketCookie(fd), listener)
-    this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs)
-    this.#sweeper.unref()
+    this.#startSweeping()
+  }
+
+  addChosen(port: number): void {
+    this.#chosen.add(port)
+    this.#incoming?.chosen?.(port, true)
+    this.#startSweeping()
   }
 
   remove(fd: number): void {
@@ -93,6 +100,11 @@ export class Listeners {
     this.#live.clear()
   }
 
+  #startSweeping(): void {
+    this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper.unref()
+  }
+
   /** A listener of ours would keep the port, so nothing of it is held; the kernel's table tells when it is gone. */
   #sweep(): void {
     const ports = listeningPorts()
@@ -102,7 +114,12 @@ export class Listeners {
       this.#requested.delete(cookie)
       this.#incoming?.closed(listener)
     }
-    if (this.#live.size > 0) return
+    for (const port of this.#chosen) {
+      if (ports.has(port)) continue
+      this.#chosen.delete(port)
+      this.#incoming?.chosen?.(port, false)
+    }
+    if (this.#live.size > 0 || this.#chosen.size > 0) return
     clearInterval(this.#sweeper)
     this.#sweeper = undefined
   }

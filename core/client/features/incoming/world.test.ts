@@ -185,6 +185,15 @@ test("a mirrored request reaches the program, its answer nobody", async () => {
   expect(heard.filter(({ kind }) => kind === "TcpSteal")).toEqual([])
 })
 
+test("a port the kernel chose is the program's own as long as it is open, and asked of nobody", async () => {
+  const { world, heard, listensOn } = incoming({})
+  world.chosen!(40_000, true)
+  expect([listensOn(40_000), listensOn(40_001)]).toEqual([true, false])
+  world.chosen!(40_000, false)
+  expect(listensOn(40_000)).toBe(false)
+  expect(heard).toEqual([])
+})
+
 test("filter, port mapping and ignored ports decide what is asked for", async () => {
   const filter = { kind: "Header", value: "x: y" } as const
   const { world, heard } = incoming({

@@ -20,7 +20,7 @@ export interface IncomingParts {
   world: IncomingWorld
   /** Takes a port of the pod without a program that listens: `port-forward`. */
   subscribe(remotePort: number, to: Endpoint): Promise<void>
-  /** Does the program listen on this port, as it asked for it? */
+  /** Does the program listen on this port, as it asked for it or as the kernel chose it? */
   listensOn(port: number): boolean
 }
 
@@ -31,6 +31,7 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
   const remotePort = (port: number) => options.portMapping.get(port) ?? port
   /** Ports the program asked for, with how many listeners each has. */
   const requested = new Map<number, number>()
+  const chosen = new Set<number>()
   const isIgnored = ({ ip, port }: Endpoint) =>
     port === 0 || (options.ignoreLocalhost && isLoopback(ip) && ip !== "::" && ip !== "0.0.0.0")
   const world: IncomingWorld = {
@@ -45,6 +46,10 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
         await traffic.subscriptions.add(remotePort(listener.requested.port), reachable(listener.local))
       }
     },
+    chosen(port, isOpen) {
+      if (isOpen) chosen.add(port)
+      else chosen.delete(port)
+    },
     closed(listener) {
       const left = (requested.get(listener.requested.port) ?? 1) - 1
       if (left > 0) requested.set(listener.requested.port, left)
@@ -58,7 +63,7 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
   return {
     world,
     subscribe: (port, to) => traffic.subscriptions.add(port, to),
-    listensOn: (port) => requested.has(port),
+    listensOn: (port) => requested.has(port) || chosen.has(port),
   }
 }
 
