@@ -15,6 +15,7 @@ import { openFrontDoor } from "./api/front-door.ts"
 import { openApiDocuments } from "./api/openapi.ts"
 import { createUpgrades } from "./api/upgrades.ts"
 import { watchFrontProxy } from "./api/watch-front-proxy.ts"
+import { giveBackAtRest } from "./at-rest.ts"
 import { Audit } from "./audit/audit.ts"
 import { agentKeyPair, userAuthorityKeys } from "./credentials/operator-keys.ts"
 import { servingCertificate } from "./credentials/serving-certificate.ts"
@@ -157,6 +158,8 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
     })
     const metricsServer = settings.metrics && serveMetrics(settings.metrics, metrics.render)
     if (metricsServer) undo.push(() => metricsServer.stop())
+    const rest = giveBackAtRest()
+    undo.push(() => rest.stop())
     return { port: door.port, metricsPort: metricsServer?.port, stop }
   } catch (thrown) {
     await stop()

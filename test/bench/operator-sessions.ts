@@ -30,6 +30,8 @@ const startsMeasured = 20
 const polls = 1_000
 const pollEveryMs = 5
 const settleMs = 5_000
+/** After half a minute at rest the operator gives memory back. */
+const restMs = 40_000
 const endLimitMs = 30_000
 const group = "/apis/operator.metalbear.co/v1"
 
@@ -104,6 +106,10 @@ async function measure(): Promise<void> {
   }
   const ratio = median(last.took) / median(first.took)
   console.log(`ratio of the medians: ${ratio.toFixed(2)}, of the CPU ${(last.cpuMs / first.cpuMs).toFixed(2)}`)
+  await Bun.sleep(restMs)
+  print(`memory with ${links.length} idle sessions, at rest`, memory())
+  const rested = await starts(certificate)
+  print("start of a session after that rest", `${spread(rested.took)}; operator's CPU ${rested.cpuMs.toFixed(1)} ms`)
   print(`its end with ${total} sessions, by SIGTERM`, await endInOrder())
   for (const link of links) link.abort()
 }
