@@ -136,6 +136,23 @@ go(True); go(False)
     expect((await runIn(pod(), python(script))).output).toBe(expected.repeat(2))
   })
 
+  test("a socket that is waited for before it connects tells nothing until the remote side has answered", async () => {
+    const script = `
+import socket, select, errno
+def go(port):
+    s = socket.socket(); s.setblocking(False); e = select.epoll()
+    e.register(s, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET); e.poll(0)
+    print(errno.errorcode[s.connect_ex(("10.99.1.1", port))], e.poll(0.05), end=" ")
+    told = e.poll(5)[0][1]
+    print(bool(told & select.EPOLLOUT), bool(told & select.EPOLLERR), s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+go(80); go(81)
+`
+    const world = pod({ connecting: () => Bun.sleep(200) })
+    expect((await runIn(world, python(script))).output).toBe(
+      "EINPROGRESS [] True False 0\nEINPROGRESS [] True True 111\n",
+    )
+  })
+
   test("bytes come through whole in both directions, with half close", async () => {
     const script = `
 import socket, threading, hashlib, os
