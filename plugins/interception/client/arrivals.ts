@@ -1,5 +1,5 @@
 import type { RemoteConnection } from "../../../core/client/engine.ts"
-import { LinuxError } from "../../../core/linux/errno.ts"
+import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { pendingError } from "../../../core/linux/socket.ts"
 import { disconnect } from "./held-connections.ts"
 import { EPOLLOUT, type Readiness } from "./readiness.ts"
@@ -35,6 +35,10 @@ export class Arrival {
 
   /** From now on the program talks with the remote side, and its descriptor here may be closed. */
   join(connection: RemoteConnection, onClosed: () => void): void {
+    if (this.#isCancelled) {
+      connection.close()
+      return
+    }
     this.#join = (relay) => relay.join(connection, onClosed)
     if (this.#relay) this.#join(this.#relay)
   }
@@ -126,9 +130,8 @@ export class Arrivals {
 
 /** A socket that is being connected over the loopback. */
 export interface Waiting {
-  /** @throws LinuxError */
+  /** @throws LinuxError, ECONNABORTED after `cancel` */
   connected: Promise<void>
-  /** Then it never settles. */
   cancel(): void
 }
 
@@ -140,5 +143,11 @@ export function waitUntilConnected(fd: number, readiness: Readiness): Waiting {
     if (number === 0) resolve()
     else reject(new LinuxError(number, "connect over the loopback"))
   })
-  return { connected: promise, cancel }
+  return {
+    connected: promise,
+    cancel() {
+      cancel()
+      reject(new LinuxError(-errno.ECONNABORTED, "connect over the loopback"))
+    },
+  }
 }

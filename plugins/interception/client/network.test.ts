@@ -6,6 +6,7 @@ import { ErrnoError } from "../../../core/client/engine.ts"
 import { canHaveGoClient, goClient } from "../../../test/fakes/go-client.ts"
 import { httpAnswer, MemoryDns, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+import { until } from "../../../test/until.ts"
 
 /** Programs of every kind are started, on machines that may be busy. */
 setDefaultTimeout(30_000)
@@ -344,16 +345,27 @@ except KeyboardInterrupt: print("interrupted", time.time() - t < 5)
 
   test("a connect that a signal makes begin anew finds its socket as it was", async () => {
     const script = `
-import signal, socket
+import signal, socket, time
 signal.signal(signal.SIGALRM, lambda *_: None); signal.siginterrupt(signal.SIGALRM, False); signal.setitimer(signal.ITIMER_REAL, 0.2)
 s = socket.socket(); s.connect(("10.99.1.1", 80)); s.sendall(b"GET /x HTTP/1.0\\r\\n\\r\\n"); print(s.getpeername(), b"GET /x" in s.recv(500))
+s.close(); time.sleep(0.5)
 `
-    let asked = 0
-    const world = pod({ connecting: () => Bun.sleep(++asked === 1 ? 1000 : 0) })
-    expect((await runIn(world, python(script))).output).toBe("('10.99.1.1', 80) True\n")
-    expect(asked).toBe(2)
-    await Bun.sleep(1000)
-    expect(world.outgoing.open).toBe(0)
+    let [asked, served] = [0, 0]
+    const first = Promise.withResolvers<void>()
+    const outgoing = new MemoryNetwork({
+      connecting: () => (++asked === 1 ? first.promise : Promise.resolve()),
+      answer: httpAnswer((head) => {
+        served++
+        return head
+      }),
+    })
+    const running = runIn({ outgoing }, python(script))
+    await until(() => served === 1)
+    // What nobody waits for any more keeps nothing open.
+    await until(() => outgoing.open === 0)
+    first.resolve()
+    expect((await running).output).toBe("('10.99.1.1', 80) True\n")
+    expect([asked, served, outgoing.open]).toEqual([2, 1, 0])
   })
 
   test("DNS over TCP", async () => {

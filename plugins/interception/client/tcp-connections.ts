@@ -86,6 +86,8 @@ export class TcpConnections {
     whenAbandoned(() => {
       isAbandoned = true
       early?.arrival.cancel()
+      // The program may close its own at once.
+      syscall("close", fd)
     })
     try {
       // Of others (MPTCP) it is not sure that they can be cancelled.
@@ -96,10 +98,10 @@ export class TcpConnections {
       const connection = await connecting
       await this.#joinTo(connection, fd, family, early ?? this.#arrive(fd, family, peer, connecting))
     } catch (thrown) {
-      early?.arrival.cancel()
+      if (!isAbandoned) early?.arrival.cancel()
       throw thrown
     } finally {
-      syscall("close", fd)
+      if (!isAbandoned) syscall("close", fd)
     }
   }
 

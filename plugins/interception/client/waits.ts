@@ -50,7 +50,7 @@ export class Waits {
     let over = false
     let undo = () => {}
     const ticker = setInterval(() => {
-      if (this.#isWaiting(call) && !hasSignal(call.tid)) return
+      if (over || (this.#isWaiting(call) && !hasSignal(call.tid))) return
       over = true
       undo()
       stop.reject(new Abandoned())
