@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto"
 import { AppError, errorText } from "../errors.ts"
 import { cutIntoFrames } from "../link/frame-parts.ts"
-import { writePieces } from "../link/write-pieces.ts"
 import type { ServerAccess } from "./access.ts"
 import type { RawSocket } from "./dial.ts"
 import { transportError } from "./errors.ts"
@@ -75,22 +74,14 @@ export class KubeWebSocket {
 
   /** One binary message, in as many frames as it takes. False: wait for `drain`. */
   send(parts: readonly Uint8Array[]): boolean {
-    return this.sendAll([parts])
-  }
-
-  /** Several binary messages, each of parts, in as few writes as possible. False: wait for `drain`. */
-  sendAll(messages: readonly (readonly Uint8Array[])[]): boolean {
     if (this.#over || this.#closing) return true
-    for (const piece of writePieces(messages.flatMap((parts) => this.#encode(parts)))) this.#socket.write(piece)
-    return this.#socket.queuedBytes < highWaterBytes
-  }
-
-  #encode(parts: readonly Uint8Array[]): Uint8Array[] {
     let length = 0
     for (const part of parts) length += part.byteLength
-    return cutIntoFrames(parts, length).map((frame) =>
-      encodeFrame(frame.isFirst ? opcode.binary : opcode.continuation, frame.parts, this.#mask, frame.isLast),
-    )
+    for (const frame of cutIntoFrames(parts, length)) {
+      const code = frame.isFirst ? opcode.binary : opcode.continuation
+      this.#socket.write(encodeFrame(code, frame.parts, this.#mask, frame.isLast))
+    }
+    return this.#socket.queuedBytes < highWaterBytes
   }
 
   sendText(text: string): void {

@@ -89,7 +89,7 @@ async function measure(idleSessions: number): Promise<void> {
   }
   try {
     if (idleSessions > 0) await measureMemory(operator.pid, open, idleSessions)
-    else await measureTraffic({ client: process.pid, agent: agent.pid, operator: operator.pid }, await open(), peerPort)
+    else await measureTraffic({ agent: agent.pid, operator: operator.pid }, await open(), peerPort)
   } finally {
     for (const child of [peer, agent, operator]) child.kill("SIGKILL")
   }
