@@ -2,7 +2,7 @@ import type { Endpoint } from "../../../core/interceptor.ts"
 import { ipv4Bytes, ipv6Bytes } from "../../../core/linux/socket-address.ts"
 import type { NetlinkMessage } from "./netlink.ts"
 import { act, type Expression, match } from "./nf-expressions.ts"
-import { addAddress, newAddressMap, newBaseChain, newRule, removeAddress } from "./nf-tables.ts"
+import { addAddress, newAddressMap, newBaseChain, newRule, newTcpTimeouts, removeAddress } from "./nf-tables.ts"
 import type { CallerRules, Stamp } from "./rule-set.ts"
 
 /*
@@ -19,6 +19,12 @@ import type { CallerRules, Stamp } from "./rule-set.ts"
 const addressMap = "callers6"
 /** Before iptables' (100): whoever maps a connection first decides. */
 const natPriority = 99
+/**
+ * Connections that are over are forgotten at once: while one is remembered, a caller that takes its port again and reaches the application
+ * past the agent would be given another port by the kernel, and lose its connection with the agent's rules.
+ */
+const forgottenAfter = { synSent: 5, timeWait: 1, close: 1 }
+const timeouts = { 4: "brief4", 6: "brief6" } as const
 /** Callers' IPv6 addresses that are known at once. */
 const maxAddresses = 4096
 /** The kernel remembers the way to this address; the way to one of another interface it looks up for each packet of an answer. */
@@ -32,7 +38,11 @@ export function callerRules(table: string, ownMark: number): NetlinkMessage[] {
   const rule = (...parts: Expression[][]) => newRule(table, "to_application", ...parts)
   return [
     newAddressMap(table, addressMap, 2),
+    newTcpTimeouts(table, timeouts[4], 4, forgottenAfter),
+    newTcpTimeouts(table, timeouts[6], 6, forgottenAfter),
     newBaseChain(table, "to_application", "nat", "postrouting", natPriority),
+    rule(...own, match.family(4), act.keepAsLongAs(timeouts[4])),
+    rule(...own, match.family(6), act.keepAsLongAs(timeouts[6])),
     rule(...withPort, act.fromPriorityAndMark()),
     rule(...withPort, act.fromMappedAndMark(addressMap)),
     rule(...own, act.fromPriority()),

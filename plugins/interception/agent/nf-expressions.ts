@@ -37,14 +37,17 @@ const inMap = (map: string): Expression =>
 const META_PRIORITY = 2
 const META_MARK = 3
 const META_OIFTYPE = 9
+const META_NFPROTO = 15
 const META_L4PROTO = 16
 const ARPHRD_LOOPBACK = Buffer.from(new Uint16Array([772]).buffer)
 const RTN_LOCAL = 2
 const CT_STATE_NEW = 8
+const OBJECT_CT_TIMEOUT = 7
 const NAT_SOURCE = 0
 const NAT_DESTINATION = 1
 
 export const match = {
+  family: (family: keyof typeof NFPROTO_OF) => [meta(META_NFPROTO), equals(Buffer.from([NFPROTO_OF[family]]))],
   tcp: () => [meta(META_L4PROTO), equals(Buffer.from([TCP]))],
   /** The first packet of a connection: SYN without FIN, RST, ACK. */
   opening: () => [transportHeader(13, 1), masked(Buffer.from([0x17])), equals(Buffer.from([0x02]))],
@@ -112,6 +115,10 @@ export const act = {
   ],
   leaveAlone: () => [expression("immediate", attribute(1, be32(0)), nested(2, nested(2, attribute(1, be32(RETURN)))))],
   resetConnection: () => [expression("reject", attribute(1, be32(1)))],
+  /** Connection tracking keeps the connection for as long as an object of `newTcpTimeouts` says. */
+  keepAsLongAs: (name: string) => [
+    expression("objref", attribute(1, be32(OBJECT_CT_TIMEOUT)), attribute(2, text(name))),
+  ],
   /** The source becomes the IPv4 address the priority consists of; other families go on to the next rule. */
   fromPriority: () => [meta(META_PRIORITY, 2), fromAddressInRegister2(4)],
   /** And its port the upper half of the mark. */

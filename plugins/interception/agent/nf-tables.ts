@@ -33,6 +33,7 @@ const NEWSET = 9
 const NEWSETELEM = 12
 const GETSETELEM = 13
 const DELSETELEM = 14
+const NEWOBJ = 18
 
 /** The table lives as long as the socket that made it and nobody else may change it (Linux 5.12). */
 export const TABLE_OWNED = 2
@@ -44,6 +45,10 @@ const TYPE_MARK = 19
 /** A message's attributes have 16-bit lengths; an element takes up to 28 bytes. */
 const elementsPerMessage = 2000
 const NESTED = 0x8000
+const OBJECT_CT_TIMEOUT = 7
+const TCP = 6
+/** Attributes of a timeout object. Source: linux/netfilter/nfnetlink_cttimeout.h. */
+const tcpStates = { synSent: 1, timeWait: 7, close: 8 } as const
 
 export const hooks = { prerouting: 0, input: 1, output: 3, postrouting: 4 } as const
 
@@ -107,6 +112,27 @@ export const newPortMap = (table: string, map: string, id: number) =>
 /** A map from four bytes to an IPv6 address. */
 export const newAddressMap = (table: string, map: string, id: number) =>
   newMap(table, map, id, [TYPE_MARK, 4], [TYPE_IPV6_ADDRESS, 16])
+
+/** How long connection tracking keeps TCP connections in these states, in seconds. @param family of the connections */
+export const newTcpTimeouts = (
+  table: string,
+  name: string,
+  family: keyof typeof NFPROTO_OF,
+  seconds: Partial<Record<keyof typeof tcpStates, number>>,
+) =>
+  change(
+    NEWOBJ,
+    NLM_F_CREATE,
+    attribute(1, text(table)),
+    attribute(2, text(name)),
+    attribute(3, be32(OBJECT_CT_TIMEOUT)),
+    nested(
+      4,
+      attribute(1, be16(NFPROTO_OF[family])),
+      attribute(2, Buffer.from([TCP])),
+      nested(3, ...Object.entries(seconds).map(([state, s]) => attribute(tcpStates[state as "close"], be32(s)))),
+    ),
+  )
 
 /** `address`: its 16 bytes. */
 export const addAddress = (table: string, map: string, key: Buffer, address: Uint8Array) =>

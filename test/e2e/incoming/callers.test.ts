@@ -278,6 +278,29 @@ describe.skipIf(reason !== undefined)("the application sees its callers", () => 
     app.stop()
   }, 60_000)
 
+  test("a caller that takes its port again, past the agent, keeps its connection when the agent ends", async () => {
+    const app = startEcho(pod)
+    const to = { ip: pod.ip4, port: app.port }
+    const client = await (await agent()).connect()
+    // Another port keeps the kernel's rules in place while the first one is left alone again.
+    expect(await subscribe(client, mirror(app.port + 1))).toBe("Ok")
+    expect(await subscribe(client, mirror(app.port))).toBe("Ok")
+    const first = await callFrom(pod, { ip: "10.78.6.1", port: 0 }, to)
+    await first.echo("hello")
+    first.reset()
+    await until(() => app.ends.length === 1)
+    client.send({ kind: "Tcp", value: { kind: "PortUnsubscribe", value: app.port } })
+    await client.settle()
+    await Bun.sleep(1500)
+    const again = await callFrom(pod, first, to)
+    await again.echo("direct")
+    expect(app.callers.at(-1)).toEqual({ ip: first.ip, port: first.port })
+    await agents.pop()!.stop()
+    expect((await again.echo("still here")).toString()).toBe("still here")
+    again.end()
+    app.stop()
+  }, 60_000)
+
   test("two agents in one pod do not mistake each other's callers", async () => {
     const apps = [startEcho(pod), startEcho(pod)]
     for (const app of apps) expect(await subscribe(await (await agent()).connect(), mirror(app.port))).toBe("Ok")
