@@ -1,9 +1,10 @@
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { ipv4Bytes, ipv6Bytes } from "../../../core/linux/socket-address.ts"
+import { forgetMarked } from "./conntrack.ts"
 import type { NetlinkMessage } from "./netlink.ts"
 import { act, type Expression, match } from "./nf-expressions.ts"
 import { addAddress, newAddressMap, newBaseChain, newRule, newTcpTimeouts, removeAddress } from "./nf-tables.ts"
-import type { CallerRules, Stamp } from "./rule-set.ts"
+import type { CallerRules, RuleSetOptions, Stamp } from "./rule-set.ts"
 
 /*
  * A connection of the agent to the application never leaves the namespace, so its source can be mapped to any address: connection tracking
@@ -32,7 +33,13 @@ const cheapSource = "127.0.0.1"
 const lowerHalf = 0xffff
 const upperHalf = 0xffff0000
 
-export function callerRules(table: string, ownMark: number): NetlinkMessage[] {
+/** On connections in connection tracking, by agent; clear of what meshes have there, as the packets' mark is. */
+const connectionMark = ({ ownMark, listenerPort }: OwnMarks) => ((listenerPort << 16) | ownMark) >>> 0
+
+type OwnMarks = Pick<RuleSetOptions, "ownMark" | "listenerPort">
+
+export function callerRules(table: string, marks: OwnMarks): NetlinkMessage[] {
+  const { ownMark } = marks
   const own = [match.tcp(), match.leavingByLoopback(), match.markedExactly(ownMark, lowerHalf), match.prioritized()]
   const withPort = [...own, match.markedWith(upperHalf)]
   const rule = (...parts: Expression[][]) => newRule(table, "to_application", ...parts)
@@ -41,6 +48,7 @@ export function callerRules(table: string, ownMark: number): NetlinkMessage[] {
     newTcpTimeouts(table, timeouts[4], 4, forgottenAfter),
     newTcpTimeouts(table, timeouts[6], 6, forgottenAfter),
     newBaseChain(table, "to_application", "nat", "postrouting", natPriority),
+    rule(...own, act.markConnection(connectionMark(marks))),
     rule(...own, match.family(4), act.keepAsLongAs(timeouts[4])),
     rule(...own, match.family(6), act.keepAsLongAs(timeouts[6])),
     rule(...withPort, act.fromPriorityAndMark()),
@@ -53,9 +61,10 @@ export function callerRules(table: string, ownMark: number): NetlinkMessage[] {
 /** `listenerPort` sets keys apart from those of another agent in the same namespace, whose rules see the same packets. */
 export function callerStamps(
   table: string,
-  { ownMark, listenerPort }: { ownMark: number; listenerPort: number },
+  marks: OwnMarks,
   commit: (messages: NetlinkMessage[], what: string) => void,
 ): CallerRules {
+  const { ownMark, listenerPort } = marks
   const keys = new Map<string, Buffer>()
   let count = 0
 
@@ -84,6 +93,7 @@ export function callerStamps(
         { ...carried, mark: ownMark },
       ]
     },
+    forget: () => forgetMarked(connectionMark(marks)),
   }
 }
 

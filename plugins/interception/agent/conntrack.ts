@@ -1,5 +1,5 @@
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
-import { attribute, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, readAttributes } from "./netlink.ts"
+import { attribute, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, readAttributes } from "./netlink.ts"
 
 /* Connection tracking by netlink. Numbers: linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h. */
 
@@ -8,7 +8,9 @@ const GET = 1
 const DELETE = 2
 const TUPLE_ORIGINAL = 1
 const STATUS = 3
+const MARK = 8
 const ID = 12
+const MARK_MASK = 21
 const NESTED = 0x8000
 const TCP = 6
 /** Source or destination is translated: connections some rule redirected, which must not lose their original destination. */
@@ -26,6 +28,17 @@ export function forgetConnections(ports: readonly number[]): number {
     const anyFamily = Buffer.alloc(4)
     const entries = socket.dump({ type: SUBSYSTEM | GET, body: anyFamily }, "list tracked connections")
     return entries.filter((entry) => forget(socket, entry, wanted)).length
+  } finally {
+    socket.close()
+  }
+}
+
+/** The same for all connections with exactly this mark, whatever is translated in them; the kernel looks for them. @throws LinuxError */
+export function forgetMarked(mark: number): void {
+  const socket = new NetlinkSocket(NETLINK_NETFILTER)
+  try {
+    const body = Buffer.concat([Buffer.alloc(4), attribute(MARK, be32(mark)), attribute(MARK_MASK, be32(0xffffffff))])
+    socket.send([{ type: SUBSYSTEM | DELETE, flags: NLM_F_ACK, body }], "forget marked connections")
   } finally {
     socket.close()
   }

@@ -42,6 +42,7 @@ const META_L4PROTO = 16
 const ARPHRD_LOOPBACK = Buffer.from(new Uint16Array([772]).buffer)
 const RTN_LOCAL = 2
 const CT_STATE_NEW = 8
+const CT_MARK = 3
 const OBJECT_CT_TIMEOUT = 7
 const NAT_SOURCE = 0
 const NAT_DESTINATION = 1
@@ -115,6 +116,11 @@ export const act = {
   ],
   leaveAlone: () => [expression("immediate", attribute(1, be32(0)), nested(2, nested(2, attribute(1, be32(RETURN)))))],
   resetConnection: () => [expression("reject", attribute(1, be32(1)))],
+  /** The connection gets a mark that `forgetMarked` finds it by. */
+  markConnection: (mark: number) => [
+    expression("immediate", attribute(1, be32(1)), nested(2, attribute(1, host32(mark)))),
+    expression("ct", attribute(2, be32(CT_MARK)), attribute(4, be32(1))),
+  ],
   /** Connection tracking keeps the connection for as long as an object of `newTcpTimeouts` says. */
   keepAsLongAs: (name: string) => [
     expression("objref", attribute(1, be32(OBJECT_CT_TIMEOUT)), attribute(2, text(name))),

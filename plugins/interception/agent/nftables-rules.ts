@@ -77,9 +77,19 @@ export function openNfTablesRules(options: RuleSetOptions, owned = true): RuleSe
     for (const port of added) present.add(port)
   }
 
+  function deleteAndClose(): void {
+    try {
+      tables.commit([deleteTable(table)], "delete the table")
+    } finally {
+      tables.close()
+      dismissGuard?.()
+    }
+  }
+
+  const callers = form.callers ? callerStamps(table, options, (...change) => tables.commit(...change)) : undefined
   return {
     backend: "nf_tables",
-    callers: form.callers ? callerStamps(table, options, (...change) => tables.commit(...change)) : undefined,
+    callers,
     add,
     remove(unwanted) {
       const removed = [...new Set(unwanted)].filter((port) => present.delete(port))
@@ -87,10 +97,9 @@ export function openNfTablesRules(options: RuleSetOptions, owned = true): RuleSe
     },
     close() {
       try {
-        tables.commit([deleteTable(table)], "delete the table")
+        callers?.forget()
       } finally {
-        tables.close()
-        dismissGuard?.()
+        deleteAndClose()
       }
     },
   }
@@ -130,7 +139,7 @@ function tableMessages(table: string, options: RuleSetOptions, form: Form): Netl
     newRule(table, "within_pod", match.markedWith(options.ownMark), act.leaveAlone()),
     newRule(table, "within_pod", match.leavingByLoopback(), ...opening, redirect),
   ]
-  if (form.callers) messages.push(...callerRules(table, options.ownMark))
+  if (form.callers) messages.push(...callerRules(table, options))
   if (options.flush) messages.push(...flushChains(table))
   return messages
 }

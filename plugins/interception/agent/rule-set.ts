@@ -14,6 +14,11 @@ export interface Stamp {
 export interface CallerRules {
   /** Stamps that have the kernel do it: the first with the caller's port, which may be taken, then with any. None: it cannot be. */
   stampsFor(caller: Endpoint): Stamp[]
+  /**
+   * Makes connection tracking forget all of them, before the rules go: it stays a moment longer and would drop the first packet of a caller
+   * that takes its port again. @throws LinuxError
+   */
+  forget(): void
 }
 
 /** What a backend must be able to do with the kernel's rules in one network namespace. All calls run inside that namespace. */

@@ -5,6 +5,7 @@ import { check } from "../../../core/linux/errno.ts"
 import { AF_INET, AF_INET6, encodeEndpoint, familyOf } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import type { ClientMessage } from "../../../core/protocol/index.ts"
+import { NETLINK_NETFILTER, NetlinkSocket, readAttributes } from "../../../plugins/interception/agent/netlink.ts"
 import { NfTables } from "../../../plugins/interception/agent/nf-tables.ts"
 import { header, startApplication, stealMatching, subscribe } from "./kit.ts"
 import { type Pod, whyNoPods } from "./pod.ts"
@@ -402,9 +403,12 @@ describe.skipIf(reason !== undefined)("the application sees its callers", () => 
       calls.push(await callFrom(pod, { ip: `10.78.2.${number}`, port: 0 }, to))
     for (const call of calls) call.echo("hello").catch(() => {})
     await until(() => app.callers.length === 20)
+    expect(remembered(pod)).toBe(20)
     expect(await agents.pop()!.stop()).toBe(0)
     await until(() => app.ends.length === 20)
     await Promise.all(calls.map((call) => call.ended))
+    // One of them would be in the way of the same caller's next connection, as long as connections are tracked.
+    expect(remembered(pod)).toBe(0)
     app.stop()
   }, 60_000)
 
@@ -480,6 +484,19 @@ describe.skipIf(reason !== undefined).each([
     app.stop()
   })
 })
+
+/** How many connections with a mark the pod's connection tracking knows: those of agents to the application. */
+function remembered(pod: Pod): number {
+  return pod.inPod(() => {
+    const socket = new NetlinkSocket(NETLINK_NETFILTER)
+    try {
+      const entries = socket.dump({ type: (1 << 8) | 1, body: Buffer.alloc(4) }, "list tracked connections")
+      return entries.filter((entry) => readAttributes(entry.subarray(4)).get(8)?.readUInt32BE(0)).length
+    } finally {
+      socket.close()
+    }
+  })
+}
 
 function tables(pod: Pod): string[] {
   return pod.inPod(() => {
