@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { errorText } from "../core/errors.ts"
 import { noClusterReason } from "./cluster/connection.ts"
 import { clusterPrograms, installPackages, testPrograms } from "./cluster/packages.ts"
+import { areBuilt } from "./cluster/programs.ts"
 import { killAll, runBounded } from "./run/bounded.ts"
 import { failuresIn } from "./run/failures.ts"
 import { type Job, runJobs } from "./run/schedule.ts"
@@ -113,7 +114,10 @@ async function runTests(files: readonly TestFile[]): Promise<void> {
   const ranks = ({ kind, takes }: TestFile) => (takes ? 0 : 1 + kinds.indexOf(kind))
   const jobs = files.toSorted((one, other) => ranks(one) - ranks(other)).map(jobOf)
   try {
-    await runJobs(up ? [up, ...jobs] : jobs, Math.min(mostAtOnce, cpus().length))
+    // Compilers take the whole machine for minutes, which tests with deadlines would feel.
+    const isCompiled = areBuilt()
+    if (up && !isCompiled) await up.run()
+    await runJobs(up && isCompiled ? [up, ...jobs] : jobs, Math.min(mostAtOnce, cpus().length))
   } finally {
     await cluster?.down()
   }

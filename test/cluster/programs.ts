@@ -45,13 +45,20 @@ const sources = join(import.meta.dir, "programs")
 export async function program(name: ProgramName, say: (line: string) => void = () => {}): Promise<string> {
   const wanted = all[name]
   const folder = join(cacheFolder(), "programs")
-  const file = join(folder, `${name}-${wanted.version}-${sourceHash(wanted)}`)
+  const file = fileOf(wanted)
   if (existsSync(file)) return file
   const waiting = () => say(`waiting for another process that builds ${name}`)
   return withLock(join(folder, `${name}.lock`), 2400, waiting, async () => {
     if (!existsSync(file)) await build(wanted, file, say)
     return file
   })
+}
+
+/** Whether this machine has them all, so that nothing has to be compiled. */
+export const areBuilt = (): boolean => Object.values(all).every((each) => existsSync(fileOf(each)))
+
+function fileOf(wanted: Program): string {
+  return join(cacheFolder(), "programs", `${wanted.name}-${wanted.version}-${sourceHash(wanted)}`)
 }
 
 function sourceHash(wanted: Program): string {
@@ -86,11 +93,13 @@ async function build(wanted: Program, file: string, say: (line: string) => void)
   }
 }
 
+/** After a fault the compiler goes on with whatever does not need the package in question. */
+const progressLine = /^(go: downloading .*|[\w.~/-]+)$/
+
 /** The compiler names a package per line when it begins one: counted, they show that it goes on. */
 async function compile(command: string[], wanted: Program, output: string, say: (line: string) => void): Promise<void> {
   const started = Date.now()
-  // Tests run meanwhile, some of which have deadlines.
-  const child = Bun.spawn(["nice", "-n", "19", ...command], {
+  const child = Bun.spawn(["nice", "-n", "5", ...command], {
     cwd: wanted.source ? join(sources, wanted.source) : output,
     env: { ...process.env, CGO_ENABLED: "0", GOBIN: output, GOFLAGS: "-buildvcs=false" },
     stdin: "ignore",
@@ -98,21 +107,27 @@ async function compile(command: string[], wanted: Program, output: string, say: 
     stderr: "pipe",
   })
   let lines = 0
-  let tail = ""
+  let line = ""
+  let said = ""
   const progress = setInterval(() => {
     say(`  ${wanted.name}: ${Math.round((Date.now() - started) / 1000)} s, ${lines} packages or downloads so far`)
   }, 15_000)
   try {
     const decoder = new TextDecoder()
     for await (const chunk of child.stderr) {
-      const text = decoder.decode(chunk, { stream: true })
-      lines += text.split("\n").length - 1
-      tail = (tail + text).slice(-8000)
+      const parts = (line + decoder.decode(chunk, { stream: true })).split("\n")
+      line = parts.pop() ?? ""
+      lines += parts.length
+      for (const part of parts.filter((each) => !progressLine.test(each))) said = `${said}${part}\n`.slice(-8000)
     }
     if ((await child.exited) !== 0) {
-      throw new AppError("build-failed", `Cannot build ${wanted.name} ${wanted.version}:\n${lastLines(tail, 15)}`, {
-        next: "Check the disk space and the connection to the Go module proxy (go env GOPROXY), then run the same command again.",
-      })
+      throw new AppError(
+        "build-failed",
+        `Cannot build ${wanted.name} ${wanted.version}:\n${lastLines(said + line, 15)}`,
+        {
+          next: "Check the disk space and the connection to the Go module proxy (go env GOPROXY), then run the same command again.",
+        },
+      )
     }
     say(`built ${wanted.name} in ${Math.round((Date.now() - started) / 1000)} s`)
   } finally {
