@@ -42,12 +42,12 @@ export function findTests(root: string): TestFile[] {
 }
 
 export function describeTest(path: string, source: string): TestFile {
-  const needsCluster = path.startsWith("test/cluster/") || source.includes("= useCluster(")
+  const needsCluster = path.startsWith("test/cluster/") || /^const cluster = useCluster\(/m.test(source)
   return {
     path,
     kind: needsCluster ? "cluster" : path.startsWith("test/") ? "system" : "unit",
     alone: /^\/\* Runs alone: \S/m.test(source),
-    takes: /\buseOperator\(cluster\b/.test(source) ? "the operator's API" : undefined,
+    takes: /^(const \w+ = )?useOperator\(cluster\b/m.test(source) ? "the operator's API" : undefined,
   }
 }
 
