@@ -40,7 +40,7 @@ export async function connect(say: Say): Promise<Connection> {
 }
 
 async function connectOwn(say: Say): Promise<Connection> {
-  const layout = await up(process.env["PODSIDE_TEST_CLUSTER"] || defaultName, say)
+  const layout = await up(defaultName, say)
   return {
     kubeconfig: join(layout.folder, "admin.kubeconfig"),
     usersFolder: join(layout.folder, "users"),

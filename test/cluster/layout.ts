@@ -24,7 +24,8 @@ export interface Layout {
   controlGroup: string
 }
 
-export const defaultName = "podside"
+/** Of the cluster that is meant when no `--name` says otherwise. */
+export const defaultName = process.env["PODSIDE_TEST_CLUSTER"] || "podside"
 export const slotCount = 10
 const v6Switch = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
 

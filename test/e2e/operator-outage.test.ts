@@ -188,7 +188,7 @@ describe.skipIf(!cluster.available)("an outage", () => {
     expect(await steal(first!, 7000)).toEqual({ kind: "Ok", value: 7000 })
     const agents = async () => (await cluster.get("pods", "-n", installed.namespace, "-l", "app=mirrord")).items
     const [agent] = await agents()
-    const layout = readLayout(process.env["PODSIDE_TEST_CLUSTER"] || defaultName)!
+    const layout = readLayout(defaultName)!
     process.kill(processesOf(holderOf(layout.folder)!).get("kube-apiserver")!, "SIGKILL")
     for (const { link } of sessions) await link.ended
     await up(layout.name)
