@@ -40,15 +40,17 @@ describe.skipIf(reason !== null)("clusters of one machine", () => {
   let second: Layout
   let before: Record<string, string[]>
 
-  const kubectl = (layout: Layout, ...args: string[]) =>
-    must(["kubectl", ...args], { env: { KUBECONFIG: join(layout.folder, "admin.kubeconfig") } })
+  /** Without the cluster its addresses are somebody else's: nothing may be sent there. */
+  const asAdmin = (layout: Layout) => {
+    if (holderOf(layout.folder) === null) throw new Error(`the cluster ${layout.name} is down`)
+    return { env: { KUBECONFIG: join(layout.folder, "admin.kubeconfig") } }
+  }
+  const kubectl = async (layout: Layout, ...args: string[]) => must(["kubectl", ...args], asAdmin(layout))
   const processes = () => Object.fromEntries(processesOf(holderOf(first.folder)!))
   /** Asks the pod itself: its status may be older than the machine's last crash. */
   const podAnswers = async () => {
-    const env = { KUBECONFIG: join(first.folder, "admin.kubeconfig") }
-    return (
-      (await run(["kubectl", "exec", "stays", "--", "sample", "get", "http://127.0.0.1:8080/"], { env })).code === 0
-    )
+    const ask = ["kubectl", "exec", "stays", "--", "sample", "get", "http://127.0.0.1:8080/"]
+    return (await run(ask, asAdmin(first))).code === 0
   }
 
   beforeAll(async () => {

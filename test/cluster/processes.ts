@@ -23,6 +23,19 @@ export function processesOf(holder: number): Map<string, number> {
   return found
 }
 
+/**
+ * Whether a process there has still to become its program: it bears the starter's name, or none for the moment in which the
+ * kernel changes it.
+ */
+export function isStarting(holder: number, starter: string): boolean {
+  const space = namespaceOf(holder)
+  return pids().some((pid) => {
+    if (pid === holder || namespaceOf(pid) !== space || hasEnded(pid)) return false
+    const command = commandLine(pid)
+    return command === "" || basename(command.split("\0")[0]!) === starter
+  })
+}
+
 /** Pid of the `unshare` that made the holder's namespaces: it shares all but that of processes, and ends a moment after it. */
 export function starterOf(holder: number): number | null {
   const parent = Number(statOf(holder)?.[1])

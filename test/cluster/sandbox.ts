@@ -16,7 +16,7 @@ import {
 import { join } from "node:path"
 import { AppError, errorText } from "../../core/errors.ts"
 import type { Layout } from "./layout.ts"
-import { hasEnded, holderOf, processesOf, starterOf } from "./processes.ts"
+import { hasEnded, holderOf, isStarting, starterOf } from "./processes.ts"
 import { must, run } from "./run.ts"
 
 /*
@@ -109,8 +109,7 @@ export async function startInside(layout: Layout, holder: number, name: string, 
       },
     })
     await new Promise((resolve) => starter.on("exit", resolve).on("error", resolve))
-    // The forked process bears the starter's name until it has become the program.
-    for (let turn = 0; turn < 500 && processesOf(holder).has("setsid"); turn++) await Bun.sleep(10)
+    for (let turn = 0; turn < 500 && isStarting(holder, "setsid"); turn++) await Bun.sleep(10)
   } finally {
     closeSync(log)
   }
