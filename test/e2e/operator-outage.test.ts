@@ -9,6 +9,8 @@ import { type ConnectOptions, group, newSessionId, operatorClient, reader } from
 import { useOperator } from "./operator/install.ts"
 import { operatorProcess } from "./operator/process.ts"
 
+/* Runs alone: it takes the cluster's API server away. */
+
 const cluster = useCluster("outage")
 const installed = useOperator(cluster, { operator: { replicas: 2 }, agent: { idleSeconds: 20 } })
 
