@@ -1,4 +1,7 @@
 import { beforeAll, describe, expect, test } from "bun:test"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { findContainer } from "../../../agent/target/find-container.ts"
 import type { HttpFilter } from "../../../core/protocol/index.ts"
 import { deployment } from "../../cluster/samples/workloads.ts"
@@ -259,9 +262,13 @@ describe.skipIf(!cluster.available)("objects as mirrord's command line makes the
       }
       const body = { ...pod, metadata, spec: { ...pod.spec, ephemeralContainers: [container] } }
       const path = `/api/v1/namespaces/${cluster.namespace}/pods/${pod.metadata.name}/ephemeralcontainers`
-      const file = `/tmp/podside-peer-${process.pid}.json`
-      await Bun.write(file, JSON.stringify(body))
-      await cluster.kubectl("replace", "--raw", path, "-f", file)
+      const folder = mkdtempSync(join(tmpdir(), "podside-peer-"))
+      try {
+        await Bun.write(join(folder, "body.json"), JSON.stringify(body))
+        await cluster.kubectl("replace", "--raw", path, "-f", join(folder, "body.json"))
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
       await ready(pod.metadata.name, name)
       await using forwarding = await cluster.forward(`pod/${pod.metadata.name}`, port)
       const proxy = await useTarget({ hostname: "127.0.0.1", port: forwarding.port }, pod.metadata.name)
