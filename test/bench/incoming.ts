@@ -122,7 +122,7 @@ async function load(pod: Pod, header = "x-user: somebody"): Promise<Measured> {
 }
 
 /** How long a connection to `target` takes, p50 in microseconds. */
-async function connectTime(pod: Pod, target: number, count = 400): Promise<number> {
+async function connectTime(pod: Pod, target: number, count = 4000): Promise<number> {
   const times: number[] = []
   for (let round = 0; round < count; round++) {
     const { promise, resolve } = Promise.withResolvers<void>()
