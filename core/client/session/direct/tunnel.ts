@@ -6,7 +6,6 @@ import type { Link } from "../../../link.ts"
 import { type ClientMessage, type DaemonMessage, upgradeToken } from "../../../protocol/index.ts"
 import type { AgentConnection } from "../../agent-session.ts"
 import { negotiateVersion } from "../negotiate.ts"
-import { RecordWriter } from "./record-writer.ts"
 
 /** For a tunnel with its first answer, in milliseconds: what a port-forward may take. Nobody waits for it who has another way. */
 const limitMs = 15_000
@@ -44,21 +43,17 @@ export async function openTunnel(
 
 /** A link over a connection to the agent's port that carries nothing else. */
 function tunnelLink({ socket, rest }: Upgraded): Link<DaemonMessage, ClientMessage> {
-  const writer = new RecordWriter(socket)
   const link = new StreamLink(
     {
       // What the socket does not take it keeps, so that at most one chunk waits there.
       write(chunk) {
         if (socket.queuedBytes > 0) return 0
-        writer.write(chunk)
+        socket.write(chunk)
         return chunk.byteLength
       },
       pause: () => socket.pause(),
       resume: () => socket.resume(),
-      end() {
-        writer.flush()
-        socket.end()
-      },
+      end: () => socket.end(),
       destroy: (abortive) => (abortive ? socket.abort() : socket.end()),
     },
     askingSide,
