@@ -3,6 +3,7 @@ import { errorText } from "../core/errors.ts"
 import { readEnvironmentMemory } from "../core/linux/process-memory.ts"
 import type { Logger } from "../core/log.ts"
 import type { GetEnvVarsRequest } from "../core/protocol/index.ts"
+import { matchesWildcard } from "../core/wildcard.ts"
 import type { AgentContext, AgentFeature } from "./feature.ts"
 
 /**
@@ -83,29 +84,4 @@ export function selectVariables(
 
 function matcher(patterns: readonly string[]): (name: string) => boolean {
   return (name) => patterns.some((pattern) => matchesWildcard(pattern, name))
-}
-
-/**
- * `*` is any run of characters, `?` one character. Linear in the pattern for each character of the name: on a
- * difference only the last `*` is tried again.
- */
-export function matchesWildcard(pattern: string, name: string): boolean {
-  let inPattern = 0
-  let inName = 0
-  let star = -1
-  let afterStar = 0
-  while (inName < name.length) {
-    if (pattern[inPattern] === "*") {
-      star = inPattern++
-      afterStar = inName
-    } else if (inPattern < pattern.length && (pattern[inPattern] === "?" || pattern[inPattern] === name[inName])) {
-      inPattern++
-      inName++
-    } else if (star >= 0) {
-      inPattern = star + 1
-      inName = ++afterStar
-    } else return false
-  }
-  while (pattern[inPattern] === "*") inPattern++
-  return inPattern === pattern.length
 }

@@ -1,5 +1,6 @@
 import type { StealTlsSelector, StealTlsSpec } from "../../../config/manifests/steal-tls.ts"
 import type { Target } from "../../target.ts"
+import { matchesWildcard } from "../../wildcard.ts"
 import { matches } from "./target-selector.ts"
 
 /** How objects that are for some targets only name a target: `deploy/api`, `pod/web-0/container/app`, `label`, `targetless`. */
@@ -9,35 +10,13 @@ export function policyPath(target: Target): string {
   return `${kind}/${target.name}${target.container ? `/container/${target.container}` : ""}`
 }
 
-/** Whether the whole text fits: `*` stands for any characters, `?` for one. Takes pattern times text at worst. */
-export function fitsWildcard(pattern: string, text: string): boolean {
-  let at = 0
-  let star = -1
-  let retryAt = 0
-  let index = 0
-  while (index < text.length) {
-    if (pattern[at] === "*") {
-      star = at++
-      retryAt = index
-    } else if (at < pattern.length && (pattern[at] === "?" || pattern[at] === text[index])) {
-      at++
-      index++
-    } else if (star >= 0) {
-      at = star + 1
-      index = ++retryAt
-    } else return false
-  }
-  while (pattern[at] === "*") at++
-  return at === pattern.length
-}
-
 /** Both that are given must fit; an object without either is for every target it can see. */
 export function appliesTo(
   { targetPath, selector }: Pick<StealTlsSpec, "targetPath" | "selector">,
   path: string,
   labels: Readonly<Record<string, string>>,
 ): boolean {
-  if (typeof targetPath === "string" && !fitsWildcard(targetPath, path)) return false
+  if (typeof targetPath === "string" && !matchesWildcard(targetPath, path)) return false
   return (
     !needsLabels(selector) || matches(plain(selector))({ metadata: { name: "", labels }, spec: { containers: [] } })
   )
