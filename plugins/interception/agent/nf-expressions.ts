@@ -8,7 +8,7 @@ import { attribute, be16, be32, host32, nested, text } from "./netlink.ts"
 export const NFPROTO_INET = 1
 /** Families of the tables the iptables-nft programs make, and of addresses. */
 export const NFPROTO_OF = { 4: 2, 6: 10 } as const
-const TCP = 6
+export const TCP = 6
 const RETURN = -5
 
 export type Expression = Buffer
@@ -43,7 +43,7 @@ const ARPHRD_LOOPBACK = Buffer.from(new Uint16Array([772]).buffer)
 const RTN_LOCAL = 2
 const CT_STATE_NEW = 8
 const CT_MARK = 3
-const OBJECT_CT_TIMEOUT = 7
+export const OBJECT_CT_TIMEOUT = 7
 const NAT_SOURCE = 0
 const NAT_DESTINATION = 1
 

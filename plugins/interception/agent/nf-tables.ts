@@ -13,7 +13,7 @@ import {
   readAttributes,
   text,
 } from "./netlink.ts"
-import { type Expression, NFPROTO_INET, NFPROTO_OF } from "./nf-expressions.ts"
+import { type Expression, NFPROTO_INET, NFPROTO_OF, OBJECT_CT_TIMEOUT, TCP } from "./nf-expressions.ts"
 
 /*
  * The part of nf_tables that a port redirect needs, in the `inet` family (IPv4 and IPv6 at once).
@@ -45,8 +45,6 @@ const TYPE_MARK = 19
 /** A message's attributes have 16-bit lengths; an element takes up to 28 bytes. */
 const elementsPerMessage = 2000
 const NESTED = 0x8000
-const OBJECT_CT_TIMEOUT = 7
-const TCP = 6
 /** Attributes of a timeout object. Source: linux/netfilter/nfnetlink_cttimeout.h. */
 const tcpStates = { synSent: 1, timeWait: 7, close: 8 } as const
 
