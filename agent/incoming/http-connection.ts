@@ -4,9 +4,10 @@ import { Http1Connection } from "./http1/http1-connection.ts"
 import { Http2Connection } from "./http2/http2-connection.ts"
 import type { IncomingSettings } from "./incoming-settings.ts"
 import { Outlet } from "./outlet.ts"
+import { joinStanding } from "./pass-through.ts"
 import type { Port } from "./port.ts"
 
-/** A connection on a port with filters: HTTP/1 until it turns out to be, or becomes, HTTP/2. */
+/** A connection on a port with filters: HTTP/1 until it turns out to be, or becomes, HTTP/2 or nothing for HTTP clients. */
 export class HttpConnection implements Service {
   #served: Service
 
@@ -17,10 +18,13 @@ export class HttpConnection implements Service {
     settings: IncomingSettings,
   ) {
     const parts = { connection, way, port, settings, outlet: new Outlet(connection.socket) }
-    this.#served = new Http1Connection(parts, (upgraded) => {
-      const http2 = new Http2Connection(parts, upgraded)
-      this.#served = http2
-      return http2
+    const become = <Next extends Service>(next: Next): Next => {
+      this.#served = next
+      return next
+    }
+    this.#served = new Http1Connection(parts, {
+      http2: (upgraded) => become(new Http2Connection(parts, upgraded)),
+      raw: (application) => become(joinStanding({ socket: connection.socket, outlet: parts.outlet }, application)),
     })
   }
 

@@ -1,65 +1,72 @@
 import type { Diversion, DivertedConnection, TcpEvents, TcpSocket } from "../../core/interceptor.ts"
 import { Outlet } from "./outlet.ts"
 
+/** One end of a connection, and what waits to be sent to it. */
+export interface End {
+  socket: TcpSocket
+  outlet: Outlet
+}
+
 /**
  * Joins a diverted connection with a new one to the application, byte by byte, half-close by half-close, each side paused while the
- * other is slow. `early` is what was read before, `earlyEnd` that the caller has already finished sending.
- * Returns who takes care of the diverted socket from now on; when nobody answers at the application, the caller is reset.
+ * other is slow. Returns who takes care of the diverted socket from now on; when nobody answers at the application, the caller is reset.
  */
 export function passThrough(
   diversion: Pick<Diversion, "connectToApplication">,
   connection: DivertedConnection,
-  early?: Uint8Array,
-  earlyEnd = false,
 ): TcpEvents {
-  const caller = new Side(connection.socket)
+  const caller = new Side(endOf(connection.socket))
   const application = new Side(undefined)
   caller.peer = application
   application.peer = caller
   try {
-    application.adopt(diversion.connectToApplication(connection, application))
+    application.end = endOf(diversion.connectToApplication(connection, application))
   } catch {
-    caller.outlet?.reset()
-    return caller
+    caller.end?.outlet.reset()
   }
-  if (early && early.length > 0) caller.onData(early)
-  if (earlyEnd) caller.onEnd()
   return caller
 }
 
+/** Goes on like that with two connections that stand, whatever waits on them; also takes over the application's socket. */
+export function joinStanding(caller: End, application: End): TcpEvents {
+  const callerSide = new Side(caller)
+  const applicationSide = new Side(application)
+  callerSide.peer = applicationSide
+  applicationSide.peer = callerSide
+  application.socket.data = applicationSide
+  return callerSide
+}
+
+const endOf = (socket: TcpSocket): End => ({ socket, outlet: new Outlet(socket) })
+
 class Side implements TcpEvents {
   peer: Side | undefined
-  socket: TcpSocket | undefined
-  outlet: Outlet | undefined
+  end: End | undefined
 
-  constructor(socket: TcpSocket | undefined) {
-    if (socket) this.adopt(socket)
-  }
-
-  adopt(socket: TcpSocket): void {
-    this.socket = socket
-    this.outlet = new Outlet(socket)
+  constructor(end: End | undefined) {
+    this.end = end
   }
 
   onData(bytes: Uint8Array): void {
-    if (this.peer?.outlet && !this.peer.outlet.write(bytes)) this.socket?.pause()
+    if (this.peer?.end && !this.peer.end.outlet.write(bytes)) this.end?.socket.pause()
   }
 
   onDrain(): void {
-    if (this.outlet?.onDrain()) this.peer?.socket?.resume()
+    if (this.end?.outlet.onDrain()) this.peer?.end?.socket.resume()
   }
 
   onEnd(): void {
-    this.peer?.outlet?.end()
+    this.peer?.end?.outlet.end()
   }
 
   /** A failure is passed on as a reset. */
   onClose(error?: Error): void {
-    this.outlet?.closed()
-    if (error) this.peer?.outlet?.reset()
-    else this.peer?.outlet?.end()
-    this.peer?.socket?.resume()
-    if (this.peer) this.peer.peer = undefined
+    this.end?.outlet.closed()
+    const peer = this.peer
+    if (error) peer?.end?.outlet.reset()
+    else peer?.end?.outlet.end()
+    peer?.end?.socket.resume()
+    if (peer) peer.peer = undefined
     this.peer = undefined
   }
 }

@@ -1,6 +1,7 @@
 import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { deaf } from "../deaf.ts"
 import { Outlet } from "../outlet.ts"
+import type { End } from "../pass-through.ts"
 
 /** The connection to the application that stands beside a caller's; made when it is needed. */
 export class ApplicationSide {
@@ -75,9 +76,9 @@ export class ApplicationSide {
     outlet?.reset()
   }
 
-  /** Somebody else goes on with it. */
-  handOver(): { application: TcpSocket; applicationOutlet: Outlet } {
-    const handed = { application: this.#socket!, applicationOutlet: this.#outlet! }
+  /** Somebody else goes on with the connection there is. */
+  handOver(): End {
+    const handed = { socket: this.#socket!, outlet: this.#outlet! }
     this.#socket = undefined
     this.#outlet = undefined
     return handed

@@ -1,10 +1,13 @@
+import type { TcpEvents } from "../../../core/interceptor.ts"
 import type { HttpParts, Service } from "../connection.ts"
-import { preface } from "../http2/frames.ts"
+import { startsHttp2 } from "../http2/frames.ts"
 import type { UpgradedConnection } from "../http2/http2-connection.ts"
 import type { Outlet } from "../outlet.ts"
+import type { End } from "../pass-through.ts"
 import type { FilteredSubscription } from "../port.ts"
 import { ApplicationSide } from "./application-side.ts"
 import { BodyReader } from "./body-reader.ts"
+import { CallerInput } from "./caller-input.ts"
 import { Claim } from "./claim.ts"
 import { Greeting } from "./greeting.ts"
 import { Pauses } from "./pauses.ts"
@@ -21,18 +24,23 @@ const silenceMilliseconds = 100
 /** How long a request head may take once it has begun. */
 const headMilliseconds = 10_000
 
-const empty = Buffer.alloc(0)
+type Phase = "head" | "passing" | "claimed" | "tunnel" | "closed"
 
-type Phase = "head" | "passing" | "claimed" | "tunnel" | "raw" | "closed"
+/** What a connection can turn out to be; what is made gets all further events. */
+export interface Become {
+  http2(upgraded?: UpgradedConnection): Service
+  /** Nothing for HTTP clients: all of it is the application's, whose end is taken over. */
+  raw(application: End): TcpEvents
+}
 
 /**
  * One HTTP/1 connection on a port with filters. Requests nobody claims go to the application byte for byte over one connection that
  * stands beside this one; a claimed request waits until the application has answered the ones before it. What is not clearly HTTP
- * belongs to the application from there on (`raw`).
+ * belongs to the application from there on.
  */
 export class Http1Connection implements Service {
   readonly #parts: HttpParts
-  readonly #becomeHttp2: (upgraded?: UpgradedConnection) => Service
+  readonly #become: Become
   readonly #outlet: Outlet
   readonly #scanner: ResponseScanner
   readonly #application: ApplicationSide
@@ -40,7 +48,7 @@ export class Http1Connection implements Service {
   readonly #owner: RequestOwner
   #phase: Phase = "head"
   #spokeHttp1 = false
-  #input: Buffer = empty
+  readonly #input = new CallerInput()
   #body: BodyReader | undefined
   #claim: Claim | undefined
   /** Of the last request that was passed on, if the application may go on with HTTP/2 after it. */
@@ -53,11 +61,10 @@ export class Http1Connection implements Service {
   readonly #greeting = new Greeting()
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** `becomeHttp2` makes what serves the connection from then on, and gets all further events. */
-  constructor(parts: HttpParts, becomeHttp2: (upgraded?: UpgradedConnection) => Service) {
+  constructor(parts: HttpParts, become: Become) {
     const { connection, way, port, settings, outlet } = parts
     this.#parts = parts
-    this.#becomeHttp2 = becomeHttp2
+    this.#become = become
     this.#outlet = outlet
     this.#pauses = new Pauses(connection.socket)
     this.#scanner = new ResponseScanner((by) => settings.onBypassed(port.number, by))
@@ -77,15 +84,12 @@ export class Http1Connection implements Service {
   // ---- the caller
 
   onData(bytes: Buffer): void {
-    if (this.#phase === "raw") {
-      this.#toApplication(bytes)
-      return
-    }
+    if (this.#phase === "closed") return
     if (this.#phase === "tunnel") {
       this.#claim?.tunnel(bytes)
       return
     }
-    this.#input = this.#input.length === 0 ? bytes : Buffer.concat([this.#input, bytes])
+    this.#input.append(bytes)
     this.#process()
   }
 
@@ -95,9 +99,8 @@ export class Http1Connection implements Service {
 
   onEnd(): void {
     this.#callerEnded = true
-    if (this.#phase === "raw") this.#application.end()
-    else if (this.#claim) this.#claim.callerEnded()
-    else if (this.#input.length > 0 && !this.#waiting) this.#goRaw(this.#takeInput())
+    if (this.#claim) this.#claim.callerEnded()
+    else if (!this.#input.isEmpty && !this.#waiting) this.#goRaw()
     else if (!this.#waiting) this.#endWithoutRequest()
   }
 
@@ -123,85 +126,97 @@ export class Http1Connection implements Service {
   // ---- requests
 
   #process(): void {
-    let input = this.#input
-    let at = 0
-    // Where those bytes begin that go to the application and have not been handed over yet.
-    let passFrom = -1
-    while (at < input.length) {
-      if (this.#phase === "head") {
-        if (this.#claim) break
-        if (!this.#spokeHttp1) {
-          const start = startsHttp2(input)
-          if (start === "maybe") break
-          if (start === "yes") {
-            this.#startHttp2(input)
-            return
-          }
-        }
-        const head = parseRequestHead(input, at)
-        if (head === "incomplete") break
-        if (head === "odd" || head.method === "CONNECT") {
-          this.#goRaw(input.subarray(passFrom === -1 ? at : passFrom))
-          return
-        }
-        if (!this.#greeting.isEmpty) {
-          this.#goRaw(input)
-          return
-        }
-        this.#spokeHttp1 = true
-        const unlinked = this.#link.read(head)
-        if (unlinked) {
-          input = Buffer.concat([input.subarray(0, at), unlinked, input.subarray(head.end)])
-          continue
-        }
-        if (this.#link.ended && passFrom === -1 && this.#scanner.outstanding === 0) {
-          this.#answerItself(endedAnswer(head.method, this.#link.ended))
-          return
-        }
-        const choice = this.#link.ended ? "nobody" : this.#owner.of(head, input, at)
-        if (choice === "undecided") break
-        if (choice === "pass") {
-          const cookie = this.#link.takeCookie()
-          this.#scanner.expect(head.method, cookie && `set-cookie: ${cookie}\r\n`)
-          this.#http2Settings = head.http2Settings
-          this.#body = new BodyReader(head.body)
-          if (passFrom === -1) passFrom = at
-          at = head.end
-          this.#phase = this.#body.done ? "head" : "passing"
-        } else if (choice === "nobody" || passFrom !== -1 || this.#scanner.outstanding > 0) {
-          this.#waiting = true
-          break
-        } else at = this.#begin(choice, head, input)
-      } else if (this.#phase === "passing") {
-        if (passFrom === -1) passFrom = at
-        at = this.#body!.feed(input, at)
-        if (this.#body!.broken) {
-          this.#goRaw(input.subarray(passFrom))
-          return
-        }
-        if (this.#body!.done) this.#phase = "head"
-      } else if (this.#phase === "claimed") {
-        // The next request waits for the answer to this one.
-        if (this.#claim!.bodyDone) break
-        at = this.#claim!.feed(input, at)
-      } else if (this.#phase === "tunnel") {
-        this.#claim!.tunnel(input.subarray(at))
-        at = input.length
-      } else break
-    }
-    this.#input = at === input.length ? empty : input.subarray(at)
-    if (passFrom !== -1)
-      this.#toApplication(passFrom === 0 && at === input.length ? input : input.subarray(passFrom, at))
+    let goesOn = true
+    while (goesOn && !this.#input.isEmpty) goesOn = this.#takeStep()
+    const run = this.#input.takeRun()
+    if (run) this.#toApplication(run)
     this.#pauses.set("input", this.#input.length > maxInputBytes)
     this.#watchHead()
   }
 
+  /** Takes from the input what belongs together. False: with what is there, nothing more can be done. */
+  #takeStep(): boolean {
+    switch (this.#phase) {
+      case "head":
+        return this.#readHead()
+      case "passing":
+        return this.#passBody()
+      case "claimed":
+        return this.#feedClaim()
+      case "tunnel":
+        this.#claim!.tunnel(this.#input.takeAll())
+        return true
+      default:
+        return false
+    }
+  }
+
+  #readHead(): boolean {
+    if (this.#claim) return false
+    const { bytes, at } = this.#input
+    if (!this.#spokeHttp1) {
+      const start = startsHttp2(bytes)
+      if (start === "yes") this.#startHttp2()
+      if (start !== "no") return false
+    }
+    const head = parseRequestHead(bytes, at)
+    if (head === "incomplete") return false
+    if (head === "odd" || head.method === "CONNECT" || !this.#greeting.isEmpty) {
+      this.#goRaw()
+      return false
+    }
+    this.#spokeHttp1 = true
+    const unlinked = this.#link.read(head)
+    if (unlinked) {
+      this.#input.replaceTo(head.end, unlinked)
+      return true
+    }
+    const isBehindOthers = this.#input.hasRun || this.#scanner.outstanding > 0
+    if (this.#link.ended && !isBehindOthers) {
+      this.#answerItself(endedAnswer(head.method, this.#link.ended))
+      return false
+    }
+    const choice = this.#link.ended ? "nobody" : this.#owner.of(head, bytes, at)
+    if (choice === "undecided") return false
+    if (choice === "pass") this.#pass(head)
+    else if (choice === "nobody" || isBehindOthers) {
+      this.#waiting = true
+      return false
+    } else this.#begin(choice, head)
+    return true
+  }
+
+  #pass(head: RequestHead): void {
+    const cookie = this.#link.takeCookie()
+    this.#scanner.expect(head.method, cookie && `set-cookie: ${cookie}\r\n`)
+    this.#http2Settings = head.http2Settings
+    this.#body = new BodyReader(head.body)
+    this.#input.gatherTo(head.end)
+    this.#phase = this.#body.done ? "head" : "passing"
+  }
+
+  #passBody(): boolean {
+    const body = this.#body!
+    this.#input.gatherTo(body.feed(this.#input.bytes, this.#input.at))
+    if (body.broken) this.#goRaw()
+    if (body.done) this.#phase = "head"
+    return !body.broken
+  }
+
+  #feedClaim(): boolean {
+    // The next request waits for the answer to this one.
+    if (this.#claim!.bodyDone) return false
+    this.#input.skipTo(this.#claim!.feed(this.#input.bytes, this.#input.at))
+    return true
+  }
+
   /** The caller began with HTTP/2. What was opened because it was silent for a while is of no use: HTTP/2 opens its own. */
-  #startHttp2(input: Buffer): void {
+  #startHttp2(): void {
+    const input = this.#input.takeAll()
     this.#leave()
     this.#application.drop()
     this.#greeting.take()
-    this.#becomeHttp2().onData(input)
+    this.#become.http2().onData(input)
   }
 
   /** The agent's own answer is the connection's last. */
@@ -216,7 +231,7 @@ export class Http1Connection implements Service {
   #leave(): void {
     clearTimeout(this.#timer)
     this.#phase = "closed"
-    this.#input = empty
+    this.#input.takeAll()
     this.#scanner.giveUp()
   }
 
@@ -229,18 +244,18 @@ export class Http1Connection implements Service {
 
   /** The application has agreed (RFC 7540, section 3.2): its answer becomes stream 1, and further streams may be anybody's. */
   #continueAsHttp2(bytes: Buffer, end: number): void {
-    const input = this.#input
+    const input = this.#input.takeAll()
     this.#leave()
     this.#parts.connection.socket.resume()
     this.#outlet.write(bytes.subarray(0, end))
-    const upgraded = { ...this.#application.handOver(), callerSettings: this.#http2Settings! }
-    const http2 = this.#becomeHttp2(upgraded)
-    if (end < bytes.length) upgraded.application.data.onData(bytes.subarray(end))
+    const application = this.#application.handOver()
+    const http2 = this.#become.http2({ application, callerSettings: this.#http2Settings! })
+    if (end < bytes.length) application.socket.data.onData(bytes.subarray(end))
     if (input.length > 0) http2.onData(input)
     if (this.#callerEnded) http2.onEnd()
   }
 
-  #begin({ channel }: FilteredSubscription, head: RequestHead, input: Buffer): number {
+  #begin({ channel }: FilteredSubscription, head: RequestHead): void {
     this.#phase = "claimed"
     this.#parts.settings.onClaimed(1)
     const marks = { ...this.#parts.settings.marks, setCookie: this.#link.takeCookie() }
@@ -251,7 +266,7 @@ export class Http1Connection implements Service {
       onWritable: () => this.#pauses.set("client", false),
     })
     this.#claim = claim
-    return claim.begin(input, head.end, head.expectContinue)
+    this.#input.skipTo(claim.begin(this.#input.bytes, head.end, head.expectContinue))
   }
 
   #onAnswered(reusable: boolean): void {
@@ -260,7 +275,7 @@ export class Http1Connection implements Service {
     this.#pauses.set("client", false)
     if (!reusable || this.#callerEnded || this.#finishing) {
       this.#phase = "closed"
-      this.#input = empty
+      this.#input.takeAll()
       this.#outlet.end()
       this.#application.end()
       this.#parts.connection.socket.resume()
@@ -268,7 +283,7 @@ export class Http1Connection implements Service {
     }
     this.#phase = "head"
     // Not from here: this may be inside the handling of what was just read.
-    if (this.#input.length > 0) queueMicrotask(() => this.#phase === "head" && this.#process())
+    if (!this.#input.isEmpty) queueMicrotask(() => this.#phase === "head" && this.#process())
   }
 
   // ---- the application
@@ -283,35 +298,31 @@ export class Http1Connection implements Service {
   }
 
   #onAnswer(bytes: Buffer): void {
-    if (this.#isGreeting(bytes)) return
-    if (!this.#greeting.isEmpty) this.#goRaw(this.#takeInput())
-    if (this.#phase !== "raw") {
-      const end = this.#scanner.feed(bytes)
-      if (this.#scanner.opaque) {
-        if (this.#claim) {
-          // Something unasked, while somebody else is answering: this application connection is of no more use.
-          this.#application.drop()
-          return
-        }
-        if (this.#scanner.switched && this.#mayContinueAsHttp2()) {
-          this.#continueAsHttp2(bytes, end)
-          return
-        }
-        this.#goRaw(this.#takeInput())
-      }
+    if (this.#phase === "closed" || this.#isGreeting(bytes)) return
+    if (!this.#greeting.isEmpty) {
+      this.#goRaw()?.onData(bytes)
+      return
+    }
+    const end = this.#scanner.feed(bytes)
+    if (this.#scanner.opaque) {
+      // Something unasked, while somebody else is answering: this application connection is of no more use.
+      if (this.#claim) this.#application.drop()
+      else if (this.#scanner.switched && this.#mayContinueAsHttp2()) this.#continueAsHttp2(bytes, end)
+      else this.#goRaw()?.onData(this.#scanner.withLines(bytes))
+      return
     }
     if (!this.#outlet.write(this.#scanner.withLines(bytes))) this.#application.pause()
     if (this.#waiting && this.#scanner.outstanding === 0) {
       this.#waiting = false
       this.#process()
-      if (this.#callerEnded && this.#input.length === 0 && !this.#claim) this.#endWithoutRequest()
+      if (this.#callerEnded && this.#input.isEmpty && !this.#claim) this.#endWithoutRequest()
     }
     if (this.#finishing) this.#finishWhenIdle()
   }
 
   /** Between two requests is the moment at which a connection can end without harm; one that was never used may be about to. */
   #finishWhenIdle(): void {
-    const isIdle = this.#phase === "head" && this.#spokeHttp1 && this.#input.length === 0
+    const isIdle = this.#phase === "head" && this.#spokeHttp1 && this.#input.isEmpty
     if (!this.#finishing || !isIdle || this.#claim || this.#scanner.outstanding > 0) return
     this.#leave()
     this.#outlet.end()
@@ -323,15 +334,15 @@ export class Http1Connection implements Service {
       this.#application.drop()
       return
     }
-    if (this.#phase !== "raw") this.#goRaw(this.#takeInput())
-    this.#outlet.end()
+    if (this.#phase === "closed") this.#outlet.end()
+    else this.#goRaw()?.onEnd()
   }
 
   #onApplicationClose(error?: Error): void {
     if (!this.#application.closed()) return
     if (!this.#greeting.isEmpty) this.#outlet.write(this.#greeting.take())
     if (this.#claim || this.#phase === "closed") return
-    const unanswered = this.#scanner.outstanding > 0 && !this.#scanner.midway && this.#phase !== "raw"
+    const unanswered = this.#scanner.outstanding > 0 && !this.#scanner.midway
     this.#phase = "closed"
     if (unanswered && error) this.#unreachable()
     else if (error) this.#outlet.reset()
@@ -350,55 +361,50 @@ export class Http1Connection implements Service {
 
   // ---- what is not for HTTP clients
 
-  #goRaw(bytes: Buffer): void {
-    this.#phase = "raw"
+  /** Returns who hears of the application's bytes from now on; nobody, when nobody answers there. */
+  #goRaw(): TcpEvents | undefined {
+    const input = this.#input.takeAll()
     if (!this.#greeting.isEmpty) this.#outlet.write(this.#greeting.take())
-    clearTimeout(this.#timer)
-    this.#input = empty
+    this.#leave()
     this.#owner.dispose()
     this.#pauses.set("input", false)
-    this.#toApplication(bytes)
-    if (this.#callerEnded) this.#application.end()
+    if (!this.#application.open()) {
+      this.#outlet.reset()
+      return undefined
+    }
+    const application = this.#application.handOver()
+    const raw = this.#become.raw(application)
+    if (input.length > 0) raw.onData(input)
+    if (this.#callerEnded) raw.onEnd()
+    return application.socket.data
   }
 
   #endWithoutRequest(): void {
     clearTimeout(this.#timer)
-    if (this.#scanner.outstanding > 0 || this.#phase === "passing") this.#goRaw(this.#takeInput())
+    if (this.#scanner.outstanding > 0 || this.#phase === "passing") this.#goRaw()
     else if (this.#application.isOpen) this.#application.end()
     else this.#outlet.end()
-  }
-
-  #takeInput(): Buffer {
-    const input = this.#input
-    this.#input = empty
-    return input
   }
 
   // ---- time
 
   /** Perhaps the application speaks first: then this is nothing for HTTP clients. */
   #onSilence(): void {
-    if (this.#phase !== "head" || this.#input.length > 0) return
+    if (this.#phase !== "head" || !this.#input.isEmpty) return
     if (!this.#application.open()) this.#unreachable()
     else this.#timer = setTimeout(() => this.#onUndecided(), this.#parts.settings.detectionMilliseconds)
   }
 
   #onUndecided(): void {
-    if (this.#phase === "head" && !this.#claim && !this.#waiting) this.#goRaw(this.#takeInput())
+    if (this.#phase === "head" && !this.#claim && !this.#waiting) this.#goRaw()
   }
 
   /** A head that has begun must come to its end. */
   #watchHead(): void {
     if (this.#owner.waitsForBody) return
     clearTimeout(this.#timer)
-    if (this.#phase === "head" && this.#input.length > 0 && !this.#waiting && !this.#claim) {
+    if (this.#phase === "head" && !this.#input.isEmpty && !this.#waiting && !this.#claim) {
       this.#timer = setTimeout(() => this.#onUndecided(), headMilliseconds)
     }
   }
-}
-
-function startsHttp2(input: Buffer): "yes" | "maybe" | "no" {
-  const length = Math.min(input.length, preface.length)
-  if (!input.subarray(0, length).equals(preface.subarray(0, length))) return "no"
-  return length === preface.length ? "yes" : "maybe"
 }

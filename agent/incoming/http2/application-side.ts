@@ -1,5 +1,6 @@
 import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { Outlet } from "../outlet.ts"
+import type { End } from "../pass-through.ts"
 import { type CallerSide, frameSize } from "./caller-side.ts"
 import { encodeFrame, encodeHeaders, type Frame, FrameReader, flags, frameTypes, maxWindow } from "./frames.ts"
 import type { HeaderBlock } from "./header-block.ts"
@@ -59,7 +60,7 @@ export class ApplicationSide {
   }
 
   /** Goes on with a connection that was HTTP/1.1. */
-  continueWith(socket: TcpSocket, outlet: Outlet): void {
+  continueWith({ socket, outlet }: End): void {
     this.#socket = socket
     this.#outlet = outlet
     socket.data = this.#events

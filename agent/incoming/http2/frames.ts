@@ -31,6 +31,13 @@ export const errors = {
 } as const
 
 export const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+/** Is this the first a caller with prior knowledge says? */
+export function startsHttp2(input: Buffer): "yes" | "maybe" | "no" {
+  const length = Math.min(input.length, preface.length)
+  if (!input.subarray(0, length).equals(preface.subarray(0, length))) return "no"
+  return length === preface.length ? "yes" : "maybe"
+}
+
 /** What both ends start with. */
 export const initialWindow = 65_535
 export const maxWindow = 2 ** 31 - 1

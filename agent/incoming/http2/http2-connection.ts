@@ -1,7 +1,7 @@
-import type { TcpSocket } from "../../../core/interceptor.ts"
 import type { HttpParts, IncomingConnection, Service } from "../connection.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import type { Outlet } from "../outlet.ts"
+import type { End } from "../pass-through.ts"
 import type { FilteredSubscription } from "../port.ts"
 import { endedPage } from "../share-link/ended-page.ts"
 import { ApplicationSide } from "./application-side.ts"
@@ -32,8 +32,7 @@ import { NewRequests } from "./new-requests.ts"
 
 /** A connection that began with HTTP/1.1. */
 export interface UpgradedConnection {
-  application: TcpSocket
-  applicationOutlet: Outlet
+  application: End
   /** Payload of the SETTINGS frame the caller's request stood for. */
   callerSettings: Buffer
 }
@@ -90,7 +89,7 @@ export class Http2Connection implements Service, StreamHost {
       // The request that was there before is the application's stream 1.
       this.#lastStream = 1
       this.#onCallerSettings(upgraded.callerSettings)
-      this.#application.continueWith(upgraded.application, upgraded.applicationOutlet)
+      this.#application.continueWith(upgraded.application)
     } else this.#application.connect((events) => way.connectToApplication(connection, events))
   }
 
