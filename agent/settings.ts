@@ -42,6 +42,8 @@ export interface AgentSettings {
   /** Per question; undefined: what resolv.conf says. */
   dnsTimeoutSeconds: number | undefined
   dnsAttempts: number | undefined
+  /** Names already looked up are answered from memory for as long as their records hold. */
+  keepNames: boolean
   ephemeralTargetContainerId: string
   idleSeconds: number
 }
@@ -85,6 +87,7 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     stealTlsConfig: text("MIRRORD_AGENT_STEAL_TLS_CONFIG"),
     dnsTimeoutSeconds: read("MIRRORD_AGENT_DNS_TIMEOUT", whole),
     dnsAttempts: read("MIRRORD_AGENT_DNS_ATTEMPTS", whole),
+    keepNames: flag("PODSIDE_AGENT_KEEP_NAMES", true),
     ephemeralTargetContainerId: text("MIRRORD_AGENT_EPHEMERAL_TARGET_CONTAINER_ID") ?? "",
     idleSeconds: count("MIRRORD_AGENT_IDLE_TTL", 0),
   }

@@ -21,6 +21,8 @@ const zone: Record<
     cname?: string
     code?: number
     truncated?: true
+    /** How long its records hold, or, without records, how long that holds; default 0: every question is put to the server. */
+    ttlSeconds?: number
   }
 > = {
   "api.shop.svc.cluster.local.": { A: ["10.0.0.7"], AAAA: ["fd00::7"] },
@@ -28,6 +30,9 @@ const zone: Record<
   "many.test.": { A: ["10.0.0.3", "10.0.0.1", "10.0.0.3"] },
   "_srv_name.test.": { A: ["10.0.0.9"] },
   "empty.test.": {},
+  "lasting.test.": { A: ["10.0.0.4"], AAAA: ["fd00::4"], ttlSeconds: 30 },
+  "empty.lasting.test.": { ttlSeconds: 30 },
+  "crowd.test.": { A: Array.from({ length: 33 }, (_, index) => `10.2.0.${index}`), ttlSeconds: 30 },
   "broken.test.": { code: 2 },
   "big.test.": { A: Array.from({ length: 200 }, (_, index) => `10.1.0.${index}`), truncated: true },
   "alias.test.": { cname: "real.test.", A: ["10.0.0.8"] },
@@ -134,8 +139,7 @@ function reply(query: Buffer, overUdp: boolean): Buffer {
     const head = Buffer.alloc(10)
     head.writeUInt16BE(recordType, 0)
     head.writeUInt16BE(1, 2)
-    // Nothing holds, so that every question is put to the server.
-    head.writeUInt32BE(0, 4)
+    head.writeUInt32BE(entry?.ttlSeconds ?? 0, 4)
     head.writeUInt16BE(data.length, 8)
     records.push(owner, head, data)
   }
@@ -148,12 +152,25 @@ function reply(query: Buffer, overUdp: boolean): Buffer {
       for (const ip of entry.AAAA ?? []) add(owner, 28, Buffer.from(`fd${"0".repeat(28)}0${ip.at(-1)}`, "hex"))
     if (type === 12 && entry.PTR) add(owner, 12, encode(entry.PTR))
   }
+  const absence = entry?.ttlSeconds !== undefined && records.length === 0 ? [soa(entry.ttlSeconds)] : []
   const header = Buffer.alloc(12)
   query.copy(header, 0, 0, 2)
   header.writeUInt16BE(0x8180 | (isTruncated ? 0x0200 : 0) | (entry ? (entry.code ?? 0) : 3), 2)
   header.writeUInt16BE(1, 4)
   header.writeUInt16BE(records.length / 3, 6)
-  return Buffer.concat([header, query.subarray(12, end + 5), ...records])
+  header.writeUInt16BE(absence.length, 8)
+  return Buffer.concat([header, query.subarray(12, end + 5), ...records, ...absence])
+}
+
+/** A zone's own record, which says how long absence holds. */
+function soa(seconds: number): Buffer {
+  const bytes = Buffer.alloc(1 + 10 + 22)
+  bytes.writeUInt16BE(6, 1)
+  bytes.writeUInt16BE(1, 3)
+  bytes.writeUInt32BE(seconds, 5)
+  bytes.writeUInt16BE(22, 9)
+  bytes.writeUInt32BE(seconds, 29)
+  return bytes
 }
 
 const question = (node: string, family: AddressFamily["kind"] = "Both") =>
@@ -161,6 +178,10 @@ const question = (node: string, family: AddressFamily["kind"] = "Both") =>
     kind: "GetAddrInfoRequestV2",
     value: { node, servicePort: 0, family: { kind: family }, socktype: { kind: "Any" }, flags: 0, protocol: 0 },
   }) as const
+const lifeQuestion = (node: string) => {
+  const { kind, value } = question(node, "Ipv4Only")
+  return { kind, value: { ...value, protocol: 0x706f6473 } }
+}
 const ask = async (node: string, family?: AddressFamily["kind"]) => result(await client.ask(question(node, family)))
 function result(message: DaemonMessage): unknown {
   if (message.kind !== "GetAddrInfoResponse") throw new Error(message.kind)
@@ -221,6 +242,110 @@ when("a name of one word is asked for domain by domain only as long as there is 
 when("an answer that holds no time at all is asked for each time", async () => {
   for (let times = 0; times < 2; times++) await ask("api.shop.svc.cluster.local.", "Ipv4Only")
   expect(asked).toHaveLength(2)
+})
+
+/** Files that have just changed are read each time, and what is known with them is not kept. */
+const filesAreOld = () => Bun.sleep(150)
+const lasting = "lasting.test. 10.0.0.4"
+
+when("an answer that holds is asked for once, for each family on its own, whatever the case of its name", async () => {
+  await filesAreOld()
+  for (const name of ["lasting.test.", "lasting.test.", "Lasting.TEST."])
+    expect(await ask(name, "Ipv4Only")).toEqual([lasting])
+  expect(asked).toEqual(["lasting.test."])
+  expect(await ask("lasting.test.", "Ipv6Only")).toEqual(["lasting.test. fd00::4"])
+  expect(asked).toHaveLength(2)
+  await ask("lasting.test.", "Ipv6Only")
+  expect(asked).toHaveLength(2)
+})
+
+when(
+  "that there is nothing is asked for once where the zone says how long that holds, and each time elsewhere",
+  async () => {
+    await filesAreOld()
+    for (let times = 0; times < 2; times++) {
+      expect(await ask("empty.lasting.test.", "Ipv4Only")).toEqual({ kind: "NoRecordsFound", value: 0 })
+      expect(await ask("nowhere.test.", "Ipv4Only")).toEqual({ kind: "NoRecordsFound", value: 3 })
+    }
+    expect(asked.sort()).toEqual(["empty.lasting.test.", "nowhere.test.", "nowhere.test."])
+  },
+)
+
+when("a finding holds no longer than the names tried before it", async () => {
+  await filesAreOld()
+  for (let times = 0; times < 2; times++) expect(await ask("lasting.test", "Ipv4Only")).toEqual([lasting])
+  expect(asked.filter((name) => name === "lasting.test.shop.svc.cluster.local.")).toHaveLength(2)
+})
+
+when("an answer of many records is asked for each time, so that what is kept stays small", async () => {
+  await filesAreOld()
+  for (let times = 0; times < 2; times++) expect(await ask("crowd.test.", "Ipv4Only")).toHaveLength(33)
+  expect(asked).toHaveLength(2)
+})
+
+when("an answer is believed for a second at most", async () => {
+  await filesAreOld()
+  await ask("lasting.test.", "Ipv4Only")
+  await Bun.sleep(1050)
+  await ask("lasting.test.", "Ipv4Only")
+  expect(asked).toHaveLength(2)
+})
+
+when("a line of hosts wins over what is known, and its end brings the server back", async () => {
+  await filesAreOld()
+  expect(await ask("lasting.test.", "Ipv4Only")).toEqual([lasting])
+  configure(kubernetes, "10.9.9.1 lasting.test\n")
+  expect(await ask("lasting.test.", "Ipv4Only")).toEqual(["lasting.test. 10.9.9.1"])
+  configure(kubernetes)
+  expect(await ask("lasting.test.", "Ipv4Only")).toEqual([lasting])
+  expect(asked).toHaveLength(2)
+})
+
+when("other servers are asked again", async () => {
+  await filesAreOld()
+  expect(await ask("lasting.test.", "Ipv4Only")).toEqual([lasting])
+  configure("nameserver 127.0.0.2\noptions timeout:1 attempts:1\n")
+  expect(await ask("lasting.test.", "Ipv4Only")).toEqual({ kind: "NoConnections" })
+})
+
+when("PODSIDE_AGENT_KEEP_NAMES=false: nothing is kept, and a client is told so", async () => {
+  const forgetful = await startAgent(["process", "--pid", `${target.pid}`], { keepNames: false })
+  const other = await forgetful.connect()
+  await other.negotiate()
+  await filesAreOld()
+  for (let times = 0; times < 2; times++) {
+    const answer = await other.ask(lifeQuestion("lasting.test."))
+    expect(result(answer)).toEqual([lasting, "+podside-life.0.0 0.0.0.0"])
+  }
+  expect(asked).toHaveLength(2)
+  await forgetful.stop()
+})
+
+when.each([
+  ["records that hold", "lasting.test.", 1, 0, true],
+  ["records of no time", "many.test.", 3, 0, false],
+  ["a literal address", "192.0.2.5", 1, 0, false],
+  ["a line of hosts", "legacy", 1, 0, false],
+  ["no such record, for a time", "empty.lasting.test.", 0, 0, true],
+  ["no such name, of no time", "nowhere.test.", 0, 3, false],
+  ["a server's fault", "broken.test.", 0, 2, false],
+])("a client that asks is told how long %s may be kept", async (_, name, count, code, holds) => {
+  await filesAreOld()
+  const records = result(await client.ask(lifeQuestion(name))) as string[]
+  expect(records).toHaveLength(count + 1)
+  const [, told, milliseconds] = /^\+podside-life\.(\d+)\.(\d+) 0\.0\.0\.0$/.exec(records.at(-1)!)!
+  expect(Number(told)).toBe(code)
+  if (holds) expect(Number(milliseconds)).toBeWithin(900, 1001)
+  else expect(Number(milliseconds)).toBe(0)
+})
+
+when("a client is told what is left of the time, not the whole of it again", async () => {
+  await filesAreOld()
+  await client.ask(lifeQuestion("lasting.test."))
+  await Bun.sleep(300)
+  const records = result(await client.ask(lifeQuestion("lasting.test."))) as string[]
+  expect(Number(/\d+(?= 0\.0)/.exec(records.at(-1)!))).toBeWithin(1, 701)
+  expect(asked).toHaveLength(1)
 })
 
 when("hosts wins, whatever the case, without asking a server", async () => {

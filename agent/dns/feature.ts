@@ -1,13 +1,22 @@
-import type { AddressFamily, ClientMessage, DaemonMessage } from "../../core/protocol/index.ts"
+import {
+  type AddressFamily,
+  type ClientMessage,
+  type DaemonMessage,
+  lifeProtocol,
+  lifeRecord,
+} from "../../core/protocol/index.ts"
 import type { AgentClient, AgentContext, AgentFeature } from "../feature.ts"
 import { Lane } from "../lane.ts"
 import { refused } from "../response-error.ts"
-import { Resolver, type Wanted } from "./resolver.ts"
+import { type Finding, noRecords, Resolver, type Wanted } from "./resolver.ts"
 
 /** Lookups of one client that may run at once. */
 const maxRunning = 64
 /** Lookups that may wait, running ones included. */
 const maxWaiting = 256
+
+/** What is known is answered in the turn in which it is asked. */
+type Reply = DaemonMessage | Promise<DaemonMessage>
 
 const wanted: Record<AddressFamily["kind"], Wanted> = {
   Ipv4Only: "ipv4",
@@ -20,12 +29,14 @@ const wanted: Record<AddressFamily["kind"], Wanted> = {
 /** Names, as the target resolves them. Lookups run side by side; answers leave in the order of the questions. */
 export function createDns({ surroundings, settings, metrics }: AgentContext): AgentFeature {
   const resolver = new Resolver(surroundings, settings)
-  const answer = (message: ClientMessage): Promise<DaemonMessage> => {
+  const answer = (message: ClientMessage): Reply => {
     switch (message.kind) {
       case "GetAddrInfoRequest":
-        return lookUp(resolver, message.value.node, "ipv4")
-      case "GetAddrInfoRequestV2":
-        return lookUp(resolver, message.value.node, wanted[message.value.family.kind])
+        return lookUp(resolver, message.value.node, "ipv4", false)
+      case "GetAddrInfoRequestV2": {
+        const { node, family, protocol } = message.value
+        return lookUp(resolver, node, wanted[family.kind], protocol === lifeProtocol)
+      }
       case "ReverseDnsLookup":
         return reverse(resolver, message.value.ipAddress)
       default:
@@ -33,8 +44,10 @@ export function createDns({ surroundings, settings, metrics }: AgentContext): Ag
     }
   }
   const counted = (message: ClientMessage) => {
+    const reply = answer(message)
+    if (!(reply instanceof Promise)) return reply
     metrics.add("mirrord_agent_dns_request_count", 1)
-    return answer(message).finally(() => metrics.add("mirrord_agent_dns_request_count", -1))
+    return reply.finally(() => metrics.add("mirrord_agent_dns_request_count", -1))
   }
   return {
     kinds: ["GetAddrInfoRequest", "GetAddrInfoRequestV2", "ReverseDnsLookup"],
@@ -51,41 +64,57 @@ export function createDns({ surroundings, settings, metrics }: AgentContext): Ag
 
 /** One ordered queue of questions. */
 class Questions {
-  readonly #answer: (message: ClientMessage) => Promise<DaemonMessage>
-  readonly #answers: Lane<Promise<DaemonMessage>>
+  readonly #answer: (message: ClientMessage) => Reply
+  readonly #answers: Lane<Reply>
   readonly #later: (() => void)[] = []
   #running = 0
 
-  constructor(client: AgentClient, answer: (message: ClientMessage) => Promise<DaemonMessage>) {
+  constructor(client: AgentClient, answer: (message: ClientMessage) => Reply) {
     this.#answer = answer
-    this.#answers = new Lane(client, maxWaiting, async (reply: Promise<DaemonMessage>) => client.send(await reply))
+    this.#answers = new Lane(client, maxWaiting, (reply: Reply) =>
+      reply instanceof Promise ? reply.then((message) => client.send(message)) : client.send(reply),
+    )
   }
 
   ask(message: ClientMessage): void {
-    const reply = this.#run(message)
+    const reply =
+      this.#running < maxRunning
+        ? this.#begin(message)
+        : new Promise<void>((resolve) => this.#later.push(resolve)).then(() => this.#begin(message))
     // The lane hears of a failure when it gets there.
-    reply.catch(() => {})
+    if (reply instanceof Promise) reply.catch(() => {})
     this.#answers.push(reply)
   }
 
-  async #run(message: ClientMessage): Promise<DaemonMessage> {
-    if (this.#running >= maxRunning) await new Promise<void>((resolve) => this.#later.push(resolve))
-    this.#running++
-    try {
-      return await this.#answer(message)
-    } finally {
-      this.#running--
-      this.#later.shift()?.()
+  #begin(message: ClientMessage): Reply {
+    const next = () => this.#later.shift()?.()
+    const reply = this.#answer(message)
+    if (!(reply instanceof Promise)) {
+      next()
+      return reply
     }
+    this.#running++
+    return reply.finally(() => {
+      this.#running--
+      next()
+    })
   }
 }
 
-async function lookUp(resolver: Resolver, name: string, family: Wanted): Promise<DaemonMessage> {
-  const kind = "GetAddrInfoResponse"
-  return resolver.lookUp(name, family).then(
-    (records) => ({ kind, value: { kind: "Ok", value: records } }) as const,
-    (thrown) => ({ kind, value: refused(thrown) }) as const,
-  )
+function lookUp(resolver: Resolver, name: string, family: Wanted, tellsLife: boolean): Reply {
+  const told = (finding: Finding): DaemonMessage => {
+    const { records, code } = finding
+    const life = tellsLife ? [lifeRecord({ code, milliseconds: resolver.left(finding) })] : []
+    if (records.length === 0 && !tellsLife) return failed(noRecords(code))
+    return { kind: "GetAddrInfoResponse", value: { kind: "Ok", value: [...records, ...life] } }
+  }
+  const failed = (thrown: unknown): DaemonMessage => ({ kind: "GetAddrInfoResponse", value: refused(thrown) })
+  try {
+    const finding = resolver.lookUp(name, family)
+    return finding instanceof Promise ? finding.then(told).catch(failed) : told(finding)
+  } catch (thrown) {
+    return failed(thrown)
+  }
 }
 
 async function reverse(resolver: Resolver, ip: string): Promise<DaemonMessage> {

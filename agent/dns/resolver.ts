@@ -1,11 +1,11 @@
 import { isIP, isIPv4 } from "node:net"
+import { BelievedAnswers, type Perishable } from "../../core/believed.ts"
 import { errno, isLinuxError } from "../../core/linux/errno.ts"
 import { ipv4Bytes, ipv6Bytes, ipv6Text } from "../../core/linux/socket-address.ts"
 import type { LookupRecord } from "../../core/protocol/index.ts"
 import { RefusedRequest } from "../response-error.ts"
 import type { AgentSettings } from "../settings.ts"
 import type { Surroundings } from "../target/target.ts"
-import { BelievedReplies } from "./believed.ts"
 import { candidates, type HostsEntry, lookUpHosts, parseHosts, parseResolvConf, type ResolverConfig } from "./config.ts"
 import { askServer, type Failure } from "./exchange.ts"
 import { type QueryType, type Reply, recordType } from "./message.ts"
@@ -17,18 +17,39 @@ export type Wanted = "ipv4" | "ipv6" | "both" | "any"
 const noError = 0
 const noSuchName = 3
 
-type Lookup = LookupRecord[]
+/** Answers kept, and the most records one may have for it: a few MiB in all. */
+const maxKept = 1024
+const maxKeptRecords = 32
 
-/** Resolves as a program in the target would: its files, as they are each time, and its network. */
+/** What a lookup came to; it would come to the same for a while. */
+export interface Finding extends Perishable {
+  records: LookupRecord[]
+  /** Response code: without records it says why. */
+  code: number
+}
+
+type KnownReply = Reply & Perishable
+
+/** What was found here, or shall be looked for each time. */
+const found = (records: LookupRecord[], code = noError): Finding => ({ records, code, until: 0 })
+
+/**
+ * Resolves as a program in the target would: its files, as they are each time, and its network. What servers said is believed for as long
+ * as it holds and the files are the same, a second at most, as by a caching stub resolver.
+ */
 export class Resolver {
   readonly #surroundings: Surroundings
-  readonly #believed = new BelievedReplies()
-  readonly #config: TargetFile<ResolverConfig>
-  readonly #hosts = new TargetFile("/etc/hosts", parseHosts)
+  readonly #keepsNames: boolean
+  readonly #believed = new BelievedAnswers<Finding>(maxKept)
+  readonly #resolvConf: TargetFile<ResolverConfig>
+  readonly #hostsFile = new TargetFile("/etc/hosts", parseHosts)
+  #config: ResolverConfig | undefined
+  #hosts: HostsEntry[] = []
 
-  constructor(surroundings: Surroundings, { dnsTimeoutSeconds, dnsAttempts }: AgentSettings) {
+  constructor(surroundings: Surroundings, { dnsTimeoutSeconds, dnsAttempts, keepNames }: AgentSettings) {
     this.#surroundings = surroundings
-    this.#config = new TargetFile("/etc/resolv.conf", (text) => {
+    this.#keepsNames = keepNames
+    this.#resolvConf = new TargetFile("/etc/resolv.conf", (text) => {
       const config = parseResolvConf(text)
       if (dnsTimeoutSeconds !== undefined) config.timeoutSeconds = dnsTimeoutSeconds
       if (dnsAttempts !== undefined) config.attempts = Math.max(1, dnsAttempts)
@@ -36,12 +57,16 @@ export class Resolver {
     })
   }
 
-  /** Never empty. @throws RefusedRequest "DnsLookup" */
-  async lookUp(name: string, wanted: Wanted): Promise<Lookup> {
+  /** At once when it is known. @throws RefusedRequest "DnsLookup" when there is no answer */
+  lookUp(name: string, wanted: Wanted): Finding | Promise<Finding> {
     const { config, hosts } = this.#read()
-    if (wanted !== "any") return found(await this.#search(name, wanted, config, hosts))
-    const ipv4 = await this.#search(name, "ipv4", config, hosts)
-    return Array.isArray(ipv4) && ipv4.length > 0 ? ipv4 : found(await this.#search(name, "ipv6", config, hosts))
+    const key = `${wanted} ${name.toLowerCase()}`
+    return this.#believed.get(key) ?? this.#find(key, name, wanted, config, hosts)
+  }
+
+  /** How much longer it would be found so, in milliseconds. */
+  left(finding: Finding): number {
+    return this.#believed.left(finding)
   }
 
   /** The name of an address, without the trailing dot. @throws RefusedRequest "DnsLookup" */
@@ -49,28 +74,61 @@ export class Resolver {
     const { config, hosts } = this.#read()
     const listed = hosts.find((entry) => entry.ip === ip)?.names[0]
     if (listed) return listed
+    const key = `reverse ${ip}`
+    const known = this.#believed.get(key)?.records[0]?.name
+    if (known) return known
     const reply = await this.#ask(reverseName(ip), recordType.PTR, config)
     if (typeof reply === "string") throw failed(reply)
-    const name = reply.answers.find(({ type }) => type === recordType.PTR)?.data
-    if (typeof name !== "string") throw noRecords(reply.code)
-    return name.replace(/\.$/, "")
+    const { code, until, answers } = reply
+    const full = answers.find(({ type }) => type === recordType.PTR)?.data
+    if (typeof full !== "string") throw noRecords(code)
+    const name = full.replace(/\.$/, "")
+    this.#believed.keep(key, { records: [{ name, ip }], code, until })
+    return name
   }
 
+  /** What was found with other files counts no more. */
   #read(): { config: ResolverConfig; hosts: HostsEntry[] } {
     const { namesRootFd } = this.#surroundings
-    return { config: readOf(this.#config, namesRootFd), hosts: readOf(this.#hosts, namesRootFd) }
+    const config = readOf(this.#resolvConf, namesRootFd)
+    const hosts = readOf(this.#hostsFile, namesRootFd)
+    if (config !== this.#config || hosts !== this.#hosts) this.#believed.clear()
+    this.#config = config
+    this.#hosts = hosts
+    return { config, hosts }
   }
 
-  /** Records, or the response code that says why there are none. @throws RefusedRequest */
+  async #find(
+    key: string,
+    name: string,
+    wanted: Wanted,
+    config: ResolverConfig,
+    hosts: readonly HostsEntry[],
+  ): Promise<Finding> {
+    const finding = await this.#findAny(name, wanted, config, hosts)
+    const isCurrent = config === this.#config && hosts === this.#hosts
+    if (isCurrent && finding.records.length <= maxKeptRecords) this.#believed.keep(key, finding)
+    return finding
+  }
+
+  async #findAny(name: string, wanted: Wanted, config: ResolverConfig, hosts: readonly HostsEntry[]): Promise<Finding> {
+    if (wanted !== "any") return this.#search(name, wanted, config, hosts)
+    const ipv4 = await this.#search(name, "ipv4", config, hosts)
+    if (ipv4.records.length > 0) return ipv4
+    const ipv6 = await this.#search(name, "ipv6", config, hosts)
+    return { ...ipv6, until: Math.min(ipv4.until, ipv6.until) }
+  }
+
+  /** @throws RefusedRequest */
   async #search(
     name: string,
     wanted: Exclude<Wanted, "any">,
     config: ResolverConfig,
     hosts: readonly HostsEntry[],
-  ): Promise<Lookup | number> {
-    if (isIP(name)) return isWanted(name, wanted) ? [{ name, ip: name }] : noError
+  ): Promise<Finding> {
+    if (isIP(name)) return found(isWanted(name, wanted) ? [{ name, ip: name }] : [])
     const listed = lookUpHosts(hosts, name).filter((ip) => isWanted(ip, wanted))
-    if (listed.length > 0) return listed.map((ip) => ({ name, ip }))
+    if (listed.length > 0) return found(listed.map((ip) => ({ name, ip })))
     if (config.servers.length === 0) throw failed("unreachable")
     const types =
       wanted === "both" ? [recordType.A, recordType.AAAA] : [wanted === "ipv4" ? recordType.A : recordType.AAAA]
@@ -86,12 +144,15 @@ export class Resolver {
     const isLikelyFirst = !name.includes(".") || first === `${name}.`
     const asked: ReturnType<typeof ask>[] = isLikelyFirst ? [] : [first!, ...others].map(ask)
     let code = noSuchName
+    let until = Number.POSITIVE_INFINITY
     for (let index = 0; index <= others.length; index++) {
       if (index === 0 && isLikelyFirst) asked.push(ask(first!))
       else if (index === 1 && isLikelyFirst) asked.push(...others.map(ask))
       const replies = await asked[index]!
+      // The finding holds no longer than anything that led to it.
+      for (const reply of replies) until = Math.min(until, typeof reply === "string" ? 0 : reply.until)
       const records = replies.flatMap((reply) => (typeof reply === "string" ? [] : addresses(reply)))
-      if (records.length > 0) return records
+      if (records.length > 0) return { records, code: noError, until }
       const failure = replies.find((reply) => typeof reply === "string")
       // A server that does not answer for one candidate may answer for none: what a program would be told is this.
       if (failure !== undefined && failure !== "bad-name") throw failed(failure as Failure)
@@ -100,7 +161,11 @@ export class Resolver {
       if (codes.includes(noError)) code = noError
       else if (code === noSuchName) code = codes[0] ?? code
     }
-    return code
+    return { records: [], code, until }
+  }
+
+  #until(reply: Reply): number {
+    return this.#keepsNames ? this.#believed.untilAfter(holdsSeconds(reply) * 1000) : 0
   }
 
   /** Server after server, then all again, as often as configured. A refusal by one server sends us to the next. */
@@ -108,23 +173,26 @@ export class Resolver {
     name: string,
     type: QueryType,
     { servers, attempts, timeoutSeconds }: ResolverConfig,
-  ): Promise<Reply | Failure> {
-    let last: Reply | Failure = "unreachable"
-    const known = this.#believed.get(servers, name, type)
-    if (known) return known
+  ): Promise<KnownReply | Failure> {
+    let last: KnownReply | Failure = "unreachable"
     for (let attempt = 0; attempt < attempts; attempt++) {
       for (const server of servers) {
-        const reply = await askServer(server, name, type, timeoutSeconds * 1000, this.#surroundings)
-        if (reply === "bad-name") return reply
-        if (typeof reply !== "string" && (reply.code === noError || reply.code === noSuchName)) {
-          this.#believed.keep(servers, name, type, reply)
-          return reply
-        }
+        const said = await askServer(server, name, type, timeoutSeconds * 1000, this.#surroundings)
+        if (said === "bad-name") return said
+        const reply = typeof said === "string" ? said : { ...said, until: this.#until(said) }
+        if (typeof reply !== "string" && (reply.code === noError || reply.code === noSuchName)) return reply
         if (typeof reply !== "string" || typeof last === "string") last = reply
       }
     }
     return last
   }
+}
+
+/** A truncated reply and one that tells a server's fault hold no time. */
+export function holdsSeconds({ code, answers, absentSeconds, isTruncated }: Reply): number {
+  if (isTruncated || (code !== noError && code !== noSuchName)) return 0
+  if (answers.length === 0) return absentSeconds ?? 0
+  return answers.reduce((least, { ttlSeconds }) => Math.min(least, ttlSeconds), Number.POSITIVE_INFINITY)
 }
 
 /** A file that may be missing, for reasons the protocol has words for. @throws RefusedRequest */
@@ -139,7 +207,7 @@ function readOf<T>(file: TargetFile<T>, rootFd: number): T {
   }
 }
 
-function addresses({ answers }: Reply): Lookup {
+function addresses({ answers }: Reply): LookupRecord[] {
   return answers.flatMap(({ name, data }) =>
     typeof data === "string" ? [] : [{ name, ip: data.length === 4 ? data.join(".") : ipv6Text(data) }],
   )
@@ -155,12 +223,7 @@ function reverseName(ip: string): string {
   return `${nibbles.reverse().join(".")}.ip6.arpa.`
 }
 
-function found(result: Lookup | number): Lookup {
-  if (typeof result === "number") throw noRecords(result)
-  return result
-}
-
-function noRecords(code: number): RefusedRequest {
+export function noRecords(code: number): RefusedRequest {
   return dnsError({ kind: "NoRecordsFound", value: code })
 }
 

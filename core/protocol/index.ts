@@ -11,6 +11,7 @@ export { type Divide, divideClientMessage, divideDaemonMessage } from "./divide.
 export type { HttpHeaders, HttpVersion } from "./http-parts.ts"
 export { formatIp, parseIp } from "./ip.ts"
 export { defaultLimits, type Limits } from "./limits.ts"
+export { type LookupLife, lifeOf, lifeProtocol, lifeRecord } from "./lookup-life.ts"
 export { joined, type MessageCodec, messageCodec } from "./message-codec.ts"
 export { MessageDecoder } from "./message-decoder.ts"
 export type * from "./messages/errors.ts"
