@@ -1,14 +1,22 @@
 import { lookup as lookupHere } from "node:dns/promises"
+import { BelievedAnswers, type Perishable } from "../../../believed.ts"
 import { AppError } from "../../../errors.ts"
-import type { GetAddrInfoResponse, ResponseError } from "../../../protocol/index.ts"
+import { type GetAddrInfoResponse, lifeOf, lifeProtocol, type ResponseError } from "../../../protocol/index.ts"
 import { AnswerQueue } from "../../answer-queue.ts"
 import type { Conversation } from "../../conversation.ts"
 import { responseCode } from "./message.ts"
 
+/** Answers of the pod kept; a program asks for a few dozen names. With this many addresses one is not kept. */
+const maxKept = 512
+const maxKeptAddresses = 32
+
 export type Family = 4 | 6
 
-/** A name's addresses of one family, or the DNS response code that says why there are none. */
-export type LookupResult = { ips: string[] } | { code: number }
+/**
+ * A name's addresses of one family, or the DNS response code that says why there are none. `ttlSeconds`: how long the program may keep
+ * them, where that is known.
+ */
+export type LookupResult = { ips: string[]; ttlSeconds?: number } | { code: number }
 
 export interface Names {
   /** Asks the pod. Never rejects. */
@@ -18,11 +26,15 @@ export interface Names {
 }
 
 export function createNames(conversation: Conversation): Names {
+  const believed = new BelievedAnswers<LookupResult & Perishable>(maxKept)
   const answers = new AnswerQueue<GetAddrInfoResponse>()
   conversation.on("GetAddrInfoResponse", (answer) => {
     if (!answers.answer(answer)) conversation.broken("a name's address")
   })
-  conversation.onInterrupted((error) => answers.failWaiting(error))
+  conversation.onInterrupted((error) => {
+    believed.clear()
+    answers.failWaiting(error)
+  })
   conversation.onEnd((error) => answers.fail(error))
 
   const ask = (name: string, family: Family): Promise<GetAddrInfoResponse> => {
@@ -34,7 +46,7 @@ export function createNames(conversation: Conversation): Names {
         family: { kind: family === 4 ? "Ipv4Only" : "Ipv6Only" } as const,
         socktype: { kind: "Stream" } as const,
         flags: 0,
-        protocol: 0,
+        protocol: lifeProtocol,
       }
       conversation.send({ kind: "GetAddrInfoRequestV2", value })
     } else {
@@ -47,11 +59,21 @@ export function createNames(conversation: Conversation): Names {
     async remote(name, family) {
       // The oldest form of the question is about IPv4 only.
       if (family === 6 && !conversation.supports("addrInfoV2")) return { ips: [] }
+      const key = `${family} ${name.toLowerCase()}`
+      const known = believed.get(key)
+      if (known) return known
       try {
         const answer = await ask(name, family)
         if (answer.kind === "Err") return { code: refusalCode(conversation, answer.value) }
-        const ips = answer.value.map(({ ip }) => ip).filter((ip) => ip.includes(":") === (family === 6))
-        return { ips: [...new Set(ips)] }
+        const life = lifeOf(answer.value)
+        const records = life ? answer.value.slice(0, -1) : answer.value
+        const ips = [...new Set(records.map(({ ip }) => ip).filter((ip) => ip.includes(":") === (family === 6)))]
+        if (!life) return { ips }
+        // What holds for a time is kept here: in the program's hands, too, it would grow older than it may.
+        const result = ips.length === 0 ? { code: absenceCode(life.code) } : { ips, ttlSeconds: 0 }
+        if (ips.length <= maxKeptAddresses)
+          believed.keep(key, { ...result, until: believed.untilAfter(life.milliseconds) })
+        return result
       } catch {
         return { code: responseCode.serverFailure }
       }
@@ -72,11 +94,7 @@ export function createNames(conversation: Conversation): Names {
 function refusalCode(conversation: Conversation, error: ResponseError): number {
   if (error.kind !== "DnsLookup") return responseCode.serverFailure
   const { kind } = error.value
-  if (kind.kind === "NoRecordsFound") {
-    return kind.value === responseCode.noError || kind.value === responseCode.noSuchName
-      ? kind.value
-      : responseCode.serverFailure
-  }
+  if (kind.kind === "NoRecordsFound") return absenceCode(kind.value)
   if (kind.kind === "PermissionDenied") {
     conversation.refused(
       new AppError("dns-forbidden", "The agent may not read the pod's name resolution", {
@@ -85,4 +103,9 @@ function refusalCode(conversation: Conversation, error: ResponseError): number {
     )
   }
   return responseCode.serverFailure
+}
+
+/** What a program is told when there is no record. */
+function absenceCode(code: number): number {
+  return code === responseCode.noError || code === responseCode.noSuchName ? code : responseCode.serverFailure
 }

@@ -39,7 +39,7 @@ export function createDnsWorld(options: DnsOptions, { names, known, forward }: D
     const result = await (local ? names.local(name, family) : names.remote(name, family))
     if ("code" in result) return buildAnswer(question, result.code)
     known.learn(name, result.ips, local ? "machine" : "pod")
-    return buildAnswer(question, responseCode.noError, result.ips)
+    return buildAnswer(question, responseCode.noError, result.ips, result.ttlSeconds)
   }
 
   return {
