@@ -1,16 +1,13 @@
 import type { Socket, TLSOptions } from "bun"
 import { AppError, errorText } from "../core/errors.ts"
 import { connectLink, type StreamAddress, servingSide } from "../core/link/index.ts"
-import type { Link } from "../core/link.ts"
 import { raiseBacklog } from "../core/linux/backlog.ts"
 import { syscall } from "../core/linux/syscall.ts"
 import type { Logger } from "../core/log.ts"
-import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
+import type { ClientLink } from "./client-link.ts"
 import type { Visitor } from "./clients.ts"
 import type { ListenAddress } from "./command-line.ts"
 import { listenUpgradable } from "./upgradable-links.ts"
-
-export type ClientLink = Link<ClientMessage, DaemonMessage>
 
 /** How long the operator may take for the TLS handshake. */
 const handshakeMilliseconds = 10_000

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from "bun:test"
 import { connect, type Socket } from "node:net"
 import { silentLogger } from "../core/log.ts"
-import type { ClientLink } from "./listener.ts"
+import type { ClientLink } from "./client-link.ts"
 import { startAgent, type TestAgent, within } from "./test-agent.ts"
 import { listenUpgradable } from "./upgradable-links.ts"
 

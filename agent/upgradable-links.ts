@@ -2,8 +2,8 @@ import type { Socket, TCPSocketListener, UnixSocketListener } from "bun"
 import { bunSocketHandlers, type StreamAddress, servingSide } from "../core/link/index.ts"
 import type { Logger } from "../core/log.ts"
 import { type ClientMessage, type DaemonMessage, upgradeToken } from "../core/protocol/index.ts"
+import type { ClientLink } from "./client-link.ts"
 import type { Visitor } from "./clients.ts"
-import type { ClientLink } from "./listener.ts"
 import { firstByteOfRequest, UpgradeRequest } from "./upgrade-request.ts"
 
 /** How long a client may take for its request, in milliseconds. */

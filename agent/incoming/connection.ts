@@ -1,8 +1,5 @@
-import type { Diversion, DivertedConnection, TcpEvents } from "../../core/interceptor.ts"
+import type { DivertedConnection, TcpEvents } from "../../core/interceptor.ts"
 import type { TrafficTransport } from "../../core/protocol/index.ts"
-import type { IncomingSettings } from "./incoming-settings.ts"
-import type { Outlet } from "./outlet.ts"
-import type { Port } from "./port.ts"
 
 /** A diverted connection whose bytes can be read: as they came, or with the TLS the agent has ended taken off. */
 export interface IncomingConnection extends DivertedConnection {
@@ -15,14 +12,4 @@ export const plainTransport: TrafficTransport = { kind: "Tcp" }
 export interface Service extends TcpEvents {
   /** The agent is about to end: what has begun comes to its end, nothing new is begun. */
   finish?(): void
-}
-
-/** What serving the requests of one connection takes. */
-export interface HttpParts {
-  connection: IncomingConnection
-  way: Pick<Diversion, "connectToApplication">
-  port: Port
-  settings: IncomingSettings
-  /** Towards the caller. */
-  outlet: Outlet
 }

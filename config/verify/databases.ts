@@ -2,7 +2,7 @@ import type { Config } from "../schema/index.ts"
 import type { Findings } from "./findings.ts"
 import { checkGenericBranch } from "./generic-branch.ts"
 
-export type Branch = Config["feature"]["db_branches"][number]
+type Branch = Config["feature"]["db_branches"][number]
 
 /** Longest time a branch lives after its last use, in seconds: 15 min. */
 const maxLifeSeconds = 900

@@ -1,7 +1,7 @@
-import type { Branch } from "./databases.ts"
+import type { Config } from "../schema/index.ts"
 import type { Findings } from "./findings.ts"
 
-type GenericBranch = Extract<Branch, { type: "generic" }>
+type GenericBranch = Extract<Config["feature"]["db_branches"][number], { type: "generic" }>
 
 const usualParams = ["host", "port", "user", "password", "database"]
 const paramVariable = (name: string) => `MIRRORD_PARAM_${name.toUpperCase()}`

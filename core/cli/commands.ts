@@ -162,6 +162,6 @@ export const commands: readonly CommandDescription[] = [
     args: "<shell>",
     notes:
       "Examples:\n  source <(podside completions bash)\n  podside completions zsh > ~/.zfunc/_podside\n  podside completions fish | source",
-    load: () => import("./completions.ts"),
+    load: async () => (await import("./completions.ts")).completionsOf(commands),
   },
 ]

@@ -1,6 +1,5 @@
 import { AppError } from "../errors.ts"
-import type { CommandDescription, CommandInput } from "./command.ts"
-import { commands } from "./commands.ts"
+import type { CommandDescription, RunCommand } from "./command.ts"
 import { helpOption, leadingOptions } from "./help.ts"
 import { type ParsedOption, parseOption } from "./options.ts"
 import { usageExitCode } from "./parse.ts"
@@ -13,14 +12,19 @@ interface Entry {
   options: readonly ParsedOption[]
 }
 
-export async function run({ args }: CommandInput): Promise<number> {
-  const write = Object.hasOwn(writers, args[0] as string) ? writers[args[0] as string] : undefined
-  if (!write) {
-    const next = `Shells are ${Object.keys(writers).join(", ")}.`
-    throw new AppError("usage", `No completions for "${args[0]}"`, { next, exitCode: usageExitCode })
+/** The command that prints the script of its first argument's shell, for all of `commands`. */
+export function completionsOf(commands: readonly CommandDescription[]): { run: RunCommand } {
+  return {
+    async run({ args }) {
+      const write = Object.hasOwn(writers, args[0] as string) ? writers[args[0] as string] : undefined
+      if (!write) {
+        const next = `Shells are ${Object.keys(writers).join(", ")}.`
+        throw new AppError("usage", `No completions for "${args[0]}"`, { next, exitCode: usageExitCode })
+      }
+      process.stdout.write(write(entriesOf(commands)))
+      return 0
+    },
   }
-  process.stdout.write(write(entriesOf(commands)))
-  return 0
 }
 
 export function entriesOf(list: readonly CommandDescription[]): Entry[] {

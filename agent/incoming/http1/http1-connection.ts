@@ -1,5 +1,6 @@
 import type { TcpEvents } from "../../../core/interceptor.ts"
-import type { HttpParts, Service } from "../connection.ts"
+import type { Service } from "../connection.ts"
+import type { HttpParts } from "../http-parts.ts"
 import { startsHttp2 } from "../http2/frames.ts"
 import type { UpgradedConnection } from "../http2/http2-connection.ts"
 import type { Outlet } from "../outlet.ts"

@@ -1,5 +1,5 @@
 import { chooseSubscription } from "../choose.ts"
-import type { HttpParts } from "../connection.ts"
+import type { HttpParts } from "../http-parts.ts"
 import type { FilteredSubscription } from "../port.ts"
 import { CollectedBody } from "./collected-body.ts"
 import type { RequestHead } from "./request-head.ts"

@@ -1,4 +1,5 @@
-import type { HttpParts, IncomingConnection, Service } from "../connection.ts"
+import type { IncomingConnection, Service } from "../connection.ts"
+import type { HttpParts } from "../http-parts.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import type { Outlet } from "../outlet.ts"
 import type { End } from "../pass-through.ts"

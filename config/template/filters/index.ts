@@ -1,10 +1,9 @@
 import { date } from "../date.ts"
-import { type Arguments, anything, argument, asText, isObject, text, truth, type Value } from "../value.ts"
+import { anything, argument, asText, isObject, text, truth } from "../value.ts"
+import type { Filter } from "./filter.ts"
 import { listFilters } from "./lists.ts"
 import { numberFilters } from "./numbers.ts"
 import { textFilters } from "./texts.ts"
-
-export type Filter = (value: Value, args: Arguments) => Value
 
 /** The filters of the Tera language; `default` is the evaluation's, because its value may be missing. */
 export const filters: Readonly<Record<string, Filter>> = {

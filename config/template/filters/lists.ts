@@ -11,7 +11,7 @@ import {
   truth,
   type Value,
 } from "../value.ts"
-import type { Filter } from "./index.ts"
+import type { Filter } from "./filter.ts"
 
 /** What an item is sorted or told apart by: itself, or what stands at "a.b" in it. */
 function keyOf(item: Value, args: Arguments): Value | undefined {

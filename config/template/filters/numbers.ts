@@ -1,5 +1,5 @@
 import { argument, integer, number, text, truth } from "../value.ts"
-import type { Filter } from "./index.ts"
+import type { Filter } from "./filter.ts"
 
 const roundings: Readonly<Record<string, (value: number) => number>> = {
   // Halves go away from zero, on both sides of it.

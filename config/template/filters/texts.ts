@@ -1,5 +1,5 @@
 import { type Arguments, argument, integer, number, text, truth, type Value } from "../value.ts"
-import type { Filter } from "./index.ts"
+import type { Filter } from "./filter.ts"
 
 const onText =
   (change: (text: string, args: Arguments) => Value): Filter =>
