@@ -1,6 +1,7 @@
-import { readFileSync, statSync } from "node:fs"
+import { createPrivateKey, X509Certificate } from "node:crypto"
+import { readFileSync } from "node:fs"
 import type { OperatorSettings } from "../../../config/operator.ts"
-import { AppError } from "../../errors.ts"
+import { AppError, errorText } from "../../errors.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Logger } from "../../log.ts"
 import { groupVersion } from "../api/resources.ts"
@@ -12,10 +13,12 @@ export interface ServingCertificateOptions {
   labels: Record<string, string>
   log: Logger
   signal: AbortSignal
+  /** How often files are looked at, in milliseconds; a Secret is mounted anew up to two minutes after its change. */
+  fileLookMs?: number
 }
 
-/** How often files or the Secret are looked at for a newer certificate, in milliseconds. */
-const lookMs = 60_000
+/** How often the operator's own Secret is looked at for a newer certificate, in milliseconds. */
+const secretLookMs = 60_000
 /** The same after a failure: the APIService may be applied a moment after the operator has started. */
 const retryMs = 2_000
 
@@ -27,22 +30,26 @@ export async function servingCertificate(
   options: ServingCertificateOptions,
   onChange: (pair: KeyPair) => void,
 ): Promise<KeyPair> {
-  const { signal, log, settings, kube } = options
+  const { signal, log, settings, kube, fileLookMs = 5_000 } = options
   const files = settings.certificateFiles
   const read = async (): Promise<KeyPair & { authority?: string }> => (files ? readFiles(files) : ownKeys(options))
   let current = await read()
+  let trouble = ""
   const look = async () => {
     try {
       const next = await read()
       if (next.cert !== current.cert) {
-        log.info("serving certificate replaced")
         onChange(next)
+        log.info("serving certificate replaced")
       }
       current = next
       if (settings.manageApiService && next.authority) await makeKnown(kube, next.authority, log)
-      return lookMs
+      trouble = ""
+      return files ? fileLookMs : secretLookMs
     } catch (error) {
-      if (!signal.aborted) log.warn("the serving certificate could not be looked after", { error })
+      const isNew = errorText(error) !== trouble
+      trouble = errorText(error)
+      if (isNew && !signal.aborted) log.warn("the serving certificate could not be looked after", { error })
       return retryMs
     }
   }
@@ -56,16 +63,20 @@ export async function servingCertificate(
   return current
 }
 
-function readFiles({ cert, key }: { cert: string; key: string }): KeyPair {
+/** Never half of a pair: while files are replaced, the certificate of one may stand beside the key of the other. */
+function readFiles(files: { cert: string; key: string }): KeyPair {
+  const where = `The certificate files ${files.cert} and ${files.key}`
+  const next = "Check the Secret that is mounted there."
+  let pair: KeyPair
+  let isPair: boolean
   try {
-    statSync(cert)
-    return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") }
+    pair = { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") }
+    isPair = new X509Certificate(pair.cert).checkPrivateKey(createPrivateKey(pair.key))
   } catch (cause) {
-    throw new AppError("bad-operator-settings", `The certificate files ${cert} and ${key} cannot be read`, {
-      cause,
-      next: "Check the Secret that is mounted there.",
-    })
+    throw new AppError("bad-operator-settings", `${where} cannot be read`, { cause, next })
   }
+  if (!isPair) throw new AppError("bad-operator-settings", `${where} do not belong together`, { next })
+  return pair
 }
 
 function ownKeys({ kube, settings, labels }: ServingCertificateOptions) {
