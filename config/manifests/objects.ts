@@ -129,7 +129,9 @@ function apiService(values: Values): KubeObject {
     service: { name },
   } = values
   const { insecureSkipTLSVerify, caBundle } = tls.apiService
-  const injected = tls.certManager.enabled && { "cert-manager.io/inject-ca-from": `${namespace}/${operatorName}` }
+  // The API server refuses a CA beside insecureSkipTLSVerify, and two writers would undo each other's.
+  const isInjected = tls.certManager.enabled && !insecureSkipTLSVerify && !caBundle
+  const injected = isInjected && { "cert-manager.io/inject-ca-from": `${namespace}/${operatorName}` }
   return object("apiregistration.k8s.io/v1", "APIService", "v1.operator.metalbear.co", values, {
     ...(injected && { annotations: injected }),
     spec: {
@@ -144,6 +146,7 @@ function apiService(values: Values): KubeObject {
   })
 }
 
+/** A certificate of the service, by the issuer that was named or by one of ours. */
 function certManager(values: Values): KubeObject[] {
   const {
     tls,
@@ -151,17 +154,46 @@ function certManager(values: Values): KubeObject[] {
     service: { name },
   } = values
   if (!tls.certManager.enabled) return []
-  const { createIssuer, issuer } = tls.certManager
-  const kind = { namespace, spec: { selfSigned: {} } }
+  const { createIssuer, issuer, issuerKind, issuerGroup } = tls.certManager
   return [
-    ...(createIssuer ? [object("cert-manager.io/v1", "Issuer", issuer, values, kind)] : []),
+    ...(createIssuer ? certManagerIssuer(values) : []),
     object("cert-manager.io/v1", "Certificate", operatorName, values, {
       namespace,
       spec: {
         secretName: tls.secret,
         dnsNames: [`${name}.${namespace}.svc`, `${name}.${namespace}`, name],
-        issuerRef: { name: issuer, kind: "Issuer" },
+        usages: ["digital signature", "key encipherment", "server auth"],
+        privateKey: { rotationPolicy: "Always" },
+        issuerRef: { name: issuer, kind: issuerKind, group: issuerGroup },
       },
     }),
   ]
 }
+
+/**
+ * A CA of our own. A self-signed certificate would be its own CA: the API server would know each renewed one minutes before
+ * the operator serves it, and refuse everything until then. The CA's key stays, so that the same holds when the CA is renewed.
+ */
+function certManagerIssuer(values: Values): KubeObject[] {
+  const { namespace } = values
+  const { issuer } = values.tls.certManager
+  const authority = `${operatorName}-ca`
+  return [
+    object("cert-manager.io/v1", "Issuer", authority, values, { namespace, spec: { selfSigned: {} } }),
+    object("cert-manager.io/v1", "Certificate", authority, values, {
+      namespace,
+      spec: {
+        secretName: authority,
+        isCA: true,
+        commonName: authority,
+        duration: authorityDuration,
+        privateKey: { algorithm: "ECDSA", size: 256, rotationPolicy: "Never" },
+        issuerRef: { name: authority, kind: "Issuer", group: "cert-manager.io" },
+      },
+    }),
+    object("cert-manager.io/v1", "Issuer", issuer, values, { namespace, spec: { ca: { secretName: authority } } }),
+  ]
+}
+
+/** Ten years. */
+const authorityDuration = "87600h0m0s"

@@ -90,9 +90,20 @@ const tls = v.strictObject({
   ),
   certManager: v.optional(
     v.strictObject({
-      enabled: v.optional(v.boolean(), false),
-      createIssuer: v.optional(v.boolean(), true),
+      enabled: v.optional(
+        about(
+          v.boolean(),
+          "cert-manager issues the certificate into tls.secret, and injects its CA into the APIService.",
+        ),
+        false,
+      ),
+      createIssuer: v.optional(about(v.boolean(), "Make the issuer, with a CA of its own."), true),
       issuer: v.optional(v.string(), "podside-operator-issuer"),
+      issuerKind: v.optional(
+        about(v.string(), "With createIssuer: false also ClusterIssuer, or a kind of issuerGroup."),
+        "Issuer",
+      ),
+      issuerGroup: v.optional(v.string(), "cert-manager.io"),
     }),
     {},
   ),
@@ -148,10 +159,25 @@ export type Values = v.InferOutput<typeof valuesSchema>
 /** Fills in the defaults. @throws AppError "bad-values" naming the key */
 export function readValues(given: unknown): Values {
   const read = v.safeParse(valuesSchema, given)
-  if (read.success) return read.output
+  if (read.success) return consistent(read.output)
   const [issue] = read.issues
-  throw new AppError("bad-values", `The value "${v.getDotPath(issue) ?? ""}" cannot be used: ${issue.message}`, {
-    next: "See config/chart/values.yaml for every value there is.",
-    exitCode: 2,
-  })
+  throw badValues(`The value "${v.getDotPath(issue) ?? ""}" cannot be used: ${issue.message}`)
 }
+
+/** What a schema of single values cannot say; the chart's `podside.consistent` refuses the same in the same words. */
+function consistent(values: Values): Values {
+  const { useExistingSecret, apiService, certManager } = values.tls
+  const { enabled, createIssuer, issuerKind, issuerGroup } = certManager
+  if (enabled && useExistingSecret)
+    throw badValues("tls.useExistingSecret and tls.certManager.enabled exclude each other: both fill tls.secret")
+  if (enabled && createIssuer && (issuerKind !== "Issuer" || issuerGroup !== "cert-manager.io"))
+    throw badValues(
+      "tls.certManager.issuerKind and issuerGroup are for an issuer that exists: set createIssuer to false",
+    )
+  if (apiService.insecureSkipTLSVerify && apiService.caBundle)
+    throw badValues("tls.apiService.caBundle and insecureSkipTLSVerify exclude each other")
+  return values
+}
+
+const badValues = (message: string) =>
+  new AppError("bad-values", message, { next: "See config/chart/values.yaml for every value there is.", exitCode: 2 })

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { afterAll, describe, expect, test } from "bun:test"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -62,6 +62,27 @@ const choices: Record<string, Record<string, unknown>> = {
   },
   "a certificate of one's own": { tls: { useExistingSecret: true, apiService: { caBundle: "Y2E=" } } },
   "cert-manager": { tls: { certManager: { enabled: true } } },
+  "cert-manager with an issuer that exists": {
+    tls: {
+      certManager: { enabled: true, createIssuer: false, issuer: "corporate", issuerKind: "ClusterIssuer" },
+    },
+  },
+  "cert-manager with an issuer of another group, whose CA is not told": {
+    tls: {
+      secret: "from-aws",
+      apiService: { caBundle: "Y2E=" },
+      certManager: {
+        enabled: true,
+        createIssuer: false,
+        issuer: "private-ca",
+        issuerKind: "AWSPCAClusterIssuer",
+        issuerGroup: "awspca.cert-manager.io",
+      },
+    },
+  },
+  "cert-manager without verification": {
+    tls: { apiService: { insecureSkipTLSVerify: true }, certManager: { enabled: true } },
+  },
   "no verification": { tls: { apiService: { insecureSkipTLSVerify: true } } },
 }
 
@@ -74,14 +95,13 @@ const byPlace = (objects: KubeObject[]) =>
   )
 
 describe.skipIf(!cluster.available)("the chart", () => {
-  let render: (values: Record<string, unknown>) => Promise<string>
-  beforeAll(() => {
-    render = async (values) => {
-      const file = join(folder, `${crypto.randomUUID()}.yaml`)
-      await Bun.write(file, stringify(values))
-      return cluster.helm("template", "podside", chart, "--kube-version", "1.34.0", "--values", file)
-    }
-  })
+  const withValues = async (values: Record<string, unknown>) => {
+    const file = join(folder, `${crypto.randomUUID()}.yaml`)
+    await Bun.write(file, stringify(values))
+    return ["--kube-version", "1.34.0", "--values", file]
+  }
+  const render = async (values: Record<string, unknown>) =>
+    cluster.helm("template", "podside", chart, ...(await withValues(values)))
 
   test.each(Object.entries(choices))(
     "installs exactly what `operator setup` prints: %s",
@@ -94,9 +114,13 @@ describe.skipIf(!cluster.available)("the chart", () => {
     120_000,
   )
 
-  test("passes helm lint", async () => {
-    expect(await cluster.helm("lint", "--strict", chart)).toContain("0 chart(s) failed")
-  }, 120_000)
+  test.each(Object.entries(choices))(
+    "passes helm lint: %s",
+    async (_name, given) => {
+      expect(await cluster.helm("lint", "--strict", chart, ...(await withValues(given)))).toContain("0 chart(s) failed")
+    },
+    120_000,
+  )
 
   test.each([
     ["a value that does not exist", { oprator: {} }],
@@ -106,6 +130,19 @@ describe.skipIf(!cluster.available)("the chart", () => {
   ])("refuses %s, as `operator setup` does", async (_what, given) => {
     await expect(render(given)).rejects.toThrow(/values don't meet the specifications/)
     expect(() => readValues(given)).toThrow(/cannot be used/)
+  })
+
+  test.each([
+    ["two sources of one Secret", { tls: { useExistingSecret: true, certManager: { enabled: true } } }],
+    ["a kind of an issuer that it makes", { tls: { certManager: { enabled: true, issuerKind: "ClusterIssuer" } } }],
+    ["a group of an issuer that it makes", { tls: { certManager: { enabled: true, issuerGroup: "other.io" } } }],
+    ["a CA that nobody verifies by", { tls: { apiService: { insecureSkipTLSVerify: true, caBundle: "Y2E=" } } }],
+  ])("refuses %s, in the words of `operator setup`", async (_what, given) => {
+    const refusal = await Promise.resolve(given)
+      .then(readValues)
+      .then(String, (error: Error) => error.message)
+    expect(refusal).toMatch(/exclude each other|set createIssuer to false/)
+    await expect(render(given)).rejects.toThrow(refusal)
   })
 
   test("is accepted by the API server", async () => {
