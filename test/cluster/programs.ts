@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { AppError } from "../../core/errors.ts"
 import { cacheFolder } from "./layout.ts"
 import { withLock } from "./lock.ts"
-import { lastLines } from "./run.ts"
+import { lastLines, must } from "./run.ts"
 
 export const kubernetesVersion = "v1.34.4"
 
@@ -15,6 +15,8 @@ interface Program {
   source?: string
   module?: string
   linkerFlags: string
+  /** YAML files of a module that `source` is built with, kept beside the program as one. */
+  objects?: { module: string; files: string }
 }
 
 const versionVariable = "k8s.io/component-base/version"
@@ -33,7 +35,14 @@ const helm: Program = {
   module: "helm.sh/helm/v3/cmd/helm",
   linkerFlags: "-s -w",
 }
-const all = { kubernetes, coredns, pause, sample, helm }
+const certManager: Program = {
+  name: "cert-manager",
+  version: "v1.19.4",
+  source: "cert-manager",
+  linkerFlags: "-s -w",
+  objects: { module: "github.com/cert-manager/cert-manager", files: "deploy/crds/cert-manager.io_*.yaml" },
+}
+const all = { kubernetes, coredns, pause, sample, helm, "cert-manager": certManager }
 export type ProgramName = keyof typeof all
 
 const sources = join(import.meta.dir, "programs")
@@ -53,6 +62,9 @@ export async function program(name: ProgramName, say: (line: string) => void = (
     return file
   })
 }
+
+/** The file of the objects a program needs in its cluster. @throws as `program` */
+export const objectsOf = async (name: ProgramName): Promise<string> => `${await program(name)}.yaml`
 
 /** Whether this machine has them all, so that nothing has to be compiled. */
 export const areBuilt = (): boolean => Object.values(all).every((each) => existsSync(fileOf(each)))
@@ -87,10 +99,17 @@ async function build(wanted: Program, file: string, say: (line: string) => void)
     : ["go", "install", ...flags, `${wanted.module}@${wanted.version}`]
   try {
     await compile(command, wanted, partial, say)
+    if (wanted.objects) await keepObjects(join(sources, wanted.source!), wanted.objects, `${file}.yaml`)
     renameSync(join(partial, wanted.name), file)
   } finally {
     rmSync(partial, { recursive: true, force: true })
   }
+}
+
+async function keepObjects(source: string, { module, files }: NonNullable<Program["objects"]>, file: string) {
+  const folder = (await must(["go", "list", "-m", "-f", "{{.Dir}}", module], { cwd: source })).trim()
+  const paths = [...new Bun.Glob(files).scanSync({ cwd: folder, absolute: true })].sort()
+  await Bun.write(file, paths.map((path) => readFileSync(path, "utf8")).join("---\n"))
 }
 
 /** After a fault the compiler goes on with whatever does not need the package in question. */

@@ -110,7 +110,7 @@ async function start(layout: Layout, say: Say): Promise<void> {
   const coredns = await program("coredns", say)
   const pause = await program("pause", say)
   // Not for the cluster but for its tests, whose time limits allow for no compiler.
-  for (const name of ["sample", "helm"] as const) await program(name, say)
+  for (const name of ["sample", "helm", "cert-manager"] as const) await program(name, say)
   for (const name of kubernetesNames) placeProgram(layout, kubernetes, name)
   placeProgram(layout, coredns, "coredns")
   placeProgram(layout, pause, "pause")

@@ -10,6 +10,8 @@ import type { TestCluster } from "../../cluster/use.ts"
 export interface Installed {
   /** Where the operator and its agents live. */
   namespace: string
+  /** Changes values. */
+  apply(values: Record<string, unknown>): Promise<void>
   /** Changes values and waits until the operator is there again. */
   change(values: Record<string, unknown>): Promise<void>
   /** Everything the operator's pods have logged, newest last. */
@@ -38,6 +40,9 @@ export function useOperator(cluster: TestCluster, values: Record<string, unknown
     const input = JSON.stringify({ apiVersion: "v1", kind: "List", items: objects })
     applied = [...new Set([...applied, input])]
     await must(["kubectl", "apply", "-f", "-"], { ...admin(), input })
+  }
+  const install = async (given: Record<string, unknown>) => {
+    await apply(given)
     await must(
       ["kubectl", "rollout", "status", "deployment/podside-operator", "-n", namespace, "--timeout=150s"],
       admin(),
@@ -64,7 +69,7 @@ export function useOperator(cluster: TestCluster, values: Record<string, unknown
         locked = withLock(file, lockSeconds, waiting, held).catch(reject)
       })
       await cluster.importPodsideImage()
-      await apply(values)
+      await install(values)
     },
     { timeout: lockSeconds * 1000 },
   )
@@ -88,7 +93,8 @@ export function useOperator(cluster: TestCluster, values: Record<string, unknown
 
   return {
     namespace,
-    change: (more) => apply({ ...values, ...more }),
+    apply: (more) => apply({ ...values, ...more }),
+    change: (more) => install({ ...values, ...more }),
     logs: () =>
       must(["kubectl", "logs", "-n", namespace, "-l", "app.kubernetes.io/name=podside-operator", "--tail=-1"], admin()),
   }

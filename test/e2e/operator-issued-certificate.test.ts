@@ -1,0 +1,171 @@
+import { beforeAll, describe, expect, test } from "bun:test"
+import { connect } from "node:tls"
+import { useCertManager } from "../cluster/certificates.ts"
+import { forward } from "../cluster/forward.ts"
+import { run } from "../cluster/run.ts"
+import { deployment } from "../cluster/samples/workloads.ts"
+import { useCluster } from "../cluster/use.ts"
+import { group, newSessionId, operatorClient, reader } from "./operator/client.ts"
+import { useOperator } from "./operator/install.ts"
+
+const cluster = useCluster("cert-manager")
+useCertManager(cluster)
+const installed = useOperator(cluster, { tls: { certManager: { enabled: true } } })
+
+const limitMs = 150_000
+const certificate = "certificates.cert-manager.io/podside-operator"
+const text = (base64: string) => Buffer.from(base64, "base64").toString()
+
+describe.skipIf(!cluster.available)("with cert-manager", () => {
+  beforeAll(async () => {
+    await cluster.apply(deployment("web"))
+    await cluster.ready("deployment/web")
+  }, limitMs)
+
+  const get = (...args: string[]) => cluster.get("-n", installed.namespace, ...args)
+  const kubectl = (...args: string[]) => cluster.kubectl("-n", installed.namespace, ...args)
+  const secret = async (name: string): Promise<Record<string, string> | undefined> =>
+    (await get("secrets", "--field-selector", `metadata.name=${name}`)).items[0]?.data
+  const trusted = async () => text((await cluster.get("apiservice", "v1.operator.metalbear.co")).spec.caBundle ?? "")
+  const pods = async () => (await get("pods", "-l", "app.kubernetes.io/name=podside-operator")).items
+  const podside = (...args: string[]) =>
+    run([process.execPath, "core/main.ts", ...args], {
+      env: { KUBECONFIG: cluster.kubeconfig, MIRRORD_OPERATOR_ENABLE: "true" },
+      timeoutSeconds: 60,
+    })
+
+  /** A new Secret is in the pods when the kubelet looks at them: within a minute and a half, or when something of them changes. */
+  const nudgeKubelet = () =>
+    kubectl("annotate", "pods", "-l", "app.kubernetes.io/name=podside-operator", "--overwrite", `seen=${Date.now()}`)
+
+  /** What the operator shows to those who trust `ca`. @throws when it is not verified */
+  const served = async (ca: string) => {
+    await using forwarding = await forward(cluster.kubeconfig, installed.namespace, "deployment/podside-operator", 8443)
+    const servername = `podside-operator.${installed.namespace}.svc`
+    return await new Promise<string>((resolve, reject) => {
+      const socket = connect({ host: "127.0.0.1", port: forwarding.port, servername, ca }, () => {
+        resolve(socket.getPeerCertificate().serialNumber)
+        socket.destroy()
+      })
+      socket.once("error", reject)
+    })
+  }
+
+  const openSession = async () => {
+    const client = operatorClient(cluster.kubeconfig)
+    const target = { namespace: cluster.namespace, target: "deployment.web", sessionId: newSessionId() }
+    const link = await client.connect(target)
+    const read = reader(link)
+    link.send({ kind: "SwitchProtocolVersion", value: "1.29.0" })
+    await read.nextOf("SwitchProtocolVersionResponse")
+    return {
+      answers: async () => {
+        link.send({ kind: "Ping" })
+        return (await read.nextOf("Pong", 5_000)).kind === "Pong"
+      },
+      close: () => link.close(),
+    }
+  }
+
+  /** Asks the API again and again; ends with what went wrong meanwhile. */
+  const watchApi = () => {
+    const failures: string[] = []
+    let isOver = false
+    let asked = 0
+    const watching = (async () => {
+      while (!isOver) {
+        const { code, stderr } = await cluster.tryKubectl("get", "--raw", `${group}/mirrordoperators/operator`)
+        asked++
+        if (code !== 0) failures.push(stderr.trim())
+        await Bun.sleep(200)
+      }
+    })()
+    return async () => {
+      isOver = true
+      await watching
+      return { asked, failures }
+    }
+  }
+
+  const issuedAnew = async (name: string) => {
+    const before = (await secret(name))?.["tls.crt"]
+    await kubectl("delete", "secret", name)
+    await cluster.eventually(`a new ${name}`, async () => {
+      const now = (await secret(name))?.["tls.crt"]
+      return now !== undefined && now !== before
+    })
+  }
+
+  const servesTheNew = async (former: string) => {
+    await nudgeKubelet()
+    const ca = await trusted()
+    await cluster.eventually("the new certificate", async () => (await served(ca)) !== former)
+  }
+
+  test(
+    "the certificate is issued, its CA injected, and the API verified by it",
+    async () => {
+      const { conditions } = (await get(certificate)).status
+      expect(conditions).toContainEqual(expect.objectContaining({ type: "Ready", status: "True" }))
+      const ca = await trusted()
+      expect(ca).toBe(text((await secret("podside-operator-ca"))?.["tls.crt"] ?? ""))
+      const { spec } = await cluster.get("apiservice", "v1.operator.metalbear.co")
+      expect(spec.insecureSkipTLSVerify).toBeUndefined()
+      expect(await served(ca)).toMatch(/^[0-9A-F]+$/)
+      expect(JSON.parse(await cluster.kubectl("get", "--raw", group)).kind).toBe("APIResourceList")
+      const out = await podside(
+        "exec",
+        "-t",
+        "deployment/web",
+        "-n",
+        cluster.namespace,
+        "--",
+        "printenv",
+        "SAMPLE_NAME",
+      )
+      expect(out).toMatchObject({ code: 0, stdout: "web\n" })
+    },
+    limitMs,
+  )
+
+  test(
+    "a renewed certificate is served without a restart, a request that fails, or an end of sessions",
+    async () => {
+      const before = await pods()
+      const former = await served(await trusted())
+      const session = await openSession()
+      const stop = watchApi()
+      await issuedAnew("podside-operator-tls")
+      await servesTheNew(former)
+      const { asked, failures } = await stop()
+      expect(failures).toEqual([])
+      expect(asked).toBeGreaterThan(2)
+      expect(await session.answers()).toBe(true)
+      session.close()
+      const after = await pods()
+      expect(after.map((pod: { metadata: object }) => pod.metadata)).toMatchObject(
+        before.map((pod: { metadata: { uid: string } }) => ({ uid: pod.metadata.uid })),
+      )
+      expect(after[0].status.containerStatuses[0].restartCount).toBe(0)
+    },
+    limitMs,
+  )
+
+  test(
+    "with another CA the API comes back by itself, and sessions stay",
+    async () => {
+      const former = await served(await trusted())
+      const formerCa = await trusted()
+      const session = await openSession()
+      await issuedAnew("podside-operator-ca")
+      await issuedAnew("podside-operator-tls")
+      await cluster.eventually("the new CA", async () => (await trusted()) !== formerCa)
+      await servesTheNew(former)
+      await cluster.eventually("the API", async () => (await cluster.tryKubectl("get", "mirrordoperators")).code === 0)
+      expect(await session.answers()).toBe(true)
+      session.close()
+      expect((await pods())[0].status.containerStatuses[0].restartCount).toBe(0)
+    },
+    limitMs,
+  )
+})
