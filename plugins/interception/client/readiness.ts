@@ -1,6 +1,5 @@
 import { check } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
-import { listenerToken } from "./watch.ts"
 
 const EPOLL_CTL_ADD = 1
 const EPOLL_CTL_DEL = 2
@@ -19,11 +18,7 @@ export class Readiness {
   /** The epoll descriptor, for the watching thread. */
   readonly epoll = check(syscall("epoll_create1", EPOLL_CLOEXEC), "epoll_create1")
   readonly #waiting = new Map<number, { fd: number; ready: () => void }>()
-  #nextToken = listenerToken + 1
-
-  constructor(listener: number) {
-    this.#control(EPOLL_CTL_ADD, listener, EPOLLIN, listenerToken)
-  }
+  #nextToken = 0
 
   /** Calls `ready` once when the descriptor has one of these events. `cancel` of the result may always be called. */
   wait(fd: number, events: number, ready: () => void): { cancel(): void } {

@@ -57,7 +57,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
   const orphans = new Orphans(child.pid)
   const memory = sharedMemory()
   const shared = new SharedState(memory)
-  const readiness = new Readiness(listener)
+  const readiness = new Readiness()
   const injected = new InjectedFiles(log)
   const directories = new WorkingDirectories(shared)
   const locator = createLocator({

@@ -9,12 +9,13 @@ import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
 import { SkippedProcesses } from "./skipped-processes.ts"
 import { forgetThreads, peek, peekString, socketInodeOf } from "./tracee.ts"
+import { POLLHUP, POLLIN, Wakeups } from "./wakeups.ts"
 import { WatchWriter } from "./watch-channel.ts"
 
 /** What the Worker gets once, at its start. */
 export interface WatchOptions {
   listener: number
-  /** An epoll descriptor with the listener (as `listenerToken`) and whatever else the main thread waits for. */
+  /** An epoll descriptor with whatever else the main thread waits for. */
   epoll: number
   memory: SharedArrayBuffer
   ranges: DescriptorRanges
@@ -31,70 +32,43 @@ export interface WatchOptions {
 /** What the Worker says: it waits now; the program is gone. Everything between goes through the channel. */
 export type WatchMessage = { kind: "started" } | { kind: "ended" }
 
-export const listenerToken = 0
-
-const EPOLLIN = 1
-const EPOLLHUP = 0x10
 const AF_UNIX = 1
 const AF_INET = 2
 const AF_INET6 = 10
 /** struct sockaddr_in6: more is only needed of names of unix sockets, which are the main thread's. */
 const addressBytes = 28
-/** struct epoll_event is packed on x86-64 only: events u32, data u64. */
-const eventBytes = process.arch === "x64" ? 12 : 16
-const eventDataAt = eventBytes - 8
-const eventCount = 32
 
 /**
  * The watching thread's whole life: takes notifications, lets calls pass that are none of our business, hands the rest
  * to the main thread. Returns when the last process of the program is gone.
  */
 export function watch(options: WatchOptions, say: (message: WatchMessage) => void): void {
-  const { listener, epoll } = options
-  const events = Buffer.from(new ArrayBuffer(eventBytes * eventCount))
-  const eventsAt = addressOf(events)
+  const { listener } = options
+  const wakeups = new Wakeups(listener, options.epoll)
   const notification = new Uint8Array(new ArrayBuffer(notificationBytes))
   const notificationAt = addressOf(notification)
   const replier = new Replier(listener)
   const main = new WatchWriter(options.channel)
+  const ready = (token: number) => main.ready(token)
   const shared = new SharedState(options.memory)
   const address = new CallAddress()
   const passes = passingCalls(options, shared, address)
   const answered = answeredCalls(options, shared, address)
   wakeSynchronously(listener)
-  const end = () => {
-    forgetThreads()
-    say({ kind: "ended" })
-  }
   say({ kind: "started" })
   for (;;) {
-    const count = syscall("epoll_pwait", epoll, eventsAt, eventCount, -1, 0, 8)
-    for (let index = 0; index < count; index++) {
-      const at = index * eventBytes
-      const token = events.readUInt32LE(at + eventDataAt)
-      if (token !== listenerToken) {
-        main.ready(token)
-        continue
-      }
-      const flags = events.readUInt32LE(at)
-      if ((flags & EPOLLIN) === 0) {
-        if ((flags & EPOLLHUP) === 0) continue
-        end()
-        return
-      }
+    const events = wakeups.next(ready)
+    if ((events & POLLIN) !== 0) {
       notification.fill(0)
       // A caller that died in between is no failure.
       if (syscall("ioctl", listener, RECV, notificationAt) < 0) continue
       const call = new Notification(notification)
-      if (passes(call)) {
-        replier.proceed(call.id)
-        continue
-      }
-      if (answered(call)) replier.value(call.id, 0n)
+      if (passes(call)) replier.proceed(call.id)
+      else if (answered(call)) replier.value(call.id, 0n)
       else main.call(notification)
-    }
-    if (count < 0 && count !== -errno.EINTR) {
-      end()
+    } else if ((events & POLLHUP) !== 0) {
+      forgetThreads()
+      say({ kind: "ended" })
       return
     }
   }
