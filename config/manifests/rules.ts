@@ -29,6 +29,13 @@ export const targetRules: readonly Rule[] = [
 export const basicRules: readonly Rule[] = [
   { apiGroups: [api], resources: ["mirrordoperators"], verbs: ["get", "list"] },
   { apiGroups: [api], resources: ["mirrordoperators/ping"], verbs: ["get"] },
+  // Clients tell from it what an operator lacks that is out of service.
+  {
+    apiGroups: ["apiregistration.k8s.io"],
+    resources: ["apiservices"],
+    resourceNames: [`v1.${api}`],
+    verbs: ["get"],
+  },
   { apiGroups: [api], resources: ["mirrordoperators/certificate"], verbs: ["create"] },
   { apiGroups: [api], resources: ["mirrordclusteroperatorusercredentials"], verbs: ["create"] },
   // Not supported either.

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "bun:test"
 import { loadConfig } from "../../config/load.ts"
-import { type FakeKube, type Route, startFakeKube } from "../../test/fakes/kube-server.ts"
+import { type FakeKube, type Route, startFakeKube, statusAnswer } from "../../test/fakes/kube-server.ts"
 import { clusterChecks, machineChecks } from "./checks.ts"
 import { examine, formatFindings } from "./doctor.ts"
 
@@ -93,4 +93,24 @@ test("the right to the faster way is worth having, and not needed", async () => 
     state: "problem",
     detail: "not allowed: get pods/proxy in shop",
   })
+})
+
+test("an operator that is out of service is told apart from none, and from one that must be there", async () => {
+  const operator = async (answer: Route, environment: Record<string, string> = {}) => {
+    const api = "GET /apis/operator.metalbear.co/v1"
+    const fake = startFakeKube({ routes: { [api]: answer, [`${api}/mirrordoperators/operator`]: answer } })
+    fakes.push(fake)
+    const { config } = await loadConfig({ environment: { KUBECONFIG: fake.kubeconfig, ...environment } })
+    const checks = clusterChecks({ ...config, kubeconfig: fake.kubeconfig })
+    return (await examine(checks.filter(({ name }) => name === "operator")))[0]!
+  }
+  const down = () => statusAnswer(503, "ServiceUnavailable", "no endpoints")
+  const none = () => statusAnswer(404, "NotFound", "no such API")
+  const next = expect.stringContaining("kubectl describe apiservice")
+  const required = { MIRRORD_OPERATOR_ENABLE: "true" }
+  expect(await operator(none)).toMatchObject({ state: "ok", detail: expect.stringContaining("there is none") })
+  const detail = "out of service: no endpoints; sessions create an agent of their own"
+  expect(await operator(down)).toMatchObject({ state: "warning", detail, next })
+  const message = "The cluster's operator is out of service: no endpoints"
+  expect(await operator(down, required)).toMatchObject({ state: "problem", detail: message, next })
 })

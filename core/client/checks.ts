@@ -11,6 +11,7 @@ import { formatTarget, type Target } from "../target.ts"
 import type { Check } from "./doctor.ts"
 import type { Engine } from "./engine.ts"
 import { findOperator } from "./session/operator/find.ts"
+import type { OutOfService } from "./session/operator/out-of-service.ts"
 import { agentOptions, kubeOptions } from "./settings.ts"
 
 /** A clock further off than this makes certificates and tokens fail, in seconds. */
@@ -79,8 +80,15 @@ export function clusterChecks(config: Config): Check[] {
       name: "operator",
       async run() {
         if (config.operator === false) return { state: "skipped", detail: "the configuration says operator: false" }
-        const operator = await findOperator(cluster(), config)
+        let trouble: OutOfService | undefined
+        const operator = await findOperator(cluster(), config, (why) => {
+          trouble = why
+        })
         if (operator) return { state: "ok", detail: `version ${operator.description.spec.operator_version}` }
+        if (trouble) {
+          const detail = `out of service: ${trouble.reason}; sessions create an agent of their own`
+          return { state: "warning", detail, next: trouble.next }
+        }
         const detail = "there is none: sessions create an agent of their own"
         return config.operator === true
           ? { state: "problem", detail, next: "Ask the cluster's owner to install it, or leave out `operator: true`." }

@@ -35,7 +35,13 @@ export async function openSession(options: SessionOptions): Promise<AgentSession
   const target: Target = config.target.path ?? { kind: "targetless" }
   const namespace = config.target.namespace ?? kube.namespace
   const operator =
-    config.operator === false ? undefined : await step.run("checking for an operator", () => findOperator(kube, config))
+    config.operator === false
+      ? undefined
+      : await step.run("checking for an operator", (checking) =>
+          findOperator(kube, config, ({ reason }) =>
+            checking.warn(`the cluster's operator is out of service, and done without: ${reason}`),
+          ),
+        )
   if (operator) return openOperatorSession({ ...options, kube, operator, target, namespace })
   if (config.operator === true) {
     throw new AppError("operator-missing", "The configuration wants the operator, and the cluster has none", {

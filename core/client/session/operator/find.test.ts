@@ -37,7 +37,12 @@ test.each<[situation: string, routes: Record<string, Route>, unset: string, requ
   ["an operator that answers is used", { [r1]: () => description() }, "found", "found"],
   ["no such API means there is none", {}, "none", "none"],
   ["an API without the kind means there is none", { [r1]: down, [r2]: () => ({ resources: [] }) }, "none", "none"],
-  ["one that is down is passed by, unless it is required", { [r1]: down, [r2]: down }, "none", "kube-failed"],
+  [
+    "one that is out of service is passed by, unless it is required",
+    { [r1]: down, [r2]: down },
+    "none",
+    "operator-out-of-service",
+  ],
   ["one that is there and fails is an error", { [r1]: down, [r2]: registered }, "kube-failed", "kube-failed"],
   [
     "one that may not be seen is an error",

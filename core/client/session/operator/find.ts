@@ -5,6 +5,7 @@ import { podsideVersion } from "../../../cli/version.ts"
 import { AppError } from "../../../errors.ts"
 import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
+import { type OutOfService, outOfService } from "./out-of-service.ts"
 
 export const operatorApi = "/apis/operator.metalbear.co/v1"
 
@@ -52,15 +53,17 @@ export interface Operator {
 }
 
 /**
- * The cluster's operator; undefined when there is none, or when its licence has run out and the configuration does not insist.
- * @throws KubeError when it is there but cannot be asked; AppError "operator-license"
+ * The cluster's operator; undefined when there is none, or when it is out of service or its licence has run out and the
+ * configuration does not insist. `passedBy` hears why one that is out of service is done without.
+ * @throws KubeError when it is there but cannot be asked; AppError "operator-out-of-service", "operator-license"
  */
 export async function findOperator(
   kube: Kube,
   config: Pick<Config, "operator" | "baggage">,
+  passedBy?: (why: OutOfService) => void,
 ): Promise<Operator | undefined> {
   const headers = clientHeaders(config.baggage)
-  const found = await describe(kube, headers, config.operator === true)
+  const found = await describe(kube, headers, config.operator === true, passedBy)
   if (!found) return undefined
   const { spec } = found
   if (daysLeft(spec.license.expire_at) < 0) {
@@ -77,6 +80,7 @@ async function describe(
   kube: Kube,
   headers: Record<string, string>,
   required: boolean,
+  passedBy?: (why: OutOfService) => void,
 ): Promise<MirrordOperator | undefined> {
   try {
     const what = "get mirrordoperators (is there an operator?)"
@@ -84,8 +88,17 @@ async function describe(
   } catch (thrown) {
     if (!(thrown instanceof KubeError)) throw thrown
     const registered = await isRegistered(kube, headers)
-    if (registered === "yes" || (registered === "unknown" && required)) throw thrown
-    return undefined
+    if (registered === "yes") throw thrown
+    if (registered === "no" || !(required || passedBy)) return undefined
+    const why = thrown.status === 503 ? await outOfService(kube, thrown) : undefined
+    if (!required) {
+      if (why) passedBy?.(why)
+      return undefined
+    }
+    if (!why) throw thrown
+    const { reason, next } = why
+    const message = `The cluster's operator is out of service: ${reason}`
+    throw new AppError("operator-out-of-service", message, { next, cause: thrown })
   }
 }
 
