@@ -10,7 +10,7 @@ import {
 } from "../../core/operator/credentials/certificate.ts"
 import { newPrivateKey, privateKeyToPem, spkiOf } from "../../core/operator/credentials/keys.ts"
 import { toPem } from "../../core/operator/credentials/pem.ts"
-import { must } from "../cluster/run.ts"
+import { must, run } from "../cluster/run.ts"
 import { useCluster } from "../cluster/use.ts"
 import { useOperator } from "./operator/install.ts"
 
@@ -68,6 +68,12 @@ describe.skipIf(!cluster.available)("a certificate of the cluster's owner", () =
       const { code, stderr } = await cluster.tryKubectl("get", "mirrordoperators")
       return code !== 0 && /unable to handle the request|x509|certificate/.test(stderr)
     })
+    const { code, stderr } = await run([process.execPath, "core/main.ts", "operator", "status"], {
+      env: { KUBECONFIG: cluster.kubeconfig },
+    })
+    expect(code).toBe(1)
+    expect(stderr).toContain("does not accept its certificate")
+    expect(stderr).toContain("spec.caBundle")
     await trust(caBundle)
     await cluster.eventually("it is served again", async () => {
       return (await cluster.tryKubectl("get", "mirrordoperators")).code === 0

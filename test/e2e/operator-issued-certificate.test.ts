@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from "bun:test"
 import { connect } from "node:tls"
 import { useCertManager } from "../cluster/certificates.ts"
 import { forward } from "../cluster/forward.ts"
-import { run } from "../cluster/run.ts"
+import { must, run } from "../cluster/run.ts"
 import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
 import { group, newSessionId, operatorClient, reader } from "./operator/client.ts"
@@ -28,11 +28,14 @@ describe.skipIf(!cluster.available)("with cert-manager", () => {
     (await get("secrets", "--field-selector", `metadata.name=${name}`)).items[0]?.data
   const trusted = async () => text((await cluster.get("apiservice", "v1.operator.metalbear.co")).spec.caBundle ?? "")
   const pods = async () => (await get("pods", "-l", "app.kubernetes.io/name=podside-operator")).items
-  const podside = (...args: string[]) =>
+  const podsideWith = (env: Record<string, string>, ...args: string[]) =>
     run([process.execPath, "core/main.ts", ...args], {
-      env: { KUBECONFIG: cluster.kubeconfig, MIRRORD_OPERATOR_ENABLE: "true" },
+      env: { KUBECONFIG: cluster.kubeconfig, ...env },
       timeoutSeconds: 60,
     })
+  const podside = (...args: string[]) => podsideWith({ MIRRORD_OPERATOR_ENABLE: "true" }, ...args)
+
+  const askWeb = () => ["exec", "-t", "deployment/web", "-n", cluster.namespace, "--", "printenv", "SAMPLE_NAME"]
 
   /** A new Secret is in the pods when the kubelet looks at them: within a minute and a half, or when something of them changes. */
   const nudgeKubelet = () =>
@@ -113,17 +116,7 @@ describe.skipIf(!cluster.available)("with cert-manager", () => {
       expect(spec.insecureSkipTLSVerify).toBeUndefined()
       expect(await served(ca)).toMatch(/^[0-9A-F]+$/)
       expect(JSON.parse(await cluster.kubectl("get", "--raw", group)).kind).toBe("APIResourceList")
-      const out = await podside(
-        "exec",
-        "-t",
-        "deployment/web",
-        "-n",
-        cluster.namespace,
-        "--",
-        "printenv",
-        "SAMPLE_NAME",
-      )
-      expect(out).toMatchObject({ code: 0, stdout: "web\n" })
+      expect(await podside(...askWeb())).toMatchObject({ code: 0, stdout: "web\n" })
     },
     limitMs,
   )
@@ -165,6 +158,52 @@ describe.skipIf(!cluster.available)("with cert-manager", () => {
       expect(await session.answers()).toBe(true)
       session.close()
       expect((await pods())[0].status.containerStatuses[0].restartCount).toBe(0)
+    },
+    limitMs,
+  )
+
+  test(
+    "without its issuer people are told why there is no operator; with it there is one",
+    async () => {
+      const secretName = "never-issued"
+      // The former pod would go on serving.
+      await kubectl("delete", "deployment", "podside-operator")
+      await installed.apply({
+        tls: { secret: secretName, certManager: { enabled: true, createIssuer: false, issuer: "nobody" } },
+      })
+      await cluster.eventually(
+        "the operator is out of service",
+        async () => (await podside("operator", "status")).code === 1,
+      )
+      const why = `cert-manager has not issued the Certificate "podside-operator" in ${installed.namespace}: `
+      const notFound = 'Referenced "Issuer" not found: issuer.cert-manager.io "nobody" not found'
+      const status = await cluster.eventually("its reason", async () => {
+        const { stderr } = await podside("operator", "status")
+        return stderr.includes(notFound) && stderr
+      })
+      expect(status).toContain(`The cluster's operator is out of service: ${why}${notFound} [operator-out-of-service]`)
+      expect(status).toContain("values tls.certManager")
+      const doctor = await podside("doctor")
+      expect(doctor.code).toBe(1)
+      expect(doctor.stdout).toContain(
+        `x operator: The cluster's operator is out of service: ${why}${notFound}\n    Correct`,
+      )
+      expect((await podside(...askWeb())).stderr).toContain(notFound)
+      const unasked = await podsideWith({}, ...askWeb())
+      expect(unasked).toMatchObject({ code: 0, stdout: "web\n" })
+      expect(unasked.stderr).toContain(`the cluster's operator is out of service, and done without: ${why}${notFound}`)
+
+      const metadata = { name: "nobody", namespace: installed.namespace }
+      const spec = { ca: { secretName: "podside-operator-ca" } }
+      await must(["kubectl", "create", "--validate=ignore", "-f", "-"], {
+        env: { KUBECONFIG: cluster.kubeconfig },
+        input: JSON.stringify({ apiVersion: "cert-manager.io/v1", kind: "Issuer", metadata, spec }),
+      })
+      await cluster.eventually("its certificate", () => secret(secretName))
+      // The kubelet waits longer from try to try; it tries at once for a pod it does not know.
+      await kubectl("delete", "pods", "-l", "app.kubernetes.io/name=podside-operator", "--wait=false")
+      await cluster.eventually("the operator", async () => (await podside("operator", "status")).code === 0)
+      expect((await podside("doctor")).stdout).toContain("✓ operator: version")
     },
     limitMs,
   )
