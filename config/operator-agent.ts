@@ -9,7 +9,7 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0))
 const strings = v.record(v.string(), v.string())
 const profile = v.strictObject({ type: v.string(), localhost_profile: v.optional(v.string()) })
 
-const section = v.strictObject({
+export const agentSection = v.strictObject({
   log_level: v.optional(v.string()),
   json_log: v.optional(v.boolean()),
   image_pull_policy: v.optional(v.picklist(["Always", "IfNotPresent", "Never"])),
@@ -47,7 +47,7 @@ const section = v.strictObject({
 export const agentConfig = v.pipe(
   v.string(),
   v.transform((json): unknown => JSON.parse(json)),
-  section,
+  agentSection,
   v.transform((given) => {
     const options = {
       logLevel: given.log_level,

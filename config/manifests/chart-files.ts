@@ -1,5 +1,5 @@
 import { toJsonSchema } from "@valibot/to-json-schema"
-import { stringify } from "yaml"
+import { Document, isMap, isScalar, stringify } from "yaml"
 import { version } from "../../package.json"
 import { customResources } from "./crds.ts"
 import {
@@ -27,7 +27,6 @@ export function chartFiles(): Record<string, string> {
     authentication: authenticationRules,
   }
   const schema = toJsonSchema(valuesSchema, { typeMode: "input" })
-  const values = stringify(readValues({}))
   const chart = {
     apiVersion: "v2",
     name: "podside-operator",
@@ -42,6 +41,28 @@ export function chartFiles(): Record<string, string> {
     "generated/crds.json": `${JSON.stringify(customResources, null, 2)}\n`,
     "generated/rules.json": `${JSON.stringify(rules, null, 2)}\n`,
     "values.schema.json": `${JSON.stringify(schema, null, 2)}\n`,
-    "values.yaml": `# Every value there is, with its default; values.schema.json says what each may be.\n${values}`,
+    "values.yaml": `# Every value there is, with its default; values.schema.json says what each may be.\n\n${commented(schema)}`,
   }
+}
+
+interface Described {
+  description?: string
+  properties?: Record<string, Described | boolean>
+}
+
+/** The defaults as YAML, each below what its schema says about it. */
+function commented(schema: Described): string {
+  const document = new Document(readValues({}))
+  const comment = (node: unknown, { properties = {} }: Described) => {
+    if (!isMap(node)) return
+    for (const { key, value } of node.items) {
+      if (!isScalar(key)) continue
+      const described = properties[String(key.value)]
+      if (typeof described !== "object") continue
+      if (described.description) key.commentBefore = ` ${described.description}`
+      comment(value, described)
+    }
+  }
+  comment(document.contents, schema)
+  return document.toString({ lineWidth: 0 })
 }

@@ -1,157 +1,146 @@
 import * as v from "valibot"
 import { AppError } from "../../core/errors.ts"
 import { version } from "../../package.json"
+import { agentSection } from "../operator-agent.ts"
 
 /*
  * What may be chosen about an installation. One schema for the chart (values.schema.json is made from it), for
  * `podside operator setup`, and for the documentation. Names follow the mirrord operator's chart where it has the same thing.
  */
 
-const labels = v.optional(v.record(v.string(), v.string()), {})
+/** A value with its default, and what the files made from it say about it. */
+const value = <const S extends v.GenericSchema>(schema: S, otherwise: v.InferInput<S>, description: string) =>
+  v.optional(v.pipe(schema, v.description(description)), otherwise as never)
+const section = <E extends v.ObjectEntries>(entries: E) => v.optional(v.strictObject(entries), {} as never)
+
 const anything = v.record(v.string(), v.unknown())
-const labelled = v.optional(v.strictObject({ labels }), {})
+const texts = v.record(v.string(), v.string())
+const labels = (description: string) => value(texts, {}, description)
+const flag = (otherwise: boolean, description: string) => value(v.boolean(), otherwise, description)
+const name = (otherwise: string, description: string) => value(v.string(), otherwise, description)
 const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535))
-const seconds = v.pipe(v.number(), v.integer(), v.minValue(0))
-const about = <S extends v.GenericSchema>(schema: S, description: string) => v.pipe(schema, v.description(description))
+/** Ranges are those of the operator's settings, config/operator.ts. */
+const whole = (otherwise: number, min: number, max: number, description: string) =>
+  value(v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max)), otherwise, description)
 
-const operator = v.strictObject({
-  image: v.optional(
-    about(v.string(), "Image without tag; agents use it too unless agent.image says otherwise."),
-    "podside",
+const operator = section({
+  image: name("podside", "Image without tag; agents use it too unless agent.image says otherwise."),
+  imageTag: name(version, "Tag of that image."),
+  imagePullPolicy: value(
+    v.picklist(["Always", "IfNotPresent", "Never"]),
+    "IfNotPresent",
+    "Of the operator's pods and of its agents.",
   ),
-  imageTag: v.optional(v.string(), version),
-  imagePullPolicy: v.optional(v.picklist(["Always", "IfNotPresent", "Never"]), "IfNotPresent"),
-  imagePullSecrets: v.optional(v.array(v.strictObject({ name: v.string() })), []),
-  replicas: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), 1),
-  podAnnotations: labels,
-  podLabels: labels,
-  labels,
-  jsonLog: v.optional(v.boolean(), true),
-  logLevel: v.optional(v.picklist(["debug", "info", "warn", "error"]), "info"),
-  extraEnv: v.optional(
-    about(v.record(v.string(), v.union([v.string(), anything])), "Name to text, or to a map with valueFrom."),
-    {},
-  ),
-  extraVolumes: v.optional(
-    about(
-      v.array(anything),
-      "More volumes of the operator's pods; e.g. a ConfigMap with plugins, for PODSIDE_PLUGINS.",
-    ),
+  imagePullSecrets: value(
+    v.array(v.strictObject({ name: v.string() })),
     [],
+    "Of the operator's pods, each { name }; of agents: agent.extraConfig.image_pull_secrets.",
   ),
-  extraVolumeMounts: v.optional(v.array(anything), []),
-  metrics: v.optional(about(v.boolean(), "Prometheus series on port 9000."), false),
-  maxSessionTimeSeconds: v.optional(about(seconds, "Longest life of a session; 0 = no limit."), 0),
-  noPodTargetsSessionTimeoutMillis: v.optional(
-    about(seconds, "Life of a session whose target has no usable pod, in milliseconds."),
+  replicas: value(
+    v.pipe(v.number(), v.integer(), v.minValue(1)),
+    1,
+    "Pods that serve side by side; sessions of a lost one go on at another.",
+  ),
+  podAnnotations: labels("More annotations of the operator's pods."),
+  podLabels: labels("More labels of the operator's pods."),
+  labels: labels("More labels of every object."),
+  jsonLog: flag(true, "Log in JSON, one object a line."),
+  logLevel: value(v.picklist(["debug", "info", "warn", "error"]), "info", "Lowest level that is logged."),
+  extraEnv: value(
+    v.record(v.string(), v.union([v.string(), anything])),
+    {},
+    "More environment: name to text, or to a map with valueFrom.",
+  ),
+  extraVolumes: value(
+    v.array(anything),
+    [],
+    "More volumes of the operator's pods; e.g. a ConfigMap with plugins, for PODSIDE_PLUGINS.",
+  ),
+  extraVolumeMounts: value(v.array(anything), [], "Where they are mounted."),
+  metrics: flag(false, "Prometheus series on port 9000."),
+  maxSessionTimeSeconds: whole(0, 0, 31_536_000, "Longest life of a session; 0 = no limit."),
+  noPodTargetsSessionTimeoutMillis: whole(
     60_000,
+    0,
+    86_400_000,
+    "Life of a session whose target has no usable pod, in milliseconds.",
   ),
-  maxConnectsPerUser: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), 32),
-  requests: v.optional(anything, { cpu: "100m", memory: "100Mi" }),
-  limits: v.optional(anything, { cpu: "1", memory: "512Mi" }),
-  tolerations: v.optional(v.array(anything), []),
-  affinity: v.optional(anything, {}),
-  nodeSelector: labels,
-  port: v.optional(port, 8443),
+  maxConnectsPerUser: whole(32, 1, 10_000, "Sessions one user may be opening at once; more are told to try again."),
+  requests: value(anything, { cpu: "100m", memory: "100Mi" }, "What each pod of the operator asks of its node."),
+  limits: value(anything, { cpu: "1", memory: "512Mi" }, "The most each may take."),
+  tolerations: value(v.array(anything), [], "Of the operator's pods."),
+  affinity: value(anything, {}, "Of the operator's pods."),
+  nodeSelector: labels("Of the operator's pods."),
+  port: value(port, 8443, "Port of the operator's pods; its service has 443."),
 })
 
-const agent = v.strictObject({
-  image: v.optional(about(v.string(), "Whole image reference of agents; empty means the operator's."), ""),
-  tls: v.optional(about(v.boolean(), "TLS between the operator and its agents."), true),
-  port: v.optional(about(v.nullable(port), "Fixed port of agents; null for a random one each."), null),
-  idleSeconds: v.optional(about(seconds, "An agent without clients leaves after this."), 60),
-  startupSeconds: v.optional(seconds, 60),
-  hostPaths: v.optional(
-    about(v.boolean(), "Mount the node's runtime sockets; only mirrord's own agent needs them."),
+const agent = section({
+  image: name("", "Whole image reference of agents; empty means the operator's."),
+  tls: flag(true, "TLS between the operator and its agents."),
+  port: value(v.nullable(port), null, "Fixed port of agents; null for a random one each."),
+  idleSeconds: whole(60, 1, 86_400, "An agent without clients leaves after this."),
+  startupSeconds: whole(60, 5, 600, "Longest time an agent may take to answer."),
+  hostPaths: flag(false, "Mount the node's runtime sockets; only mirrord's own agent needs them."),
+  ephemeral: flag(
     false,
+    "Ephemeral containers of the target's pod instead of pods; each stays in the pod's list when it ended.",
   ),
-  ephemeral: v.optional(
-    about(
-      v.boolean(),
-      "Ephemeral containers of the target's pod instead of pods; each stays in the pod's list when it ended.",
+  extraConfig: value(agentSection, {}, "Keys of the client configuration's agent section."),
+})
+
+const tls = section({
+  secret: name("podside-operator-tls", "Secret (kubernetes.io/tls) of a certificate that is not the operator's own."),
+  useExistingSecret: flag(false, "Serve the certificate of tls.secret, which exists, instead of an own one."),
+  apiService: section({
+    insecureSkipTLSVerify: flag(false, "The API server verifies nothing. Only for a trial."),
+    caBundle: name("", "Base64 of the CA of a certificate that is not the operator's own."),
+  }),
+  certManager: section({
+    enabled: flag(
+      false,
+      "cert-manager issues the certificate into tls.secret, and injects its CA into the APIService.",
     ),
-    false,
-  ),
-  extraConfig: v.optional(about(anything, "Keys of the client configuration's agent section."), {}),
+    createIssuer: flag(true, "Make the issuer, with a CA of its own."),
+    issuer: name("podside-operator-issuer", "Name of the issuer."),
+    issuerKind: name("Issuer", "With createIssuer: false also ClusterIssuer, or a kind of another issuerGroup."),
+    issuerGroup: name("cert-manager.io", "API group of the issuer."),
+  }),
 })
 
-const tls = v.strictObject({
-  secret: v.optional(v.string(), "podside-operator-tls"),
-  useExistingSecret: v.optional(
-    about(v.boolean(), "Serve the certificate of tls.secret (kubernetes.io/tls) instead of an own one."),
-    false,
-  ),
-  apiService: v.optional(
-    v.strictObject({
-      insecureSkipTLSVerify: v.optional(v.boolean(), false),
-      caBundle: v.optional(about(v.string(), "Base64 of the CA of a certificate that is not the operator's own."), ""),
-    }),
-    {},
-  ),
-  certManager: v.optional(
-    v.strictObject({
-      enabled: v.optional(
-        about(
-          v.boolean(),
-          "cert-manager issues the certificate into tls.secret, and injects its CA into the APIService.",
-        ),
-        false,
-      ),
-      createIssuer: v.optional(about(v.boolean(), "Make the issuer, with a CA of its own."), true),
-      issuer: v.optional(v.string(), "podside-operator-issuer"),
-      issuerKind: v.optional(
-        about(v.string(), "With createIssuer: false also ClusterIssuer, or a kind of issuerGroup."),
-        "Issuer",
-      ),
-      issuerGroup: v.optional(v.string(), "cert-manager.io"),
-    }),
-    {},
-  ),
-})
+const roleLabels = section({ labels: labels("More labels of that role, e.g. for aggregation.") })
 
 export const valuesSchema = v.strictObject({
-  namespace: v.optional(about(v.string(), "Where the operator lives."), "mirrord"),
-  createNamespace: v.optional(v.boolean(), true),
-  crds: v.optional(
-    about(
-      v.boolean(),
-      "Install the stored kinds that mirrord's clients or the operator read; false when mirrord's chart has.",
-    ),
+  namespace: name("mirrord", "Where the operator lives."),
+  createNamespace: flag(true, "Make that namespace."),
+  crds: flag(
     true,
+    "Install the stored kinds that mirrord's clients or the operator read; false when mirrord's chart has.",
   ),
-  roleNamespaces: v.optional(about(v.array(v.string()), "Namespaces that get the Role mirrord-operator-user."), []),
-  role: v.optional(v.strictObject({ "mirrord-operator-user": labelled }), {}),
-  clusterRole: v.optional(
-    v.strictObject({
-      "mirrord-operator-user": labelled,
-      "mirrord-operator-user-basic": labelled,
-      "mirrord-operator-ci": labelled,
-    }),
-    {},
-  ),
-  operator: v.optional(operator, {}),
-  agent: v.optional(agent, {}),
-  impersonation: v.optional(
-    v.strictObject({
-      mode: v.optional(
-        about(v.picklist(["impersonate", "review"]), "How callers' rights are asked; see plugin rbac-impersonation."),
-        "impersonate",
-      ),
-    }),
-    {},
-  ),
-  plugins: v.optional(about(anything, "Settings of plugins by name."), {}),
-  service: v.optional(v.strictObject({ name: v.optional(v.string(), "podside-operator") }), {}),
-  sa: v.optional(
-    v.strictObject({
-      create: v.optional(v.boolean(), true),
-      name: v.optional(v.string(), "podside-operator"),
-      annotations: labels,
-    }),
-    {},
-  ),
-  tls: v.optional(tls, {}),
-  extraObjects: v.optional(v.array(anything), []),
+  roleNamespaces: value(v.array(v.string()), [], "Namespaces that get the Role mirrord-operator-user."),
+  role: section({ "mirrord-operator-user": roleLabels }),
+  clusterRole: section({
+    "mirrord-operator-user": roleLabels,
+    "mirrord-operator-user-basic": roleLabels,
+    "mirrord-operator-ci": roleLabels,
+  }),
+  operator,
+  agent,
+  impersonation: section({
+    mode: value(
+      v.picklist(["impersonate", "review"]),
+      "impersonate",
+      "How callers' rights are asked; see plugin rbac-impersonation.",
+    ),
+  }),
+  plugins: value(anything, {}, "Settings of plugins by name."),
+  service: section({ name: name("podside-operator", "Name of the operator's service.") }),
+  sa: section({
+    create: flag(true, "Make the operator's service account."),
+    name: name("podside-operator", "Name of that service account."),
+    annotations: labels("Its annotations, when it is made."),
+  }),
+  tls,
+  extraObjects: value(v.array(anything), [], "More objects, as they are."),
 })
 
 export type Values = v.InferOutput<typeof valuesSchema>

@@ -126,6 +126,8 @@ describe.skipIf(!cluster.available)("the chart", () => {
     ["a value that does not exist", { oprator: {} }],
     ["a misspelled key", { operator: { replica: 2 } }],
     ["a wrong type", { operator: { replicas: "two" } }],
+    ["a number the operator would not start with", { agent: { idleSeconds: 0 } }],
+    ["a setting of agents that does not exist", { agent: { extraConfig: { log_levle: "debug" } } }],
     ["a mode that does not exist", { impersonation: { mode: "trust" } }],
   ])("refuses %s, as `operator setup` does", async (_what, given) => {
     await expect(render(given)).rejects.toThrow(/values don't meet the specifications/)
