@@ -1,7 +1,7 @@
 import { AppError } from "../../core/errors.ts"
 import { check, errno, LinuxError } from "../../core/linux/errno.ts"
 import { openFlag } from "../../core/linux/open.ts"
-import { type FileStat, isDirectoryMode, statFd, statFileSystem } from "../../core/linux/stat.ts"
+import { type FileStat, isDirectoryFd, statFd, statFileSystem } from "../../core/linux/stat.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 import type { DirEntry, FileRequest, FileResponse, OpenOptions } from "../../core/protocol/index.ts"
 import { attempt, attemptUnit, RefusedRequest } from "../response-error.ts"
@@ -130,8 +130,7 @@ export class FileRequests {
   #open(path: string, options: OpenOptions): bigint {
     const fd = this.#tree.open(path, openFlags(options))
     try {
-      const isFolder = isDirectoryMode(statFd(fd).mode)
-      return this.#descriptors.add(isFolder ? { kind: "folder", fd, path } : { kind: "file", fd })
+      return this.#descriptors.add(isDirectoryFd(fd) ? { kind: "folder", fd, path } : { kind: "file", fd })
     } catch (thrown) {
       if (thrown instanceof LinuxError) syscall("close", fd)
       throw thrown

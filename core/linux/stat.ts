@@ -2,6 +2,7 @@ import { check } from "./errno.ts"
 import { cString, syscall } from "./syscall.ts"
 
 const AT_EMPTY_PATH = 0x1000
+const STATX_TYPE = 0x1
 /** STATX_BASIC_STATS */
 const basicFields = 0x7ff
 const noName = cString("")
@@ -52,7 +53,13 @@ export function statFd(fd: number): FileStat {
 }
 
 const typeMask = 0o170000
-export const isDirectoryMode = (mode: number) => (mode & typeMask) === 0o040000
+const isDirectoryMode = (mode: number) => (mode & typeMask) === 0o040000
+
+/** What a descriptor stands for, and nothing else about it. @throws LinuxError */
+export function isDirectoryFd(fd: number): boolean {
+  check(syscall("statx", fd, noName, AT_EMPTY_PATH, STATX_TYPE, buffer), "stat")
+  return isDirectoryMode(buffer.readUInt16LE(28))
+}
 
 /** As glibc's makedev. */
 function deviceNumber(major: number, minor: number): bigint {
