@@ -23,7 +23,7 @@ export function socketInode(place: Place): number | undefined {
 /** Device and inode, the same for every descriptor of a file or socket; undefined: nothing there. */
 export function fileIdentity(place: Place): string | undefined {
   if (!look(place)) return undefined
-  return `${stat.readUInt32LE(136)}:${stat.readUInt32LE(140)}:${stat.readBigUInt64LE(32)}`
+  return `${stat.readUInt32LE(136)}:${stat.readUInt32LE(140)}:${stat.readUInt32LE(36)}:${stat.readUInt32LE(32)}`
 }
 
 function look(place: Place): boolean {

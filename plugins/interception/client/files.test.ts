@@ -93,6 +93,25 @@ time.sleep(0.3)
     expect(await sh(script)).toEqual({ code: 0, output: expected })
   })
 
+  test("long names of any writing can be opened", async () => {
+    const folder = `/remote/${"ü".repeat(100)}`
+    const files = new MemoryFiles({ files: { [`${folder}/${"語".repeat(80)}`]: "found\n" } })
+    expect(await sh(`cat ${folder}/*`, files)).toEqual({ code: 0, output: "found\n" })
+  })
+
+  test("a copy of a descriptor that the engine cannot tell from others has the file's times and rights", async () => {
+    const files = pod()
+    const node = files.nodes.get("/remote/a.txt")!
+    if (node.kind === "file") node.mtimeNs = 1_700_000_000_123_456_789n
+    const script = `
+import os
+f = os.dup2(os.open("/remote/a.txt", 0), 9)
+print(os.fstat(f).st_mtime_ns, oct(os.fstat(f).st_mode), os.fstat(f).st_size)
+`
+    const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("1700000000123456789 0o100644 19\n")
+  })
+
   test("what is not there", async () => {
     const { code, output } = await sh("cat /remote/none")
     expect(code).toBe(1)

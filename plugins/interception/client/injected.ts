@@ -1,12 +1,14 @@
-import { closeSync, openSync } from "node:fs"
 import type { RemoteStat } from "../../../core/client/engine.ts"
-import { check } from "../../../core/linux/errno.ts"
+import { check, LinuxError } from "../../../core/linux/errno.ts"
 import { cString, syscall } from "../../../core/linux/syscall.ts"
 import type { Logger } from "../../../core/log.ts"
 import { fileIdentity } from "./file-identity.ts"
 import { heldDescriptors } from "./held-descriptors.ts"
 import { O_CLOEXEC } from "./notification.ts"
+import { canFetchDescriptors } from "./rung.ts"
+import { tryFetchDescriptor } from "./tracee.ts"
 
+const AT_FDCWD = -100
 const MFD_CLOEXEC = 1
 const IN_NONBLOCK = 0o4000
 const IN_CLOEXEC = 0o2000000
@@ -14,6 +16,7 @@ const IN_MODIFY = 0x2
 const IN_CLOSE_WRITE = 0x8
 const IN_CLOSE_NOWRITE = 0x10
 const IN_OPEN = 0x20
+const watched = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
 /** How long a close or a write past the engine may go unnoticed. */
 const lookMs = 50
 /** Files that are only read of which a close may have gone unnoticed. */
@@ -81,20 +84,16 @@ export class InjectedFiles {
 
   /** The part of `create` that needs no content: for the time in which that is on its way. @throws LinuxError */
   prepare(path: string, openFlags: number): EmptyFile {
-    const name = Buffer.from(path).subarray(0, nameBytes).toString("latin1").replaceAll("\0", "")
-    const memory = check(syscall("memfd_create", cString(name), MFD_CLOEXEC), "memfd_create")
-    let fd = -1
-    try {
-      fd = openSync(`/proc/self/fd/${memory}`, openFlags | O_CLOEXEC)
-      const mask = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
-      const watch = syscall("inotify_add_watch", this.#notify, cString(`/proc/self/fd/${memory}`), mask)
-      if (watch < 0) this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
-      return { memory, fd, watch, inode: fileIdentity(memory)! }
-    } catch (thrown) {
-      closeSync(memory)
-      if (fd >= 0) closeSync(fd)
-      throw thrown
+    const memory = check(syscall("memfd_create", memoryName(path), MFD_CLOEXEC), "memfd_create")
+    const link = cString(`/proc/self/fd/${memory}`)
+    const fd = syscall("openat", AT_FDCWD, link, openFlags | O_CLOEXEC, 0)
+    if (fd < 0) {
+      syscall("close", memory)
+      throw new LinuxError(fd, "open a memory file")
     }
+    const watch = syscall("inotify_add_watch", this.#notify, link, watched)
+    if (watch < 0) this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
+    return { memory, fd, watch, inode: fileIdentity(memory)! }
   }
 
   /** The rest of it. */
@@ -116,14 +115,14 @@ export class InjectedFiles {
   /** In place of the rest: nothing is to stand there. */
   discard({ memory, fd, watch }: EmptyFile): void {
     if (watch >= 0) syscall("inotify_rm_watch", this.#notify, watch)
-    closeSync(memory)
-    closeSync(fd)
+    syscall("close", memory)
+    syscall("close", fd)
   }
 
   /** What descriptor `fd` of a thread stands for; undefined when it is none of ours. */
   of(tid: number, fd: number): Injected | undefined {
     if (this.#byInode.size === 0) return undefined
-    const inode = fileIdentity(`/proc/${tid}/fd/${fd}`)
+    const inode = identityOf(tid, fd)
     return inode === undefined ? undefined : this.#byInode.get(inode)?.object
   }
 
@@ -185,4 +184,21 @@ export class InjectedFiles {
     }, lookMs)
     this.#looking.unref()
   }
+}
+
+function identityOf(tid: number, fd: number): string | undefined {
+  if (!canFetchDescriptors()) return fileIdentity(`/proc/${tid}/fd/${fd}`)
+  const copy = tryFetchDescriptor(tid, fd)
+  if (copy < 0) return undefined
+  const inode = fileIdentity(copy)
+  syscall("close", copy)
+  return inode
+}
+
+/** Programs see it behind /proc/self/fd. */
+function memoryName(path: string): Buffer {
+  const name = cString(path)
+  if (name.length <= nameBytes) return name
+  name[nameBytes] = 0
+  return name.subarray(0, nameBytes + 1)
 }

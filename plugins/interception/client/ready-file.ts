@@ -1,5 +1,7 @@
-import { fchmodSync, ftruncateSync, futimesSync, writeSync } from "node:fs"
+import { ftruncateSync } from "node:fs"
 import type { FileWorld, RemoteStat } from "../../../core/client/engine.ts"
+import { check } from "../../../core/linux/errno.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
 import type { Injected } from "./injected.ts"
 
 /** How long the attributes of an open file are believed. */
@@ -54,16 +56,24 @@ export class ReadyFile implements Injected {
 /** Writes at a position without moving the file's own. */
 export function writeAll(fd: number, bytes: Uint8Array, position: number): void {
   for (let done = 0; done < bytes.length; ) {
-    done += writeSync(fd, bytes, done, bytes.length - done, position + done)
+    const rest = done === 0 ? bytes : bytes.subarray(done)
+    done += check(syscall("pwrite64", fd, rest, rest.length, position + done), "write a memory file")
   }
 }
 
 /** Makes a memory file look like the remote one as far as that goes, for descriptors the engine cannot tell apart. */
 export function dress(memory: number, stat: RemoteStat): void {
-  fchmodSync(memory, stat.mode & 0o777)
-  futimesSync(memory, seconds(stat.atimeNs), seconds(stat.mtimeNs))
+  check(syscall("fchmod", memory, stat.mode & 0o777), "fchmod")
+  putTime(stat.atimeNs, 0)
+  putTime(stat.mtimeNs, 2)
+  check(syscall("utimensat", memory, null, times, 0), "utimensat")
 }
 
-function seconds(time: bigint): number {
-  return Number(time / nanosecondsPerSecond)
+/** Two of struct timespec: seconds i64, nanoseconds i64. */
+const times = new BigInt64Array(new ArrayBuffer(32))
+
+function putTime(time: bigint, at: number): void {
+  const nanoseconds = ((time % nanosecondsPerSecond) + nanosecondsPerSecond) % nanosecondsPerSecond
+  times[at] = (time - nanoseconds) / nanosecondsPerSecond
+  times[at + 1] = nanoseconds
 }
