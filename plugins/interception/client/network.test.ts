@@ -205,6 +205,42 @@ except OSError as e: print(e.errno)
     )
   })
 
+  test("what a socket of the resolver's receives is named by who sent it, cut where the program has less room", async () => {
+    const script = `
+import errno, socket
+query = bytes.fromhex("abcd01000001000000000000") + b"\\x07backend\\x07default\\x03svc\\x07cluster\\x05local\\0\\0\\x01\\0\\x01"
+here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); here.bind(("127.0.0.1", 0))
+def resolver(family, server):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5); s.connect((server, 53)); return s
+def round(s, room=512):
+    s.send(query); d, a = s.recvfrom(room); print(len(d), a[:2], end=" ")
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.bind(("127.0.0.1", 0))
+here.sendto(b"before", s.getsockname()); s.connect(("10.99.0.10", 53))
+d, a = s.recvfrom(9); print(d, a == here.getsockname(), end=" ")
+round(s); round(s, 7); print()
+round(resolver(socket.AF_INET6, "::ffff:10.99.0.10")); print()
+b = resolver(socket.AF_INET, "10.99.0.10"); b.settimeout(0.2)
+try: b.recvfrom(9)
+except TimeoutError: print("timeout", end=" ")
+b.setblocking(False)
+try: b.recvfrom(9)
+except OSError as e: print(errno.errorcode[e.errno])
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(5); u.sendto(b"two", ("10.99.1.1", 98)); print(u.recvfrom(10))
+round(s); print()
+`
+    const name = "('10.99.0.10', 53)"
+    expect((await runIn(pod(), python(script))).output).toBe(
+      [
+        `b'before' True 67 ${name} 7 ${name} `,
+        "67 ('::ffff:10.99.0.10', 53) ",
+        "timeout EAGAIN",
+        "(b'HTTP/1.1 2', ('10.99.1.1', 98))",
+        `67 ${name} `,
+        "",
+      ].join("\n"),
+    )
+  })
+
   test("UDP: connected, unconnected, by message, with the true addresses", async () => {
     const script = `
 import socket

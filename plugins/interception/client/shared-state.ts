@@ -3,7 +3,14 @@ import { PortSet, portSetBytes } from "./port-set.ts"
 import { SharedNames, sharedNamesBytes } from "./shared-names.ts"
 
 /** Slots of the memory both threads see; a slot holds 0 or 1 but where said otherwise. */
-const slots = { remoteDirectory: 0, namedSockets: 1, failedConnects: 2, sharedMappings: 3, machine: 4 } as const
+const slots = {
+  remoteDirectory: 0,
+  namedSockets: 1,
+  failedConnects: 2,
+  sharedMappings: 3,
+  machine: 4,
+  udpAssociations: 5,
+} as const
 
 /** Remembered paths. Newer ones push out older ones that fall on the same slot. 8 bytes each. */
 const placeSlots = 1 << 15
@@ -70,6 +77,14 @@ export class SharedState {
   }
   set sharedMappings(value: boolean) {
     Atomics.store(this.#flags, slots.sharedMappings, value ? 1 : 0)
+  }
+
+  /** Datagrams may come from a socket of ours that stands for somebody else than the name server. */
+  get udpAssociations(): boolean {
+    return Atomics.load(this.#flags, slots.udpAssociations) !== 0
+  }
+  set udpAssociations(value: boolean) {
+    Atomics.store(this.#flags, slots.udpAssociations, value ? 1 : 0)
   }
 
   /** What uname says, once that is known. */

@@ -117,6 +117,21 @@ export function nameInBuffer(call: "getsockname" | "getpeername", fd: number): B
   return result < 0 ? result : nameBuffer.subarray(0, Math.min(nameLength.readUInt32LE(0), addressBytes))
 }
 
+/** The largest datagram there is, rounded up. */
+const datagram = Buffer.from(new ArrayBuffer(1 << 16))
+
+/** A datagram, of which at most so many bytes, and who sent it, good until the next call; or a negative errno. */
+export function receiveInBuffer(
+  fd: number,
+  maxBytes: number,
+  flags: number,
+): { bytes: Buffer; source: Buffer } | number {
+  nameLength.writeUInt32LE(addressBytes)
+  const count = syscall("recvfrom", fd, datagram, Math.min(maxBytes, datagram.length), flags, nameBuffer, nameLength)
+  if (count < 0) return count
+  return { bytes: datagram.subarray(0, count), source: nameBuffer.subarray(0, nameLength.readUInt32LE(0)) }
+}
+
 /** Raw name of a socket's own or other end. @throws LinuxError */
 export function rawName(call: "getsockname" | "getpeername", fd: number): Buffer {
   const name = nameInBuffer(call, fd)

@@ -159,6 +159,7 @@ export class UdpAssociations {
     this.#byKey.set(key, made)
     this.#byPort.set(made.port, made)
     this.#shared.namedSockets = true
+    this.#shared.udpAssociations = true
     this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs)
     this.#sweeper.unref()
     if (this.#byKey.size > maxAssociations) this.#dropOldest()

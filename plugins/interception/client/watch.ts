@@ -3,6 +3,7 @@ import { addressOf, syscall } from "../../../core/linux/syscall.ts"
 import { architectureOf, type CallName, callNames } from "./abi.ts"
 import { Notification, notificationBytes, RECV, Replier, wakeSynchronously } from "./notification.ts"
 import { directoryOf, intentOf, pathCalls } from "./path-calls.ts"
+import { resolverAnswers } from "./quick-answers.ts"
 import { answersMachine, answersName } from "./quick-names.ts"
 import { type ResolverPlace, resolverConnects } from "./quick-resolver.ts"
 import type { DescriptorRanges } from "./rules.ts"
@@ -63,9 +64,14 @@ export function watch(options: WatchOptions, say: (message: WatchMessage) => voi
       // A caller that died in between is no failure.
       if (syscall("ioctl", listener, RECV, notificationAt) < 0) continue
       const call = new Notification(notification)
-      if (passes(call)) replier.proceed(call.id)
-      else if (answered(call)) replier.value(call.id, 0n)
-      else main.call(notification)
+      if (passes(call)) {
+        replier.proceed(call.id)
+        continue
+      }
+      const result = answered(call)
+      if (result === undefined) main.call(notification)
+      else if (result < 0) replier.fail(call.id, -result)
+      else replier.value(call.id, BigInt(result))
     } else if ((events & POLLHUP) !== 0) {
       forgetThreads()
       say({ kind: "ended" })
@@ -89,22 +95,26 @@ class CallAddress {
   }
 }
 
-/** Answers calls that need nothing but what both threads know, with 0; false: the main thread has to see to it. */
+/** Results of calls that need nothing but what both threads know, negative errnos included; undefined: the main thread has to see to it. */
 function answeredCalls({ resolver }: WatchOptions, shared: SharedState, address: CallAddress) {
   const names = callNames(architectureOf(process.arch)!)
   const connect = resolverConnects(resolver, shared)
-  return (call: Notification): boolean => {
+  const receive = resolverAnswers(resolver, shared)
+  const done = (isDone: boolean) => (isDone ? 0 : undefined)
+  return (call: Notification): number | undefined => {
     const name = names.get(call.nr)
     switch (name) {
       case "connect":
-        return connect(call, address.bytes)
+        return done(connect(call, address.bytes))
+      case "recvfrom":
+        return receive(call)
       case "uname":
-        return answersMachine(call, shared.machine)
+        return done(answersMachine(call, shared.machine))
       case "getsockname":
       case "getpeername":
-        return answersName(call, name, shared.names)
+        return done(answersName(call, name, shared.names))
       default:
-        return false
+        return undefined
     }
   }
 }
