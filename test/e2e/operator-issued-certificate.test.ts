@@ -90,14 +90,24 @@ describe.skipIf(!cluster.available)("with cert-manager", () => {
     }
   }
 
-  const issuedAnew = async (name: string) => {
+  const issuedAnew = async (name: string, cause: () => Promise<unknown>) => {
     const before = (await secret(name))?.["tls.crt"]
-    await kubectl("delete", "secret", name)
+    await cause()
     await cluster.eventually(`a new ${name}`, async () => {
       const now = (await secret(name))?.["tls.crt"]
       return now !== undefined && now !== before
     })
   }
+  const removed = (name: string) => issuedAnew(name, () => kubectl("delete", "secret", name))
+  /** As its time comes; what `cmctl renew` does. */
+  const renewed = (certificate: string, name: string) =>
+    issuedAnew(name, async () => {
+      const due = { type: "Issuing", status: "True", reason: "ManuallyTriggered", message: "its time has come" }
+      const path = ["certificates.cert-manager.io", certificate]
+      const { conditions } = (await get(...path)).status
+      const status = { conditions: [...conditions, { ...due, lastTransitionTime: new Date().toISOString() }] }
+      await kubectl("patch", ...path, "--subresource=status", "--type=merge", "-p", JSON.stringify({ status }))
+    })
 
   const servesTheNew = async (former: string) => {
     await nudgeKubelet()
@@ -122,13 +132,16 @@ describe.skipIf(!cluster.available)("with cert-manager", () => {
   )
 
   test(
-    "a renewed certificate is served without a restart, a request that fails, or an end of sessions",
+    "a renewed certificate, of a renewed CA, is served without a restart, a request that fails, or an end of sessions",
     async () => {
       const before = await pods()
       const former = await served(await trusted())
       const session = await openSession()
+      const formerCa = await trusted()
       const stop = watchApi()
-      await issuedAnew("podside-operator-tls")
+      await renewed("podside-operator-ca", "podside-operator-ca")
+      await renewed("podside-operator", "podside-operator-tls")
+      await cluster.eventually("the renewed CA", async () => (await trusted()) !== formerCa)
       await servesTheNew(former)
       const { asked, failures } = await stop()
       expect(failures).toEqual([])
@@ -150,8 +163,8 @@ describe.skipIf(!cluster.available)("with cert-manager", () => {
       const former = await served(await trusted())
       const formerCa = await trusted()
       const session = await openSession()
-      await issuedAnew("podside-operator-ca")
-      await issuedAnew("podside-operator-tls")
+      await removed("podside-operator-ca")
+      await removed("podside-operator-tls")
       await cluster.eventually("the new CA", async () => (await trusted()) !== formerCa)
       await servesTheNew(former)
       await cluster.eventually("the API", async () => (await cluster.tryKubectl("get", "mirrordoperators")).code === 0)
