@@ -60,7 +60,7 @@ async function serve() {
     labels: {},
     log: createLogger({ write: (line) => void said.push(line) }),
     signal: ending.signal,
-    fileLookMs: 20,
+    lookMs: 20,
   }
   shown.push(await servingCertificate(options, (pair) => shown.push(pair)))
   return shown
