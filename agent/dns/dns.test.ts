@@ -39,6 +39,8 @@ const zone: Record<
   "7.0.0.10.in-addr.arpa.": { PTR: "api.shop.svc.cluster.local." },
 }
 const asked: string[] = []
+/** From which port each question by UDP came. */
+const ports: number[] = []
 let folder: string
 let target: Bun.Subprocess<"pipe", "pipe", "inherit">
 let namespace: NetworkNamespace
@@ -73,6 +75,7 @@ beforeAll(async () => {
 })
 beforeEach(() => {
   asked.length = 0
+  ports.length = 0
   if (isRoot) configure(kubernetes)
 })
 afterAll(async () => {
@@ -89,7 +92,13 @@ async function serveZone(): Promise<void> {
     Bun.udpSocket({
       hostname: "127.0.0.1",
       port: 53,
-      socket: { data: (socket, query, port, address) => void socket.send(reply(query, true), port, address) },
+      socket: {
+        data(socket, query, port, address) {
+          ports.push(port)
+          const message = reply(query, true)
+          if (asked.at(-1) !== "deaf.test.") socket.send(message, port, address)
+        },
+      },
     }),
   )
   const tcp = namespace.run(() =>
@@ -346,6 +355,33 @@ when("a client is told what is left of the time, not the whole of it again", asy
   const records = result(await client.ask(lifeQuestion("lasting.test."))) as string[]
   expect(Number(/\d+(?= 0\.0)/.exec(records.at(-1)!))).toBeWithin(1, 701)
   expect(asked).toHaveLength(1)
+})
+
+when("all questions of a moment come from one port, later ones from another", async () => {
+  expect(await ask("api.shop.svc", "Both")).toEqual({ kind: "NoRecordsFound", value: 3 })
+  expect(ports).toHaveLength(6)
+  expect(new Set(ports).size).toBe(1)
+  await Bun.sleep(1050)
+  await ask("many.test.", "Ipv4Only")
+  expect(new Set(ports).size).toBe(2)
+})
+
+when("hundreds of questions at once are all answered with what was asked, from more than one port", async () => {
+  const many = Array.from({ length: 300 }, (_, index) => (index % 3 === 0 ? "big.test." : "many.test."))
+  client.send(...many.map((name) => question(name, "Ipv4Only")))
+  for (const name of many) expect(result(await client.next())).toHaveLength(name === "big.test." ? 200 : 3)
+  expect(new Set(ports).size).toBeGreaterThan(1)
+})
+
+when("a question without an answer is asked again from another port, and holds up nobody else", async () => {
+  const other = await agent.connect()
+  await other.negotiate()
+  const unanswered = ask("deaf.test.", "Ipv4Only")
+  expect(result(await other.ask(question("many.test.", "Ipv4Only")))).toHaveLength(3)
+  expect(await unanswered).toEqual({ kind: "Timeout" })
+  const [first, second] = ports.filter((_, index) => asked[index] === "deaf.test.")
+  expect(second).toBeNumber()
+  expect(second).not.toBe(first)
 })
 
 when("hosts wins, whatever the case, without asking a server", async () => {

@@ -1,43 +1,41 @@
-import { randomInt } from "node:crypto"
 import { connectOutgoing } from "../outgoing/connect.ts"
 import type { Surroundings } from "../target/target.ts"
-import { decodeReply, encodeQuery, type QueryType, type Reply } from "./message.ts"
+import { decodeReply, type Failure, type QueryType, type Reply } from "./message.ts"
+import { ServerSockets } from "./server-socket.ts"
 
 const port = 53
 /** Length prefix of a message over TCP. */
 const prefixBytes = 2
 
-/** Why a server gave no reply. */
-export type Failure = "timeout" | "unreachable" | "bad-name"
+/** Puts questions to name servers, over UDP and, when the reply does not fit, over TCP; from the target's network. */
+export class Exchanges {
+  readonly #surroundings: Surroundings
+  readonly #sockets: ServerSockets
 
-/**
- * Asks one server for one record type, over UDP and, when the reply does not fit, over TCP; from the target's network.
- */
-export async function askServer(
-  server: string,
-  name: string,
-  type: QueryType,
-  milliseconds: number,
-  surroundings: Surroundings,
-): Promise<Reply | Failure> {
-  const query = encodeQuery(randomInt(0x10000), name, type)
-  if (!query) return "bad-name"
-  const reply = await exchange("UdpOutgoing", server, query, milliseconds, surroundings)
-  if (typeof reply === "string" || !reply.isTruncated) return reply
-  const whole = await exchange("TcpOutgoing", server, query, milliseconds, surroundings)
-  // A part of the answer is better than none.
-  return typeof whole === "string" ? reply : whole
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings
+    this.#sockets = new ServerSockets(surroundings)
+  }
+
+  /** Asks one server for one record type. */
+  async ask(server: string, name: string, type: QueryType, milliseconds: number): Promise<Reply | Failure> {
+    const asked = this.#sockets.ask(server, name, type, milliseconds)
+    const reply = await asked.reply
+    if (asked.query === undefined || typeof reply === "string" || !reply.isTruncated) return reply
+    const whole = await askByTcp(server, asked.query, milliseconds, this.#surroundings)
+    // A part of the answer is better than none.
+    return typeof whole === "string" ? reply : whole
+  }
 }
 
-async function exchange(
-  carrier: "UdpOutgoing" | "TcpOutgoing",
+async function askByTcp(
   server: string,
   query: Uint8Array,
   milliseconds: number,
   surroundings: Surroundings,
 ): Promise<Reply | Failure> {
   const address = { kind: "Ip", value: { ip: server, port } } as const
-  const connected = await connectOutgoing(carrier, address, surroundings).catch(() => undefined)
+  const connected = await connectOutgoing("TcpOutgoing", address, surroundings).catch(() => undefined)
   if (!connected) return "unreachable"
   const { socket } = connected
   const { promise, resolve } = Promise.withResolvers<Reply | Failure>()
@@ -45,18 +43,16 @@ async function exchange(
   let stream: Uint8Array = new Uint8Array()
   socket.start({
     data(chunk) {
-      stream = carrier === "UdpOutgoing" ? chunk : Buffer.concat([stream, chunk])
-      const message = carrier === "UdpOutgoing" ? chunk : wholeMessage(stream)
-      // What is no reply to this query is somebody's forgery or comes late; the right one may still come.
+      stream = Buffer.concat([stream, chunk])
+      const message = wholeMessage(stream)
       const reply = message && decodeReply(message, query)
       if (reply) resolve(reply)
     },
     drain() {},
     end: () => resolve("unreachable"),
-    refused: () => resolve("unreachable"),
     close: () => resolve("unreachable"),
   })
-  socket.write(carrier === "UdpOutgoing" ? query : Buffer.concat([lengthOf(query), query]))
+  socket.write(Buffer.concat([lengthOf(query), query]))
   const reply = await promise
   clearTimeout(timer)
   socket.close()

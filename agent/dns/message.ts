@@ -35,6 +35,9 @@ export interface Reply {
   absentSeconds?: number
 }
 
+/** Why a server gave no reply. */
+export type Failure = "timeout" | "unreachable" | "bad-name"
+
 /** Undefined when `name` cannot be asked for: a label above 63 bytes, an empty one, or too long in all. */
 export function encodeQuery(id: number, name: string, type: QueryType): Uint8Array | undefined {
   const encoded = encodeName(name)

@@ -7,8 +7,8 @@ import { RefusedRequest } from "../response-error.ts"
 import type { AgentSettings } from "../settings.ts"
 import type { Surroundings } from "../target/target.ts"
 import { candidates, type HostsEntry, lookUpHosts, parseHosts, parseResolvConf, type ResolverConfig } from "./config.ts"
-import { askServer, type Failure } from "./exchange.ts"
-import { type QueryType, type Reply, recordType } from "./message.ts"
+import { Exchanges } from "./exchange.ts"
+import { type Failure, type QueryType, type Reply, recordType } from "./message.ts"
 import { TargetFile } from "./target-file.ts"
 
 /** Which addresses are wanted; `any`: IPv6 only when there is no IPv4 one. */
@@ -39,6 +39,7 @@ const found = (records: LookupRecord[], code = noError): Finding => ({ records, 
  */
 export class Resolver {
   readonly #surroundings: Surroundings
+  readonly #exchanges: Exchanges
   readonly #keepsNames: boolean
   readonly #believed = new BelievedAnswers<Finding>(maxKept)
   readonly #resolvConf: TargetFile<ResolverConfig>
@@ -48,6 +49,7 @@ export class Resolver {
 
   constructor(surroundings: Surroundings, { dnsTimeoutSeconds, dnsAttempts, keepNames }: AgentSettings) {
     this.#surroundings = surroundings
+    this.#exchanges = new Exchanges(surroundings)
     this.#keepsNames = keepNames
     this.#resolvConf = new TargetFile("/etc/resolv.conf", (text) => {
       const config = parseResolvConf(text)
@@ -177,7 +179,7 @@ export class Resolver {
     let last: KnownReply | Failure = "unreachable"
     for (let attempt = 0; attempt < attempts; attempt++) {
       for (const server of servers) {
-        const said = await askServer(server, name, type, timeoutSeconds * 1000, this.#surroundings)
+        const said = await this.#exchanges.ask(server, name, type, timeoutSeconds * 1000)
         if (said === "bad-name") return said
         const reply = typeof said === "string" ? said : { ...said, until: this.#until(said) }
         if (typeof reply !== "string" && (reply.code === noError || reply.code === noSuchName)) return reply
