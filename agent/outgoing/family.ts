@@ -28,12 +28,6 @@ type Connect = Extract<DaemonTcpOutgoing, { kind: "Connect" }>["value"]
 /** Connects of the old form that may wait for the one before. */
 const maxWaiting = 256
 
-/**
- * How long the socket of a connection the client has ended may stay. Closing costs the kernel more than connecting, and the client has
- * usually asked for something else in the same breath.
- */
-const closeMilliseconds = 1
-
 const gauges: Partial<Record<FamilyKind, GaugeName>> = {
   TcpOutgoing: "mirrord_agent_tcp_outgoing_connection_count",
   UdpOutgoing: "mirrord_agent_udp_outgoing_connection_count",
@@ -47,7 +41,6 @@ export class OutgoingFamily {
   readonly #unnamed: Lane<SocketAddress>
   /** Ended by the client, not closed yet. */
   readonly #ended: OutgoingConnection[] = []
-  #closing: ReturnType<typeof setTimeout> | undefined
   #nextId = 0n
 
   constructor(options: FamilyOptions) {
@@ -85,14 +78,17 @@ export class OutgoingFamily {
     }
   }
 
+  /**
+   * Closing costs the kernel as much as connecting, and the client has usually asked for something else in the same breath: the answer
+   * to that leaves in this turn of the event loop, and the socket is closed in the next.
+   */
   #abandonSoon(connection: OutgoingConnection | undefined): void {
     if (!connection) return
     connection.silence()
-    if (this.#ended.push(connection) === 1) this.#closing = setTimeout(() => this.#abandonEnded(), closeMilliseconds)
+    if (this.#ended.push(connection) === 1) setImmediate(() => setImmediate(() => this.#abandonEnded()))
   }
 
   #abandonEnded(): void {
-    clearTimeout(this.#closing)
     for (const connection of this.#ended.splice(0)) connection.abandon()
   }
 
