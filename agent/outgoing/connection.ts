@@ -53,11 +53,9 @@ export class OutgoingConnection implements SocketEvents {
     if (taken < chunk.length && !this.#over) this.#keep(chunk.subarray(taken))
   }
 
-  /** From now on nobody wants to hear of it. */
+  /** From now on nobody wants to hear of it; it is to be abandoned soon. */
   silence(): void {
     this.#events = unheard
-    this.#budget.removeSource(this.#socket)
-    this.#socket.pause()
   }
 
   /** Ends without a word. */
