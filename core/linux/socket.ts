@@ -25,6 +25,16 @@ export function setSocketOption(fd: number, level: number, option: number, value
   check(syscall("setsockopt", fd, level, option, bytes, 4), "setsockopt")
 }
 
+const intValue = Buffer.from(new ArrayBuffer(4))
+const intSize = Buffer.from(new ArrayBuffer(4))
+
+/** An option that is an integer. @throws LinuxError */
+export function getIntOption(fd: number, level: number, option: number): number {
+  intSize.writeUInt32LE(4)
+  check(syscall("getsockopt", fd, level, option, intValue, intSize), "getsockopt")
+  return intValue.readInt32LE(0)
+}
+
 /** Bytes of an option, at most `length` of them. @throws LinuxError */
 export function getSocketOption(fd: number, level: number, option: number, length: number): Buffer {
   const value = Buffer.alloc(length)
@@ -36,7 +46,7 @@ export function getSocketOption(fd: number, level: number, option: number, lengt
 
 /** Takes (and clears) the pending error of a socket: a positive errno, or 0. */
 export function pendingError(fd: number): number {
-  return getSocketOption(fd, SOL_SOCKET, SO_ERROR, 4).readInt32LE(0)
+  return getIntOption(fd, SOL_SOCKET, SO_ERROR)
 }
 
 /** Own address of an IP socket; undefined for other families. @throws LinuxError */

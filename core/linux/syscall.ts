@@ -81,8 +81,15 @@ const errnoAddress = libc.__errno_location() as Pointer
  * Makes one system call on the calling thread: its result, or the negative errno (-2 = ENOENT).
  * A result outside the safe integers comes rounded; no call listed here has one.
  */
-export function syscall(name: SyscallName, ...args: SyscallArgument[]): number {
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = args
+export function syscall(
+  name: SyscallName,
+  a: SyscallArgument = 0,
+  b: SyscallArgument = 0,
+  c: SyscallArgument = 0,
+  d: SyscallArgument = 0,
+  e: SyscallArgument = 0,
+  f: SyscallArgument = 0,
+): number {
   const number = callNumbers[name][column as 0 | 1]
   const result = libc.syscall(number, word(a), word(b), word(c), word(d), word(e), word(f))
   // Read at once and without another call, so that nothing of the runtime can change errno in between.

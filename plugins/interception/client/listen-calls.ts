@@ -1,7 +1,7 @@
 import { ErrnoError } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { errno } from "../../../core/linux/errno.ts"
-import { SOCK_STREAM } from "../../../core/linux/socket.ts"
+import { getIntOption, SOCK_STREAM } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
@@ -13,7 +13,6 @@ import {
   addressFor,
   endpointName,
   fitting,
-  intOption,
   isLoopback,
   isNonBlocking,
   isUnspecified,
@@ -70,7 +69,7 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
     const moved = listeners.movedTo(requested.port)
     if (moved !== undefined) {
       // The program has this port already, at another place; sharing it is the program's wish, or an error as usual.
-      if (first === -errno.EADDRNOTAVAIL || intOption(fd, SOL_SOCKET, SO_REUSEPORT) === 0)
+      if (first === -errno.EADDRNOTAVAIL || getIntOption(fd, SOL_SOCKET, SO_REUSEPORT) === 0)
         return failure(errno.EADDRINUSE)
       return done(attempt(addressFor(family, { ip: requested.ip, port: moved })), fd, requested)
     }

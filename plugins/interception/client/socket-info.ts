@@ -1,6 +1,6 @@
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { check, errno, LinuxError } from "../../../core/linux/errno.ts"
-import { getSocketOption } from "../../../core/linux/socket.ts"
+import { getIntOption, getSocketOption } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import type { Call } from "./call.ts"
@@ -20,15 +20,15 @@ const O_NONBLOCK = 0o4000
 export const addressBytes = 128
 
 export function socketType(fd: number): number {
-  return intOption(fd, SOL_SOCKET, SO_TYPE)
+  return getIntOption(fd, SOL_SOCKET, SO_TYPE)
 }
 
 export function socketFamily(fd: number): number {
-  return intOption(fd, SOL_SOCKET, SO_DOMAIN)
+  return getIntOption(fd, SOL_SOCKET, SO_DOMAIN)
 }
 
 export function socketProtocol(fd: number): number {
-  return intOption(fd, SOL_SOCKET, SO_PROTOCOL)
+  return getIntOption(fd, SOL_SOCKET, SO_PROTOCOL)
 }
 
 /** A number no other socket ever has while the machine runs. */
@@ -38,11 +38,7 @@ export function socketCookie(fd: number): bigint {
 
 /** Whether the socket can only talk IPv6. */
 export function isOnlyV6(fd: number, family: number): boolean {
-  return family === AF_INET6 && intOption(fd, IPPROTO_IPV6, IPV6_V6ONLY) !== 0
-}
-
-export function intOption(fd: number, level: number, option: number): number {
-  return getSocketOption(fd, level, option, 4).readInt32LE(0)
+  return family === AF_INET6 && getIntOption(fd, IPPROTO_IPV6, IPV6_V6ONLY) !== 0
 }
 
 export function isNonBlocking(fd: number): boolean {
