@@ -49,6 +49,8 @@ export class Conversation {
   #tellLost!: (reason: AppError) => void
   #link: Link<DaemonMessage, ClientMessage>
   #version: string
+  /** What that version has: every call of the program asks. */
+  readonly #supported = new Map<ProtocolFeature, boolean>()
   #begun = false
   /** What waits while a lost connection is made again; undefined while there is one. */
   #held: ClientMessage[] | undefined
@@ -84,7 +86,11 @@ export class Conversation {
   }
 
   supports(feature: ProtocolFeature): boolean {
-    return supports(this.#version, feature)
+    const known = this.#supported.get(feature)
+    if (known !== undefined) return known
+    const isSupported = supports(this.#version, feature)
+    this.#supported.set(feature, isSupported)
+    return isSupported
   }
 
   /** Sets the one receiver of a kind of message; call it before `begin`. */
@@ -254,6 +260,7 @@ export class Conversation {
     }
     this.#link = link
     this.#version = protocolVersion
+    this.#supported.clear()
     const held = this.#held ?? []
     this.#held = undefined
     this.#converse()
