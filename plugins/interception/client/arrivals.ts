@@ -6,6 +6,7 @@ import { EPOLLOUT, type Readiness } from "./readiness.ts"
 import { isSocketGone } from "./socket-gone.ts"
 import { addressFor, connectLoopback, endpointName, inProgress } from "./socket-info.ts"
 import { relayHandlers, StreamRelay } from "./stream-relay.ts"
+import type { Unhurried } from "./unhurried.ts"
 
 type Socket = Bun.Socket<StreamRelay | undefined>
 
@@ -69,13 +70,15 @@ export class Arrivals {
   /** Where that is for sockets of each family. */
   readonly #addresses = new Map<number, Buffer>()
   readonly #readiness: Readiness
+  readonly #unhurried: Unhurried
   readonly #listener: Bun.TCPSocketListener<StreamRelay | undefined>
   /** Not accepted yet, by the program's port. */
   readonly #expected = new Map<number, Arrival>()
 
-  constructor(ip: "127.0.0.1" | "::1", readiness: Readiness) {
+  constructor(ip: "127.0.0.1" | "::1", readiness: Readiness, unhurried: Unhurried) {
     this.#ip = ip
     this.#readiness = readiness
+    this.#unhurried = unhurried
     this.#listener = Bun.listen<StreamRelay | undefined>({
       hostname: ip,
       port: 0,
@@ -124,7 +127,8 @@ export class Arrivals {
       { ip: this.#ip, port },
       { ip: this.#ip, port: this.port },
     ]
-    arrival.accepted(new StreamRelay(socket, () => isSocketGone(program, ours)))
+    const isGone = () => isSocketGone(program, ours)
+    arrival.accepted(new StreamRelay(socket, { isGone, unhurried: this.#unhurried }))
   }
 }
 

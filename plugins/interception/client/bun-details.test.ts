@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test"
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs"
+import { getIntOption } from "../../../core/linux/socket.ts"
 import { addressOf, syscall } from "../../../core/linux/syscall.ts"
 
 /* Undocumented behaviour of the runtime the engine rests on, one test each, so that an update shows at once. */
@@ -102,3 +103,25 @@ test("the 64-bit hash of a path is the same in every thread", () => {
   )
   expect(Bun.hash.wyhash("/etc/passwd", 1n)).not.toBe(Bun.hash.wyhash("/etc/passwd", 2n))
 })
+
+test("sockets Bun accepts or adopts send small pieces at once", async () => {
+  const accepted = Promise.withResolvers<number>()
+  const server = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: { open: (socket) => accepted.resolve(noDelayOf(socket)), data() {} },
+  })
+  const fd = syscall("socket", 2, 1, 0)
+  const address = Buffer.from([2, 0, server.port >> 8, server.port & 255, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0])
+  expect(syscall("connect", fd, address, 16)).toBe(0)
+  const socket = await Bun.connect({ fd, socket: { data() {} } } as unknown as Bun.TCPSocketConnectOptions)
+  expect([noDelayOf(socket), await accepted.promise]).toEqual([1, 1])
+  socket.end()
+  server.stop(true)
+})
+
+function noDelayOf(socket: unknown): number {
+  const tcp = 6
+  const noDelay = 1
+  return getIntOption((socket as { fd: number }).fd, tcp, noDelay)
+}

@@ -42,9 +42,8 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
     const peer = decodeEndpoint(address)
     if (!peer) return proceed
     const byTcp = remoteDestination(world, "tcp", peer)
-    const byUdp = remoteDestination(world, "udp", peer)
     // Local for every kind of socket, so that nobody needs to look at it.
-    if (!byTcp && !byUdp && !isSpecialHere(peer)) {
+    if (!byTcp && !remoteDestination(world, "udp", peer) && !isSpecialHere(peer)) {
       forgetName(call)
       return proceed
     }
@@ -73,7 +72,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         })
       }
       if (type === SOCK_DGRAM) forgetName(call)
-      const reach = type === SOCK_STREAM ? byTcp : byUdp
+      const reach = type === SOCK_STREAM ? byTcp : remoteDestination(world, "udp", peer)
       if (!reach) return proceed
       if (type === SOCK_DGRAM) {
         const association = await udp.of(socketCookie(fd), isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)

@@ -1,9 +1,17 @@
 import type { RemoteConnection } from "../../../core/client/engine.ts"
+import type { Unhurried } from "./unhurried.ts"
 
 type Handlers = Bun.SocketHandler<StreamRelay | undefined>
 
 /** More than this may still be on its way when an answer comes; less is in the remote kernel's hands then. In bytes. */
 const surelySentBytes = 16 * 1024
+
+/** The program's end of a local connection. */
+export interface ProgramEnd {
+  /** Tells a program that has closed its socket from one that has only ended its own direction; both look alike to us. */
+  isGone(): boolean
+  unhurried: Unhurried
+}
 
 /**
  * Carries bytes between a local socket and a remote connection, both ways, with half closes. Neither side is read while
@@ -11,7 +19,7 @@ const surelySentBytes = 16 * 1024
  */
 export class StreamRelay {
   readonly #socket: Bun.Socket<StreamRelay | undefined>
-  readonly #isPeerGone: () => boolean
+  readonly #program: ProgramEnd | undefined
   #remote: RemoteConnection | undefined
   #onClosed: () => void = () => {}
   /** What came from a program that was faster than the remote side; nothing more is read then. */
@@ -26,15 +34,11 @@ export class StreamRelay {
   #closing = false
   #closed = false
 
-  /**
-   * To be called with an open socket whose handlers are `relayHandlers`. `isPeerGone` tells a program that has closed its
-   * socket from one that has only ended its own direction; both look alike to us.
-   */
-  constructor(socket: Bun.Socket<StreamRelay | undefined>, isPeerGone = () => false) {
+  /** To be called with an open socket whose handlers are `relayHandlers`. Without `program` every end is one of its own direction. */
+  constructor(socket: Bun.Socket<StreamRelay | undefined>, program?: ProgramEnd) {
     this.#socket = socket
-    this.#isPeerGone = isPeerGone
+    this.#program = program
     socket.data = this
-    socket.setNoDelay(true)
   }
 
   /** Begins to carry. `onClosed` is called once, when the local socket is gone. */
@@ -83,9 +87,11 @@ export class StreamRelay {
    * that message, so it is for connections whose last word was the remote side's.
    */
   localEnded(): void {
-    if (!this.#remote) this.#endedEarly = true
-    else if (this.#unansweredBytes === 0 && this.#isSurelySent && this.#isPeerGone()) this.#remote.close()
-    else this.#remote.end()
+    const remote = this.#remote
+    if (!remote) this.#endedEarly = true
+    else if (this.#program && this.#unansweredBytes === 0 && this.#isSurelySent && this.#program.isGone())
+      this.#program.unhurried.add(() => remote.close())
+    else remote.end()
   }
 
   drained(): void {

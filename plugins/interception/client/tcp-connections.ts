@@ -23,6 +23,7 @@ import {
 } from "./socket-info.ts"
 import { relayHandlers, StreamRelay } from "./stream-relay.ts"
 import { questionsLeave } from "./turn.ts"
+import { Unhurried } from "./unhurried.ts"
 
 type Socket = Bun.Socket<StreamRelay | undefined>
 
@@ -55,6 +56,7 @@ export class TcpConnections {
   readonly #readiness: Readiness
   readonly #shared: SharedState
   readonly #patience = new Patience()
+  readonly #unhurried = new Unhurried()
   readonly #loopbacks = new Map<LoopbackIp, Loopback>()
   /** By the program's port on the loopback. */
   readonly #named = new Map<number, Named>()
@@ -165,6 +167,7 @@ export class TcpConnections {
     }
     this.#established(fd, family, named, connection)
     arrival.join(connection, () => this.#unname(arrival.port, named))
+    setImmediate(() => this.#unhurried.do())
   }
 
   /** Lets a non-blocking socket wait for the remote side. Returns a negative errno: EINPROGRESS, or why it cannot even begin. */
@@ -221,6 +224,7 @@ export class TcpConnections {
   }
 
   close(): void {
+    this.#unhurried.do()
     for (const { arrivals, held } of this.#loopbacks.values()) {
       arrivals.close()
       held.close()
@@ -255,7 +259,7 @@ export class TcpConnections {
   #loopback(ip: LoopbackIp): Loopback {
     const known = this.#loopbacks.get(ip)
     if (known) return known
-    const made = { arrivals: new Arrivals(ip, this.#readiness), held: new HeldConnections(ip) }
+    const made = { arrivals: new Arrivals(ip, this.#readiness, this.#unhurried), held: new HeldConnections(ip) }
     this.#loopbacks.set(ip, made)
     return made
   }
@@ -267,6 +271,7 @@ export class TcpConnections {
     ours: Endpoint,
     named: Named,
   ): Promise<void> {
+    const end = { isGone: () => isSocketGone(program, ours), unhurried: this.#unhurried }
     await Bun.connect<StreamRelay | undefined>({
       fd,
       allowHalfOpen: true,
@@ -274,9 +279,7 @@ export class TcpConnections {
       socket: {
         ...relayHandlers,
         open: (socket: Socket) =>
-          new StreamRelay(socket, () => isSocketGone(program, ours)).join(connection, () =>
-            this.#unname(program.port, named),
-          ),
+          new StreamRelay(socket, end).join(connection, () => this.#unname(program.port, named)),
       },
     } as unknown as Bun.TCPSocketConnectOptions<StreamRelay | undefined>)
   }
