@@ -43,7 +43,7 @@ export function decodeEndpoint(bytes: Uint8Array): Endpoint | undefined {
   if (view.length < 16) return undefined
   const family = view.readUInt16LE(0)
   const port = view.readUInt16BE(2)
-  if (family === AF_INET) return { ip: view.subarray(4, 8).join("."), port }
+  if (family === AF_INET) return { ip: `${view[4]}.${view[5]}.${view[6]}.${view[7]}`, port }
   if (family === AF_INET6 && view.length >= 28) return { ip: ipv6Text(view.subarray(8, 24)), port }
   return undefined
 }
