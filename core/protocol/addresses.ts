@@ -1,7 +1,7 @@
 import type { Codec, Infer } from "./codec.ts"
-import { badTag, mapped, struct, variants } from "./composites.ts"
+import { badTag, struct, variants } from "./composites.ts"
 import { formatIp, parseIp } from "./ip.ts"
-import { badValue, bytes, none, str, u16, u128 } from "./primitives.ts"
+import { bytes, none, str, u16 } from "./primitives.ts"
 
 /** Raw bytes of a fixed number, network byte order. */
 function octets(length: number): Codec<Uint8Array> {
@@ -31,19 +31,6 @@ export const ip: Codec<string> = {
 
 /** Flow and scope of IPv6 do not travel. */
 export const sockaddr = struct({ ip, port: u16 })
-
-/** A UUID in its usual text form; on the wire its number as u128. */
-export const uid: Codec<string> = mapped(u128, formatUuid, parseUuid)
-
-function formatUuid(number: bigint): string {
-  const hex = number.toString(16).padStart(32, "0")
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
-}
-
-function parseUuid(text: string): bigint {
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) throw badValue(`"${text}" as a UUID`)
-  return BigInt(`0x${text.replaceAll("-", "")}`)
-}
 
 const unixAddr = variants("UnixAddr", {
   Pathname: str,

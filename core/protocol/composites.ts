@@ -155,13 +155,3 @@ export function nested<T>(minBytes: number, of: () => Codec<T>): Codec<T> {
     shape: { type: "nested", of },
   }
 }
-
-/** A value with another face: `read` and `write` translate and check what `of` carries. */
-export function mapped<W, T>(of: Codec<W>, read: (wire: W) => T, write: (value: T) => W): Codec<T> {
-  return {
-    minBytes: of.minBytes,
-    read: (reader) => read(of.read(reader)),
-    write: (writer, value) => of.write(writer, write(value)),
-    shape: of.shape,
-  }
-}

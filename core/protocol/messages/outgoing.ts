@@ -1,7 +1,8 @@
-import { socketAddress, uid } from "../addresses.ts"
+import { socketAddress } from "../addresses.ts"
 import type { Infer } from "../codec.ts"
 import { struct, variants } from "../composites.ts"
 import { bytes, u64 } from "../primitives.ts"
+import { uid } from "../uuid.ts"
 import { result } from "./errors.ts"
 
 /** Empty bytes mean that no more data comes in this direction. */
