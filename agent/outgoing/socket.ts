@@ -1,4 +1,4 @@
-import type { Socket } from "bun"
+import type { Socket, SocketHandler } from "bun"
 import { errno, LinuxError } from "../../core/linux/errno.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 
@@ -41,17 +41,16 @@ const nowhere = Buffer.alloc(16)
 export class AdoptedSocket implements OutgoingSocket {
   /** Not in the event loop's hands yet. */
   #fd: number | undefined
-  #socket: Socket<undefined> | undefined
+  #socket: Socket<AdoptedSocket> | undefined
   #events: SocketEvents | undefined
-  readonly #connected = Promise.withResolvers<void>()
+  /** While the connection is being made. */
+  #attempt: PromiseWithResolvers<void> | undefined
   #isPaused = false
   /** Set when the end came before anybody was interested. */
   #closed: { error: Error | undefined } | undefined
 
   private constructor(fd?: number) {
     this.#fd = fd
-    // Not everybody waits for it.
-    this.#connected.promise.catch(() => {})
   }
 
   /**
@@ -61,14 +60,17 @@ export class AdoptedSocket implements OutgoingSocket {
   static async adopt(fd: number, isConnected: boolean, milliseconds: number): Promise<AdoptedSocket> {
     if (isConnected) return new AdoptedSocket(fd)
     const adopted = new AdoptedSocket()
+    const attempt = Promise.withResolvers<void>()
+    adopted.#attempt = attempt
     const timer = setTimeout(() => adopted.#giveUp(), milliseconds)
     try {
       adopted.#isPaused = true
       adopted.#takeUp(fd)
-      await adopted.#connected.promise
+      await attempt.promise
       return adopted
     } finally {
       clearTimeout(timer)
+      adopted.#attempt = undefined
     }
   }
 
@@ -122,36 +124,35 @@ export class AdoptedSocket implements OutgoingSocket {
     if (fd === undefined) return
     this.#fd = undefined
     // What goes wrong is told to the handlers, too.
-    Bun.connect({ fd, allowHalfOpen: true, data: undefined, socket: this.#handlers() } as never).catch(() => {})
+    Bun.connect({ fd, allowHalfOpen: true, data: this, socket: AdoptedSocket.#handlers } as never).catch(() => {})
   }
 
-  #handlers() {
-    return {
-      // Called at once, also for a connection that is still being made: that is there with the first `drain`.
-      open: (socket: Socket<undefined>) => {
-        this.#socket = socket
-        if (this.#isPaused) socket.pause()
-      },
-      data: (_: unknown, chunk: Uint8Array) => this.#events?.data(chunk),
-      drain: () => {
-        this.#connected.resolve()
-        this.#events?.drain()
-      },
-      end: () => this.#events?.end(),
-      error: (_: unknown, error: Error) => this.#close(error),
-      close: (_: unknown, error?: Error) => this.#close(error),
-    }
+  /** The same for all: an object of functions for each costs more than a connection is worth. */
+  static readonly #handlers: SocketHandler<AdoptedSocket> = {
+    // Called at once, also for a connection that is still being made: that is there with the first `drain`.
+    open: (socket) => {
+      socket.data.#socket = socket
+      if (socket.data.#isPaused) socket.pause()
+    },
+    data: ({ data: self }, chunk) => self.#events?.data(chunk),
+    drain: ({ data: self }) => {
+      self.#attempt?.resolve()
+      self.#events?.drain()
+    },
+    end: ({ data: self }) => self.#events?.end(),
+    error: ({ data: self }, error) => self.#close(error),
+    close: ({ data: self }, error) => self.#close(error),
   }
 
   #giveUp(): void {
-    this.#connected.reject(new LinuxError(errno.ETIMEDOUT, "connect"))
+    this.#attempt?.reject(new LinuxError(errno.ETIMEDOUT, "connect"))
     this.#socket?.terminate()
   }
 
   #close(error: Error | undefined): void {
     if (this.#closed) return
     this.#closed = { error }
-    this.#connected.reject(connectFailure(error))
+    this.#attempt?.reject(connectFailure(error))
     this.#events?.close(error)
   }
 }
