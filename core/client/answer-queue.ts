@@ -10,6 +10,11 @@ export class AnswerQueue<T> {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
+  /** The question asked last could not be sent: the next answer is not for it. Call it in the same turn as `next`. */
+  withdraw(): void {
+    if (this.#waiting.length > this.#head) this.#waiting.pop()
+  }
+
   /** False when nobody waits: the peer answered something that was not asked. */
   answer(value: T): boolean {
     const first = this.#waiting[this.#head]

@@ -44,7 +44,14 @@ export class FileLink {
   /** Sends at once. @throws ErrnoError with what the agent says, EIO when it is gone */
   async ask<K extends AnswerKind>(request: FileRequest, kind: K): Promise<Value<K>> {
     const answered = this.#answers.next()
-    this.#conversation.send({ kind: "FileRequest", value: request })
+    try {
+      this.#conversation.send({ kind: "FileRequest", value: request })
+    } catch (thrown) {
+      // A value the protocol has no room for; whoever asks later must not get each other's answers.
+      answered.catch(() => {})
+      this.#answers.withdraw()
+      throw thrown
+    }
     const answer = await answered.catch((error: Error) => {
       throw new ErrnoError(errno.EIO, error.message)
     })

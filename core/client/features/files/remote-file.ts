@@ -63,7 +63,9 @@ export class AgentFile implements RemoteFile {
 
   async setOwner(uid: number, gid: number): Promise<void> {
     this.#need()
-    await this.#link.ask({ kind: "Fchown", value: { fd: this.#fd, owner: uid, group: gid } }, "Fchown")
+    // -1 leaves what is there; unsigned on the wire.
+    const value = { fd: this.#fd, owner: uid >>> 0, group: gid >>> 0 }
+    await this.#link.ask({ kind: "Fchown", value }, "Fchown")
   }
 
   close(): void {

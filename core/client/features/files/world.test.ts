@@ -173,3 +173,22 @@ test("a refusal by policy ends the session with the policy's words", async () =>
   await expect(files.open("/data/a", mode)).rejects.toMatchObject({ errno: 13 })
   expect(await conversation.lost).toMatchObject({ code: "policy", message: expect.stringContaining("no-files") })
 })
+
+test("-1 leaves an owner as it is, and what cannot be said breaks nothing", async () => {
+  const { files, asked, release } = world((request) =>
+    request.kind === "Open" ? { kind: "Open", value: ok({ fd: 0n }) } : { kind: "Fchown", value: ok(null) },
+  )
+  release()
+  const file = await files.open("/x", {
+    read: true,
+    write: false,
+    append: false,
+    truncate: false,
+    create: false,
+    exclusive: false,
+  })
+  await file.setOwner(-1, 7)
+  expect(asked.at(-1)).toEqual({ kind: "Fchown", value: { fd: 0n, owner: 0xffff_ffff, group: 7 } })
+  await expect(file.setMode(-1)).rejects.toThrow("u32")
+  await file.setOwner(1, 2)
+})
