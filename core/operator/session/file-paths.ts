@@ -44,6 +44,13 @@ export class FilePaths {
         const { dirfd, pathname } = request.value
         return dirfd === null ? [{ path: clean(pathname), access: "write" }] : this.#below(dirfd, pathname, "write")
       }
+      // Allowed on what was opened for reading, too.
+      case "Fchmod":
+      case "Fchown":
+      case "Futimens": {
+        const path = this.#descriptors.get(request.value.fd)
+        return path === undefined ? undefined : [{ path, access: "write" }]
+      }
       case "Rename":
         return [request.value.oldPath, request.value.newPath].map((path) => ({ path: clean(path), access: "write" }))
       default:
