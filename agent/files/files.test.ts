@@ -223,6 +223,21 @@ when("access asks for permissions, existence included", async () => {
   expect(await ask("Access", { pathname: "/app/none", mode: 0 })).toBe("2 NotFound")
 })
 
+when("a folder keeps owner, mode and times it is given, and is no file", async () => {
+  mkdirSync(join(root, "app/kept"))
+  const { fd } = await open("/app/kept")
+  expect(await ask("Fchmod", { fd, mode: 0o711 })).toBeNull()
+  expect(await ask("Fchown", { fd, owner: 1234, group: 0xffffffff })).toBeNull()
+  const time = { tvSec: 3000n, tvNsec: 7n }
+  expect(await ask("Futimens", { fd, times: [time, time] })).toBeNull()
+  expect((await ask("Xstat", { path: null, fd, followSymlink: true })).metadata).toMatchObject({
+    mode: 0o040711,
+    userId: 1234,
+    modificationTime: 3_000_000_000_007n,
+  })
+  expect(await ask("Ftruncate", { fd, length: 0n })).toBe("NotFile")
+})
+
 when("links are read, files are not links", async () => {
   symlinkSync("/app/hello", join(root, "app/absolute"))
   expect(await ask("ReadLink", { path: "/app/absolute" })).toEqual({ path: "/app/hello" })

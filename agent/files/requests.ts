@@ -118,11 +118,14 @@ export class FileRequests {
       case "Ftruncate":
         return { kind, value: attemptUnit(() => call("ftruncate", descriptors.file(value.fd), value.length)) }
       case "Futimens":
-        return { kind, value: attemptUnit(() => setTimes(descriptors.file(value.fd), value.times)) }
+        return { kind, value: attemptUnit(() => setTimes(descriptors.openFile(value.fd).fd, value.times)) }
       case "Fchown":
-        return { kind, value: attemptUnit(() => call("fchown", descriptors.file(value.fd), value.owner, value.group)) }
+        return {
+          kind,
+          value: attemptUnit(() => call("fchown", descriptors.openFile(value.fd).fd, value.owner, value.group)),
+        }
       case "Fchmod":
-        return { kind, value: attemptUnit(() => call("fchmod", descriptors.file(value.fd), value.mode)) }
+        return { kind, value: attemptUnit(() => call("fchmod", descriptors.openFile(value.fd).fd, value.mode)) }
     }
   }
 
