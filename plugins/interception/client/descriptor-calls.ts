@@ -1,5 +1,7 @@
+import type { RemoteFile } from "../../../core/client/engine.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
+import { changeAttributes, mustBeWritable } from "./attribute-changes.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success, value } from "./call.ts"
 import { LiveFile } from "./live-file.ts"
 import { O_CLOEXEC } from "./notification.ts"
@@ -14,7 +16,7 @@ const MAP_TYPE = 0xf
 const MAP_PRIVATE = 2
 
 /** Everything else a program does with the descriptor of a remote file. */
-export function descriptorCalls({ injected, ranges, shared }: Supervision): Handlers {
+export function descriptorCalls({ injected, ranges, shared, world }: Supervision): Handlers {
   const liveAt = (call: Call, argument: number): LiveFile | undefined => {
     const fd = call.int(argument)
     if (fd < ranges.liveFrom || fd >= ranges.end) return undefined
@@ -116,17 +118,15 @@ export function descriptorCalls({ injected, ranges, shared }: Supervision): Hand
     return success
   }
 
-  async function changeMode(call: Call): Promise<Answer> {
-    const file = liveAt(call, 0)
-    if (file) await file.file.setMode(call.int(1) & 0o7777)
-    else return injected.of(call.tid, call.int(0)) ? failure(errno.EROFS) : proceed
-    return success
-  }
-
-  async function changeOwner(call: Call): Promise<Answer> {
-    const file = liveAt(call, 0)
-    if (file) await file.file.setOwner(call.int(1), call.int(2))
-    else return injected.of(call.tid, call.int(0)) ? failure(errno.EROFS) : proceed
+  /** fchmod and fchown. */
+  async function changeAttribute(call: Call, change: (file: RemoteFile) => Promise<void>): Promise<Answer> {
+    const object = injected.of(call.tid, call.int(0))
+    if (!object) return proceed
+    if (object instanceof LiveFile && object.mode.write) await change(object.file)
+    else {
+      mustBeWritable(world.files, object.path)
+      await changeAttributes(world.files, object.path, change)
+    }
     return success
   }
 
@@ -145,7 +145,7 @@ export function descriptorCalls({ injected, ranges, shared }: Supervision): Hand
     splice: copyRange,
     ftruncate: truncate,
     fallocate: allocate,
-    fchmod: changeMode,
-    fchown: changeOwner,
+    fchmod: (call) => changeAttribute(call, (file) => file.setMode(call.int(1) & 0o7777)),
+    fchown: (call) => changeAttribute(call, (file) => file.setOwner(call.int(1), call.int(2))),
   }
 }

@@ -295,6 +295,45 @@ describe("writing", () => {
     expect((await sh(script, files)).output).toBe("600 1000\n/remote:\nbig\nlink\nx\n\n/remote/x/y:\na.txt\n")
   })
 
+  test("attributes of folders, and by descriptors that only read", async () => {
+    const script = `
+import os
+d = os.open("/remote/dir", os.O_RDONLY); os.fchmod(d, 0o700); os.utime(d, (1, 5)); os.fchown(d, -1, 0)
+f = os.open("/remote/a.txt", os.O_RDONLY); os.fchmod(f, 0o600); os.utime(f, (1, 6)); os.fchown(f, -1, 0)
+os.utime("/remote", (1, 7)); os.chmod("/remote", 0o711)
+print([(oct(s.st_mode & 0o777), int(s.st_mtime)) for s in map(os.stat, ["/remote/dir", "/remote/a.txt", "/remote"])])
+`
+    const files = pod()
+    const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("[('0o700', 5), ('0o600', 6), ('0o711', 7)]\n")
+    expect(files.openFiles).toBe(0)
+  })
+
+  test("a session that only reads changes no attributes either", async () => {
+    const files = new MemoryFiles({
+      files: { "/remote/a.txt": "a\n", "/remote/big": big },
+      place: (path, intent) => ({ place: path.startsWith("/remote") && intent === "read" ? "remote" : "local", path }),
+    })
+    const script = `
+import os
+def refused(change, *args):
+    try: change(*args)
+    except OSError as e: return e.errno
+for path in ["/remote/a.txt", "/remote/big", "/remote"]:
+    fd = os.open(path, os.O_RDONLY)
+    print(refused(os.fchmod, fd, 0), refused(os.fchown, fd, 1, 1), refused(os.utime, fd, (1, 1)))
+`
+    const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("30 30 30\n30 30 30\n30 30 30\n")
+    expect([...files.nodes.values()].map(({ mtimeNs }) => mtimeNs > 10n ** 18n)).not.toContain(false)
+  })
+
+  test("no size is negative", async () => {
+    const script = `import ctypes; c = ctypes.CDLL(None, use_errno=True)
+print(c.truncate(b"/remote/a.txt", ctypes.c_long(-1)), ctypes.get_errno())`
+    expect((await runIn({ files: pod() }, ["/usr/bin/python3", "-c", script])).output).toBe("-1 22\n")
+  })
+
   test("a move between the sides is a copy", async () => {
     const files = pod()
     const folder = mkdtempSync(join(tmpdir(), "podside-move-"))
@@ -306,6 +345,26 @@ describe("writing", () => {
     } finally {
       rmSync(folder, { recursive: true })
     }
+  })
+
+  test("a child stays in the folder it was born in when its parent goes elsewhere", async () => {
+    const files = pod()
+    const script = `
+import os
+os.chdir("/remote/dir")
+r, w = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.read(r, 1); open("mine", "w").write("child"); print(open("b.txt").read(), end="", flush=True); os._exit(0)
+os.chdir("/remote"); os.write(w, b"x"); os.waitpid(pid, 0)
+pid = os.fork()
+if pid == 0:
+    os.read(r, 1); print(os.getcwd(), flush=True); os._exit(0)
+os.chdir("/tmp"); os.write(w, b"x"); os.waitpid(pid, 0)
+`
+    const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("bee\n/remote\n")
+    expect(files.text("/remote/dir/mine")).toBe("child")
   })
 
   test("links cannot be made there", async () => {

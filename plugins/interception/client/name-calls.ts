@@ -1,7 +1,8 @@
 import { mkdirSync, renameSync, rmdirSync, truncateSync, unlinkSync } from "node:fs"
-import { ErrnoError, type FileWorld, type RemoteFile } from "../../../core/client/engine.ts"
+import { ErrnoError, type FileWorld } from "../../../core/client/engine.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import type { CallName } from "./abi.ts"
+import { changeAttributes, mustBeWritable } from "./attribute-changes.ts"
 import { type Answer, type Call, failure, type Handler, type Handlers, proceed, success } from "./call.ts"
 import { nodeFailure } from "./open-calls.ts"
 import { pathCalls, twoPathCalls } from "./path-calls.ts"
@@ -40,6 +41,7 @@ export function nameCalls(supervision: Supervision): Handlers {
             throw nodeFailure(thrown)
           }
         case "descriptor":
+          mustBeWritable(world.files, located.object.path)
           await remote(world.files!, located.object.path, call)
           return success
         case "remote":
@@ -64,14 +66,14 @@ export function nameCalls(supervision: Supervision): Handlers {
     (path, call) => (removesDirectory(call) ? rmdirSync(path) : unlinkSync(path)),
   )
   const chmod = onPath((files, path, call) =>
-    withFile(files, path, false, (file) => file.setMode(call.int(call.name === "chmod" ? 1 : 2) & 0o7777)),
+    changeAttributes(files, path, (file) => file.setMode(call.int(call.name === "chmod" ? 1 : 2) & 0o7777)),
   )
   const chown = onPath((files, path, call) => {
     const at = call.name === "fchownat" ? 2 : 1
-    return withFile(files, path, false, (file) => file.setOwner(call.int(at), call.int(at + 1)))
+    return changeAttributes(files, path, (file) => file.setOwner(call.int(at), call.int(at + 1)))
   })
   const setTimes = onPath((files, path, call) =>
-    withFile(files, path, false, async (file) => {
+    changeAttributes(files, path, async (file) => {
       const { atimeNs, mtimeNs } = readTimes(call)
       if (atimeNs !== undefined && mtimeNs !== undefined) return file.setTimes(atimeNs, mtimeNs)
       if (atimeNs === undefined && mtimeNs === undefined) return
@@ -80,7 +82,13 @@ export function nameCalls(supervision: Supervision): Handlers {
     }),
   )
   const truncate = onPath(
-    (files, path, call) => withFile(files, path, true, (file) => file.truncate(call.word(1))),
+    async (files, path, call) => {
+      const size = BigInt.asIntN(64, call.word(1))
+      if (size < 0n) throw new ErrnoError(errno.EINVAL, "truncate")
+      const mode = { read: false, write: true, append: false, truncate: false, create: false, exclusive: false }
+      const file = await files.open(path, mode)
+      await file.truncate(size).finally(() => file.close())
+    },
     (path, call) => truncateSync(path, call.size(1)),
   )
 
@@ -167,21 +175,5 @@ async function exists(files: FileWorld, path: string): Promise<boolean> {
   } catch (thrown) {
     if (thrown instanceof ErrnoError && thrown.errno === errno.ENOENT) return false
     throw thrown
-  }
-}
-
-/** Opens a file for as long as `use` needs it. */
-async function withFile<T>(
-  files: FileWorld,
-  path: string,
-  write: boolean,
-  use: (file: RemoteFile) => Promise<T>,
-): Promise<T> {
-  const mode = { read: !write, write, append: false, truncate: false, create: false, exclusive: false }
-  const file = await files.open(path, mode)
-  try {
-    return await use(file)
-  } finally {
-    file.close()
   }
 }

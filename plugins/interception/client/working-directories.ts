@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { statusLine, threadGroup } from "./process-status.ts"
 import type { SharedState } from "./shared-state.ts"
@@ -7,7 +8,7 @@ const tidyAbove = 256
 
 /**
  * Which processes work in a remote directory. The kernel knows nothing of it: for the kernel they stay where they were.
- * A process seen for the first time works where its parent does.
+ * A process seen for the first time works where its parent does; before a parent goes elsewhere its children are looked at.
  */
 export class WorkingDirectories {
   readonly #shared: SharedState
@@ -27,11 +28,25 @@ export class WorkingDirectories {
   enter(tid: number, path: string): void {
     this.#shared.remoteDirectory = true
     if (this.#byProcess.size > tidyAbove) this.#tidy()
-    this.#byProcess.set(threadGroup(tid), path)
+    this.#move(threadGroup(tid), path)
   }
 
   leave(tid: number): void {
-    if (this.#shared.remoteDirectory) this.#byProcess.set(threadGroup(tid), null)
+    if (this.#shared.remoteDirectory) this.#move(threadGroup(tid), null)
+  }
+
+  #move(pid: number, to: string | null): void {
+    this.#leaveChildren(pid, this.#ofProcess(pid))
+    this.#byProcess.set(pid, to)
+  }
+
+  /** Children nobody has seen yet stay where their parent was. */
+  #leaveChildren(pid: number, place: string | null): void {
+    for (const child of childrenOf(pid)) {
+      if (this.#byProcess.has(child)) continue
+      this.#byProcess.set(child, place)
+      this.#leaveChildren(child, place)
+    }
   }
 
   #ofProcess(pid: number): string | null {
@@ -57,5 +72,17 @@ export class WorkingDirectories {
         if (thrown instanceof LinuxError && thrown.errno === errno.ESRCH) this.#byProcess.delete(pid)
       }
     }
+  }
+}
+
+/** Empty for a process that has ended. */
+function childrenOf(pid: number): number[] {
+  try {
+    const lists = readdirSync(`/proc/${pid}/task`).map((tid) =>
+      readFileSync(`/proc/${pid}/task/${tid}/children`, "latin1"),
+    )
+    return lists.join("").split(" ").filter(Boolean).map(Number)
+  } catch {
+    return []
   }
 }

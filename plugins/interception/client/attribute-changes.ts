@@ -1,0 +1,28 @@
+import { ErrnoError, type FileWorld, type RemoteFile } from "../../../core/client/engine.ts"
+import { errno } from "../../../core/linux/errno.ts"
+
+/**
+ * Changes attributes of a remote file or folder: opened for reading, because that is what a folder allows, and a file that
+ * belongs to the program need not be writable for it.
+ */
+export async function changeAttributes<T>(
+  files: FileWorld,
+  path: string,
+  change: (file: RemoteFile) => Promise<T>,
+): Promise<T> {
+  const mode = { read: true, write: false, append: false, truncate: false, create: false, exclusive: false }
+  const file = await files.open(path, mode)
+  try {
+    return await change(file)
+  } finally {
+    file.close()
+  }
+}
+
+/**
+ * For calls on a descriptor, which may have been opened for reading only: what the session may not write cannot be changed
+ * by way of it either. @throws ErrnoError EROFS
+ */
+export function mustBeWritable(files: FileWorld | undefined, path: string): asserts files is FileWorld {
+  if (files?.place(path, "write").place !== "remote") throw new ErrnoError(errno.EROFS, "the session only reads this")
+}
