@@ -33,6 +33,7 @@ const numbers = {
   listen: [50, 201],
   getsockname: [51, 204],
   getpeername: [52, 205],
+  setsockopt: [54, 208],
   getsockopt: [55, 209],
   execve: [59, 221],
   uname: [63, 160],

@@ -288,6 +288,20 @@ u = make(socket.SOCK_DGRAM); u.sendto(b"three", ("10.99.1.1", 9)); print(u.recvf
     )
   })
 
+  test("a stream cannot be bound to an interface, which would never reach the pod; datagrams of this machine can", async () => {
+    const script = `
+import socket
+lo = b"lo" + bytes(1)
+def bound(kind):
+    s = socket.socket(socket.AF_INET, kind)
+    try: s.setsockopt(socket.SOL_SOCKET, 25, lo)
+    except OSError as e: return e.errno
+    return s.getsockopt(socket.SOL_SOCKET, 25, 16)[:2]
+print(bound(socket.SOCK_STREAM), bound(socket.SOCK_DGRAM))
+`
+    expect((await runIn(pod(), python(script))).output).toBe("1 b'lo'\n")
+  })
+
   test("sockets of multipath TCP", async () => {
     const script = `
 import socket

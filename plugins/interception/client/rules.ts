@@ -36,6 +36,7 @@ const F_DUPFD = 0
 const F_DUPFD_CLOEXEC = 1030
 export const SOL_SOCKET = 1
 export const SO_ERROR = 4
+const SO_BINDTODEVICE = 25
 
 /**
  * Picks the ranges below the program's limit of open files. They stay below 1024 when the limit does, because programs
@@ -122,6 +123,15 @@ export function watchRules(
         ],
       ],
       "getsockopt",
+    )
+    set(
+      [
+        [
+          { arg: 1, equals: SOL_SOCKET },
+          { arg: 2, equals: SO_BINDTODEVICE },
+        ],
+      ],
+      "setsockopt",
     )
   }
   if (network || parts.incoming) set(always, "getpeername", "getsockname")

@@ -10,6 +10,7 @@ import { descriptorCalls } from "./descriptor-calls.ts"
 import { directoryCalls } from "./directory-calls.ts"
 import { compileFilter } from "./filter.ts"
 import { InjectedFiles } from "./injected.ts"
+import { interfaceCalls } from "./interface-calls.ts"
 import { inheritedOpenFiles, type Prepared, prepareProgram } from "./launch.ts"
 import { listenCalls } from "./listen-calls.ts"
 import { Listeners } from "./listeners.ts"
@@ -156,6 +157,7 @@ function handlersFor(supervision: NetworkSupervision): Handlers {
     ...transferCalls(supervision),
     ...descriptorCalls(supervision),
     ...connectCalls(supervision),
+    ...interfaceCalls(),
     ...datagramCalls(supervision),
     ...socketNameCalls(supervision),
     ...listenCalls(supervision),
