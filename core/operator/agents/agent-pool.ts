@@ -122,8 +122,10 @@ export class AgentPool implements AgentSource {
       return reject(notStarted(state.why))
     }
     const leave = () => reject(cancelled.reason)
-    const expired = () => {
-      const agent = this.#agents.get(key)
+    const expired = async () => {
+      const agent = await this.#asItIs(key, name)
+      const state = agent && agentState(agent)
+      if (state?.kind === "running") return resolve({ name, hostname: state.address, port: agentPort(agent!) })
       if (agent) this.#remove(agent)
       reject(notStarted(agent ? waitingFor(agent) : "it never appeared"))
     }
@@ -137,6 +139,16 @@ export class AgentPool implements AgentSource {
       clearTimeout(timer)
       cancelled.removeEventListener("abort", leave)
     })
+  }
+
+  /**
+   * What is known of an agent may be old: a replica that stood still for a while would take one away that others use by now. One
+   * that cannot be asked about stays.
+   */
+  async #asItIs(key: string, name: string): Promise<Pod | undefined> {
+    const namespace = this.#agents.get(key)?.metadata.namespace
+    if (namespace === undefined) return undefined
+    return this.#options.kube.request<Pod>("GET", podPath(namespace, name)).catch(() => undefined)
   }
 
   #removeEnded(agent: Pod): void {
