@@ -3,7 +3,7 @@ import { AtRest } from "./at-rest.ts"
 
 /** Looks once a second at a process that uses so many milliseconds of each; the seconds in which it gives memory back. */
 function givesBack(work: number[]): number[] {
-  const rest = new AtRest(0, 500)
+  const rest = new AtRest(500)
   const seconds: number[] = []
   let spent = 500
   work.forEach((ms, second) => {
@@ -18,6 +18,7 @@ const times = (count: number, ms: number): number[] => Array.from({ length: coun
 describe("when memory is given back", () => {
   test.each([
     ["once, half a minute after much work", [...times(3, 900), ...times(40, 10)], [32]],
+    ["also when garbage was collected meanwhile", [...times(3, 900), ...times(14, 10), 300, ...times(25, 10)], [32]],
     ["not while there is work", times(100, 100), []],
     [
       "not when work comes before the half minute is over",

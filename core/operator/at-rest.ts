@@ -1,9 +1,9 @@
 /** Between two looks at what the process does, in milliseconds. */
 const lookEveryMs = 1_000
-/** So many looks in a row must find it at rest: the first sessions afterwards take some 10 ms longer to start. */
+/** So many looks are looked back on: the first sessions after a rest take some 10 ms longer to start. */
 const looksAtRest = 30
-/** At rest is who needs no more of a processor than this. */
-const restShare = 0.03
+/** At rest is who needs less of a processor in all of them than this, in milliseconds; one collection of garbage takes some 50. */
+const restMs = 900
 /** Only after so much work there is something to give back, in milliseconds of processor time. */
 const worthMs = 1_000
 /** Between two times: code that was given up has to be compiled again, and the process stands still for some 20 ms. */
@@ -11,26 +11,21 @@ const pauseMs = 60_000
 
 /** Decides when a process that has worked is at rest, from the processor time it has used. */
 export class AtRest {
-  #lookedAt: number
-  #spentMs: number
+  /** Processor time at the last looks, oldest first. */
+  readonly #spentMs: number[]
   #gaveBackAt = Number.NEGATIVE_INFINITY
   #gaveBackSpentMs: number
-  #looks = 0
 
-  /** @param now milliseconds of any clock @param spentMs processor time so far, in milliseconds */
-  constructor(now: number, spentMs: number) {
-    this.#lookedAt = now
-    this.#spentMs = spentMs
+  /** @param spentMs processor time so far, in milliseconds */
+  constructor(spentMs: number) {
+    this.#spentMs = [spentMs]
     this.#gaveBackSpentMs = spentMs
   }
 
-  /** True when memory is to be given back now. */
+  /** True when memory is to be given back now. @param now milliseconds of any clock */
   look(now: number, spentMs: number): boolean {
-    const share = (spentMs - this.#spentMs) / Math.max(1, now - this.#lookedAt)
-    this.#lookedAt = now
-    this.#spentMs = spentMs
-    this.#looks = share <= restShare ? this.#looks + 1 : 0
-    if (this.#looks < looksAtRest) return false
+    this.#spentMs.push(spentMs)
+    if (this.#spentMs.length <= looksAtRest || spentMs - this.#spentMs.shift()! >= restMs) return false
     if (spentMs - this.#gaveBackSpentMs < worthMs || now - this.#gaveBackAt < pauseMs) return false
     this.#gaveBackAt = now
     this.#gaveBackSpentMs = spentMs
@@ -43,7 +38,7 @@ export class AtRest {
  * a seventh of its memory. At rest it gives that back.
  */
 export function giveBackAtRest(): { stop(): void } {
-  const rest = new AtRest(performance.now(), spentMs())
+  const rest = new AtRest(spentMs())
   const timer = setInterval(() => {
     if (rest.look(performance.now(), spentMs())) Bun.shrink()
   }, lookEveryMs)
