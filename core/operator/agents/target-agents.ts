@@ -31,7 +31,7 @@ export class TargetAgents implements SessionAgents {
   readonly #options: TargetAgentsOptions
   #agents = new Map<string, PodAgent>()
   #pods: readonly ResolvedPod[] = []
-  readonly #listeners = new Set<() => void>()
+  #listeners: readonly (() => void)[] = []
   readonly #owners = new Map<string, ResolvedPod>()
   #unsubscribe = () => {}
   #closed = false
@@ -54,10 +54,7 @@ export class TargetAgents implements SessionAgents {
     const pods = await podsOf(asCaller, target, namespace, { selectorIsEnough: true })
     const usable = usablePods(target, namespace, pods)
     // Who made these pods is the operator's own question, once the caller was shown workload and pods.
-    const resolved = await Promise.all(usable.map(({ pod }) => resolvePod(this.#options.kube, pod, namespace)))
-    const own = usable
-      .map((one, i) => ({ ...one, resolved: resolved[i]! }))
-      .filter((one) => madeBy(target, one.resolved))
+    const own = await this.#ownOf(usable)
     if (own.length === 0) throw noUsablePod(target, namespace, ["its selector fits only pods that it did not make"])
     this.#set(own)
   }
@@ -130,14 +127,16 @@ export class TargetAgents implements SessionAgents {
   }
 
   onChange(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    this.#listeners = [...this.#listeners, listener]
+    return () => {
+      this.#listeners = this.#listeners.filter((one) => one !== listener)
+    }
   }
 
   close(): void {
     this.#closed = true
     this.#unsubscribe()
-    this.#listeners.clear()
+    this.#listeners = []
   }
 
   #podAgent(place: AgentPlace, pod: ResolvedPod | undefined): PodAgent {
