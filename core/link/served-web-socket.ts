@@ -82,10 +82,11 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
     socket.on("data", (chunk: Uint8Array) => this.#received(chunk))
     socket.pause()
     socket.on("error", (error) => this.#gone({ error: lost(error.message) }))
-    socket.on("end", () => this.#gone({ error: lost("cut off") }))
-    socket.on("close", () => this.#gone({ error: lost("cut off") }))
+    const cutOff = () => this.#gone({ error: lost("cut off") })
+    socket.on("end", cutOff)
+    socket.on("close", cutOff)
     if (head.length > 0) this.#received(head)
-    if (socket.destroyed) queueMicrotask(() => this.#gone({ error: lost("cut off") }))
+    if (socket.destroyed) queueMicrotask(cutOff)
   }
 
   get ended(): Promise<LinkEnd> {

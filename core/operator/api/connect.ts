@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream"
+import type { Logger } from "../../log.ts"
 import type { AuditEvent, Identity, SessionRequest } from "../../session.ts"
 import { formatTarget } from "../../target.ts"
 import { TargetAgents } from "../agents/target-agents.ts"
@@ -115,7 +116,8 @@ async function sessionFor(
   const comer = { user: info.identity.user, userId, namespace: info.namespace, target: info.target }
   const known = sessions.find(number, comer)
   if (known && "relays" in known) return sessions.join(known, comer)
-  const agents = targetAgents(operator, info, number)
+  const log = operator.log.child({ session: formatSessionId(number) })
+  const agents = targetAgents(operator, info, log)
   try {
     // Kubernetes first, as the caller: nothing else is told to who may not even see the target.
     await agents.resolve(operator.asCaller(info.identity))
@@ -131,6 +133,7 @@ async function sessionFor(
       ports: noPorts,
       agents,
       relays: new Set(),
+      log,
     }
     const joined = await sessions.join(own, comer)
     if (joined.session === own) {
@@ -144,7 +147,7 @@ async function sessionFor(
   }
 }
 
-function targetAgents({ settings, ...operator }: Operator, { target, namespace }: SessionRequest, number: bigint) {
+function targetAgents(operator: Operator, { target, namespace }: SessionRequest, log: Logger) {
   return new TargetAgents({
     target,
     namespace,
@@ -152,9 +155,9 @@ function targetAgents({ settings, ...operator }: Operator, { target, namespace }
     watch: operator.podWatch,
     pool: operator.agents,
     stealTls: () => operator.stealTls.agentConfig(target, namespace),
-    log: operator.log.child({ session: formatSessionId(number) }),
+    log,
     identity: operator.agentIdentity,
-    startupSeconds: settings.agent.startupSeconds,
+    startupSeconds: operator.settings.agent.startupSeconds,
   })
 }
 
@@ -171,9 +174,8 @@ function createRelay(
   client: ReturnType<typeof acceptClient>,
   params: ConnectParams,
 ): Relay {
-  const { info, agents } = session
+  const { info, agents, log } = session
   const { locks, metrics, plugins } = operator
-  const log = operator.log.child({ session: info.id })
   const ports = sessionPorts({ locks, session, onConcurrent: params.on_concurrent_steal, log })
   const relay: Relay = new Relay({
     client,

@@ -36,7 +36,7 @@ export function readFirstRequest(socket: Duplex, { upgrade, other }: FirstReques
     const end = received.indexOf("\r\n\r\n")
     if (end < 0 && pieces.length < maxPieces && received.length < maxHeadBytes) return
     stop()
-    const request = end < 0 ? undefined : readUpgrade(received.toString("latin1", 0, end))
+    const request = end < 0 ? undefined : readUpgrade(received.subarray(0, end))
     if (request) upgrade(request, collect(socket, received.subarray(end + 4)))
     else other(received)
   }

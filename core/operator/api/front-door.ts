@@ -84,6 +84,10 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     { overrideGlobalObjects: false },
   )
   const sockets = new Set<Duplex>()
+  /** One for all: what each has of its own stays in memory as long as the socket. */
+  const gone = function (this: Duplex) {
+    sockets.delete(this)
+  }
 
   const server = http2.createSecureServer(
     {
@@ -132,7 +136,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
   // From before its handshake on: one that only begins when the server closes must not stay.
   server.on("connection", (socket: Duplex) => {
     sockets.add(socket)
-    socket.once("close", () => sockets.delete(socket))
+    socket.on("close", gone)
   })
   const servers = server.listeners("secureConnection")
   server.removeAllListeners("secureConnection")

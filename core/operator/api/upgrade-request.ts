@@ -15,10 +15,10 @@ const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\u0080-\u00ff]*?
 /**
  * The request a head stands for, when it is a plain wish for a WebSocket without a body. Undefined for everything else, and for
  * what is in any way unusual: a whole HTTP parser judges that.
- * @param head without the empty line at its end, one character for each byte
+ * @param head without the empty line at its end
  */
-export function readUpgrade(head: string): UpgradeRequest | undefined {
-  const [first = "", ...lines] = head.split("\r\n")
+export function readUpgrade(head: Buffer): UpgradeRequest | undefined {
+  const [first = "", ...lines] = linesOf(head)
   const url = /^GET (\/[\x21-\x7e]*) HTTP\/1\.1$/.exec(first)?.[1]
   if (url === undefined) return undefined
   const headers: Record<string, string> = Object.create(null)
@@ -34,4 +34,18 @@ export function readUpgrade(head: string): UpgradeRequest | undefined {
   if (headers["upgrade"]?.toLowerCase() !== "websocket" || !options.includes("upgrade")) return undefined
   if (["content-length", "transfer-encoding", "expect"].some((name) => name in headers)) return undefined
   return { method: "GET", url, headers, rawHeaders }
+}
+
+/**
+ * One character for each byte. Every line is a text of its own: parts of one text keep all of it in memory, and a session's user
+ * would keep the whole head.
+ */
+function linesOf(head: Buffer): string[] {
+  const lines: string[] = []
+  for (let from = 0; from <= head.length; ) {
+    const end = head.indexOf("\r\n", from)
+    lines.push(head.toString("latin1", from, end < 0 ? head.length : end))
+    from = (end < 0 ? head.length : end) + 2
+  }
+  return lines
 }

@@ -19,6 +19,8 @@ export class AgentConnection {
   readonly link: Link<DaemonMessage, ClientMessage>
   readonly ended: Promise<LinkEnd>
   over = false
+  /** It has had the subscriptions of its time. */
+  joined = false
   #versions: ((version: string) => void)[] = []
 
   constructor(

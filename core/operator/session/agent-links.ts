@@ -24,8 +24,6 @@ export class AgentLinks {
   readonly #over = new AbortController()
   /** One for each pod, from the moment it is wanted. */
   readonly #connections = new Map<PodAgent, Promise<AgentConnection | undefined>>()
-  /** Those that have had the subscriptions of their time. */
-  readonly #joined = new WeakSet<AgentConnection>()
   readonly #open = new Set<AgentConnection>()
   readonly #stopFollowing: () => void
   #fannedOut = false
@@ -51,7 +49,7 @@ export class AgentLinks {
   async all(): Promise<readonly AgentConnection[]> {
     this.#fannedOut = true
     await Promise.all(this.#options.agents.all().map((agent) => this.#connect(agent)))
-    for (const connection of this.#open) this.#joined.add(connection)
+    for (const connection of this.#open) connection.joined = true
     return [...this.#open]
   }
 
@@ -120,8 +118,8 @@ export class AgentLinks {
   }
 
   async #join(connection: AgentConnection): Promise<void> {
-    if (this.#joined.has(connection)) return
-    this.#joined.add(connection)
+    if (connection.joined) return
+    connection.joined = true
     await this.#options.join(connection)
   }
 

@@ -1,3 +1,4 @@
+import type { Logger } from "../../log.ts"
 import type { Session } from "../../session.ts"
 import { formatTarget } from "../../target.ts"
 import type { SessionSpec } from "../api/resources.ts"
@@ -40,6 +41,8 @@ export function withPort(ports: UsedPorts, mode: Mode, port: number): UsedPorts 
 export interface LiveSession extends SessionFacts {
   agents: SessionAgents
   relays: Set<Relay>
+  /** Names the session in every line. */
+  log: Logger
 }
 
 export const formatSessionId = (id: bigint): string => id.toString(16).toUpperCase()

@@ -55,6 +55,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
         close: () => {},
       },
       relays: new Set(),
+      log: silentLogger,
     }
   }
   /** A socket that ends when it is told to. */
