@@ -1,3 +1,4 @@
+import { heapEnvironment } from "../operator-heap.ts"
 import type { KubeObject } from "./kube-object.ts"
 import { settingsDigest } from "./plugin-settings.ts"
 import type { Values } from "./values.ts"
@@ -117,6 +118,7 @@ function environment(values: Values) {
     text("OPERATOR_JSON_LOG", operator.jsonLog),
     text("OPERATOR_LOG_LEVEL", operator.logLevel),
     text("PODSIDE_PLUGIN_CONFIG", "/config/plugins.json"),
+    ...Object.entries(heapEnvironment).map(([variable, value]) => text(variable, value)),
     ...Object.entries(operator.extraEnv).map(([variable, value]) =>
       typeof value === "string" ? text(variable, value) : { name: variable, ...value },
     ),

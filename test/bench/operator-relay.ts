@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { heapEnvironment } from "../../config/operator-heap.ts"
 import { asWebSocketLike } from "../../core/client/session/operator/socket.ts"
 import { openWebSocket } from "../../core/kube/websocket.ts"
 import { askingSide, webSocketLink } from "../../core/link/index.ts"
@@ -75,7 +76,7 @@ async function measure(idleSessions: number): Promise<void> {
   const words = ["--mode", "agent", "-l", String(agentPort), "process", "--pid", String(process.pid)]
   const peer = await start([...own, "peer", String(peerPort)])
   const agent = await start([...podside, ...words], { AGENT_OPERATOR_CERT_ENV: setting.agentIdentity.cert })
-  const operator = await start([...own, "operator", JSON.stringify(setting)])
+  const operator = await start([...own, "operator", JSON.stringify(setting)], heapEnvironment)
   const open = async () => {
     const access = {
       url: `https://localhost:${port}`,

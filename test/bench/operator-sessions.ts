@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { dirname, join } from "node:path"
 import { WebSocket } from "ws"
+import { heapEnvironment } from "../../config/operator-heap.ts"
 import { askingSide, webSocketLink } from "../../core/link/index.ts"
 import type { Link } from "../../core/link.ts"
 import { newPrivateKey } from "../../core/operator/credentials/keys.ts"
@@ -52,6 +53,7 @@ await kubectl(["create", "-f", "-"], JSON.stringify(object))
 const port = await freePort()
 const operator = Bun.spawn([await podsideBinary(), "--mode", "operator"], {
   env: {
+    ...heapEnvironment,
     KUBECONFIG: cluster.kubeconfig,
     OPERATOR_ADDR: `127.0.0.1:${port}`,
     MIRRORD_OPERATOR_NAMESPACE: namespace,

@@ -1,0 +1,13 @@
+/**
+ * How the runtime of an operator's process collects garbage: variables it reads before any of our code runs. By itself it waits until
+ * a heap is three times as large on a machine with much memory. A thousand sessions opened in a burst then leave as much garbage as
+ * they keep, and a heap never gives back pages that hold some of both.
+ */
+export const heapEnvironment: Readonly<Record<string, string>> = {
+  /** Above so much memory of the machine, in MiB, growth follows the next one; below the runtime knows steps of its own. */
+  BUN_JSC_heapGrowthFunctionThresholdInMB: "0",
+  /** Growth until the next collection, as a share of what the last one left. */
+  BUN_JSC_heapGrowthMaxIncrease: "0.3",
+  /** In bytes; a smaller heap is not collected. With less room bulk through a relay takes more than twice the processor time. */
+  BUN_JSC_largeHeapSize: "16777216",
+}
