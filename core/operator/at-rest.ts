@@ -35,7 +35,7 @@ export class AtRest {
 
 /**
  * A process that starts a thousand sessions compiles the code for it and leaves garbage nobody has to collect as long as there is room:
- * a seventh of its memory. At rest it gives that back.
+ * a tenth of its memory. At rest it gives that back.
  */
 export function giveBackAtRest(): { stop(): void } {
   const rest = new AtRest(spentMs())
