@@ -5,6 +5,7 @@ import {
   measureReading,
   measureSession,
   podStart,
+  type Reading,
   servedByPod,
   servedHere,
   sessionStart,
@@ -90,7 +91,7 @@ async function directTables(stage: Stage): Promise<Base> {
   say("stolen requests ...")
   const own = await servedByPod(stage)
   const stolen = await servedHere(stage, session)
-  const trips = (name: "dns" | "open" | "stat", label: string, atMost: number): Row => ({
+  const trips = (name: keyof Reading, label: string, atMost: number): Row => ({
     name: label,
     ratio: reading[name]["p50"]! / way.latency["p50"]!,
     limit: { atMost },
@@ -110,6 +111,7 @@ async function directTables(stage: Stage): Promise<Base> {
     ...speedRows(way, forwarded, 1.5, 0.85),
     connectRow(way, forwarded),
     trips("dns", "DNS lookup", 1.3),
+    trips("newNames", "DNS lookup of a new name", 1.3),
     trips("open", "open, read, close of a small file", 1.5),
     trips("stat", "stat", 1.2),
     ...stolenRows(stolen, own),

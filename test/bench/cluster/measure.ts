@@ -87,7 +87,10 @@ export async function measureForward(stage: Stage): Promise<Way> {
 }
 
 export interface Reading {
+  /** Lookups of one name, which is kept as long as it holds. */
   dns: Measured
+  /** Of another name each time: the cluster's name server is asked for each. */
+  newNames: Measured
   open: Measured
   stat: Measured
 }
@@ -96,6 +99,7 @@ export async function measureReading(stage: Stage, session: SessionOptions): Pro
   const load = (...words: string[]) => stage.loadIn(session, ...words)
   return {
     dns: await load("dns", `backend.${stage.namespace}.svc.cluster.local.`, "300"),
+    newNames: await load("dns", `10-9-#.${stage.namespace}.pod.cluster.local.`, "200"),
     open: await load("open", "/data/many", String(fileCount)),
     stat: await load("stat", "/data/many", String(fileCount)),
   }

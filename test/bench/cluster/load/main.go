@@ -13,6 +13,7 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -79,9 +80,13 @@ func connect(words []string) result {
 	})
 }
 
+// dns NAME COUNT: a "#" in the name stands for two numbers that are others for each lookup
 func dns(words []string) result {
 	resolver := net.Resolver{PreferGo: true}
-	return serially(number(words[1]), 20, func(int) { must(resolver.LookupIP(context.Background(), "ip4", words[0])) })
+	return serially(number(words[1]), 20, func(i int) {
+		name := strings.Replace(words[0], "#", fmt.Sprintf("%d-%d", i/250, i%250), 1)
+		must(resolver.LookupIP(context.Background(), "ip4", name))
+	})
 }
 
 func open(words []string) result {
