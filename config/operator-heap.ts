@@ -6,8 +6,8 @@
 export const heapEnvironment: Readonly<Record<string, string>> = {
   /** Above so much memory of the machine, in MiB, growth follows the next one; below the runtime knows steps of its own. */
   BUN_JSC_heapGrowthFunctionThresholdInMB: "0",
-  /** Growth until the next collection, as a share of what the last one left. */
-  BUN_JSC_heapGrowthMaxIncrease: "0.3",
+  /** Growth until the next collection, as a share of what the last one left. With 0.3 bulk through the operator loses a third of its rate. */
+  BUN_JSC_heapGrowthMaxIncrease: "0.7",
   /** In bytes; a smaller heap is not collected. With less room bulk through a relay takes more than twice the processor time. */
   BUN_JSC_largeHeapSize: "16777216",
 }
