@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, rmdirSync, truncateSync, unlinkSync } from "node
 import { ErrnoError, type FileWorld } from "../../../core/client/engine.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import type { CallName } from "./abi.ts"
-import { changeAttributes, mustBeWritable } from "./attribute-changes.ts"
+import { changeAttributes, mustBeWritable, withFile } from "./attribute-changes.ts"
 import { type Answer, type Call, failure, type Handler, type Handlers, proceed, success } from "./call.ts"
 import { nodeFailure } from "./open-calls.ts"
 import { pathCalls, twoPathCalls } from "./path-calls.ts"
@@ -85,9 +85,7 @@ export function nameCalls(supervision: Supervision): Handlers {
     async (files, path, call) => {
       const size = BigInt.asIntN(64, call.word(1))
       if (size < 0n) throw new ErrnoError(errno.EINVAL, "truncate")
-      const mode = { read: false, write: true, append: false, truncate: false, create: false, exclusive: false }
-      const file = await files.open(path, mode)
-      await file.truncate(size).finally(() => file.close())
+      await withFile(files, path, "write", (file) => file.truncate(size))
     },
     (path, call) => truncateSync(path, call.size(1)),
   )
