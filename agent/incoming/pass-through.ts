@@ -15,10 +15,7 @@ export function passThrough(
   diversion: Pick<Diversion, "connectToApplication">,
   connection: DivertedConnection,
 ): TcpEvents {
-  const caller = new Side(endOf(connection.socket))
-  const application = new Side(undefined)
-  caller.peer = application
-  application.peer = caller
+  const { caller, application } = pair(endOf(connection.socket))
   try {
     application.end = endOf(diversion.connectToApplication(connection, application))
   } catch {
@@ -29,15 +26,20 @@ export function passThrough(
 
 /** Goes on like that with two connections that stand, whatever waits on them; also takes over the application's socket. */
 export function joinStanding(caller: End, application: End): TcpEvents {
-  const callerSide = new Side(caller)
-  const applicationSide = new Side(application)
-  callerSide.peer = applicationSide
-  applicationSide.peer = callerSide
-  application.socket.data = applicationSide
-  return callerSide
+  const sides = pair(caller, application)
+  application.socket.data = sides.application
+  return sides.caller
 }
 
 const endOf = (socket: TcpSocket): End => ({ socket, outlet: new Outlet(socket) })
+
+function pair(callerEnd: End, applicationEnd?: End): { caller: Side; application: Side } {
+  const caller = new Side(callerEnd)
+  const application = new Side(applicationEnd)
+  caller.peer = application
+  application.peer = caller
+  return { caller, application }
+}
 
 class Side implements TcpEvents {
   peer: Side | undefined
