@@ -1,7 +1,7 @@
 import { isIP, isIPv4 } from "node:net"
 import { BelievedAnswers, type Perishable } from "../../core/believed.ts"
 import { errno, isLinuxError } from "../../core/linux/errno.ts"
-import { ipv4Bytes, ipv6Bytes, ipv6Text } from "../../core/linux/socket-address.ts"
+import { ipv4Bytes, ipv4Text, ipv6Bytes, ipv6Text } from "../../core/linux/socket-address.ts"
 import type { LookupRecord } from "../../core/protocol/index.ts"
 import { RefusedRequest } from "../response-error.ts"
 import type { AgentSettings } from "../settings.ts"
@@ -211,7 +211,7 @@ function readOf<T>(file: TargetFile<T>, rootFd: number): T {
 
 function addresses({ answers }: Reply): LookupRecord[] {
   return answers.flatMap(({ name, data }) =>
-    typeof data === "string" ? [] : [{ name, ip: data.length === 4 ? data.join(".") : ipv6Text(data) }],
+    typeof data === "string" ? [] : [{ name, ip: data.length === 4 ? ipv4Text(data) : ipv6Text(data) }],
   )
 }
 
