@@ -238,6 +238,8 @@ export interface IncomingWorld {
    * than the features were to learn which port they connected from.
    */
   peerOf(localSource: Endpoint): IncomingPeer | undefined | Promise<IncomingPeer | undefined>
+  /** The program has ended: resolves when what it said last to its callers is on its way; false when that is not to be had. */
+  lastWords?(): Promise<boolean>
 }
 
 export interface IncomingPeer {

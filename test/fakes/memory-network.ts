@@ -16,6 +16,8 @@ export interface MemoryNetworkOptions {
   connecting?(peer: RemotePeer): Promise<void> | void
   /** Called with what the program sends; what it gives back is sent to the program. Default: the same bytes (an echo). */
   answer?(data: Uint8Array, peer: RemotePeer): Uint8Array | undefined
+  /** For how long what is written keeps the other side from taking more, in milliseconds. Default: not at all. */
+  slowness?(data: Uint8Array): number
   /** Default: addresses beginning with "10.99." or "fd99:", unix paths beginning with "/remote". */
   isRemote?(peer: RemotePeer): boolean
 }
@@ -60,7 +62,10 @@ export class MemoryNetwork implements OutgoingWorld {
       write: (data) => {
         const bytes = this.#options.answer ? this.#options.answer(data, peer) : data
         if (bytes) deliver(() => handlers!.onData(bytes))
-        return true
+        const wait = this.#options.slowness?.(data)
+        if (wait === undefined) return true
+        setTimeout(() => handlers?.onDrain(), wait)
+        return false
       },
       end: () => {
         this.ended++

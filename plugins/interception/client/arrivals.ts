@@ -1,4 +1,5 @@
 import type { RemoteConnection } from "../../../core/client/engine.ts"
+import type { Speaker } from "../../../core/last-words.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { pendingError } from "../../../core/linux/socket.ts"
 import { disconnect } from "./held-connections.ts"
@@ -11,7 +12,7 @@ import type { Unhurried } from "./unhurried.ts"
 type Socket = Bun.Socket<StreamRelay | undefined>
 
 /** A socket of the program that is connected to us, and waits for what it is to be joined to. */
-export class Arrival {
+export class Arrival implements Speaker {
   /** The program's port on the loopback. */
   readonly port: number
   onCancelled: () => void = () => {}
@@ -32,6 +33,14 @@ export class Arrival {
   /** Settles when it is connected; it nearly always is at once. @throws LinuxError */
   get stands(): Promise<void> | undefined {
     return this.#waiting?.connected
+  }
+
+  get isSpeaking(): boolean {
+    return this.#relay?.isSpeaking ?? true
+  }
+
+  get passedBytes(): number {
+    return this.#relay?.passedBytes ?? 0
   }
 
   /** From now on the program talks with the remote side, and its descriptor here may be closed. */

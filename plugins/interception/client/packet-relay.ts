@@ -1,4 +1,5 @@
 import type { RemoteConnection } from "../../../core/client/engine.ts"
+import type { Speaker } from "../../../core/last-words.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { EPOLLIN, EPOLLOUT, type Readiness } from "./readiness.ts"
@@ -12,7 +13,7 @@ const maxPacketBytes = 256 * 1024
 const packetsPerTurn = 64
 
 /** Carries packets between a local SOCK_SEQPACKET socket and a remote connection. The runtime knows no such sockets. */
-export class PacketRelay {
+export class PacketRelay implements Speaker {
   readonly #fd: number
   readonly #remote: RemoteConnection
   readonly #readiness: Readiness
@@ -22,6 +23,7 @@ export class PacketRelay {
   #reading: { cancel(): void } | undefined
   #writing: { cancel(): void } | undefined
   #localEnded = false
+  #passedBytes = 0
   #ending = false
   #closing = false
   #closed = false
@@ -50,6 +52,14 @@ export class PacketRelay {
     this.#read()
   }
 
+  get isSpeaking(): boolean {
+    return !this.#closed && !this.#closing && !this.#localEnded
+  }
+
+  get passedBytes(): number {
+    return this.#passedBytes
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -76,6 +86,7 @@ export class PacketRelay {
         this.#send()
         return
       }
+      this.#passedBytes += count
       if (!this.#remote.write(new Uint8Array(this.#packet.subarray(0, count)))) return
     }
     this.#reading = this.#readiness.wait(this.#fd, EPOLLIN, () => this.#read())

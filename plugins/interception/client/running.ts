@@ -1,5 +1,6 @@
 import { constants } from "node:os"
 import type { LaunchOptions, RunningProgram } from "../../../core/client/engine.ts"
+import { lastWords } from "../../../core/last-words.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { startWorker } from "../../../core/worker.ts"
 import { architectureOf } from "./abi.ts"
@@ -137,6 +138,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       await pendingWrites.allSettled()
       stopSignals()
       await orphans.end(watching.ended)
+      await hearOut(network)
       supervisor.close()
       injected.close()
       for (const part of [network.tcp, network.udp, network.unix, network.listeners, resolver]) part?.close()
@@ -146,6 +148,15 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       syscall("close", listener)
     }),
   }
+}
+
+async function hearOut({ tcp, udp, unix, world, log }: NetworkSupervision): Promise<void> {
+  const [haveAll, haveAnswered] = await Promise.all([
+    lastWords([...tcp.speakers, ...unix.speakers, ...udp.speakers]),
+    world.incoming?.lastWords?.(),
+  ])
+  if (haveAll && haveAnswered !== false) return
+  log.warn("the last data of the program may be lost: for 5 s the pod took nothing of it")
 }
 
 function handlersFor(supervision: NetworkSupervision): Handlers {

@@ -1,4 +1,5 @@
 import type { RemoteConnection } from "../../../core/client/engine.ts"
+import type { Speaker } from "../../../core/last-words.ts"
 import type { Unhurried } from "./unhurried.ts"
 
 type Handlers = Bun.SocketHandler<StreamRelay | undefined>
@@ -17,7 +18,7 @@ export interface ProgramEnd {
  * Carries bytes between a local socket and a remote connection, both ways, with half closes. Neither side is read while
  * the other cannot take what is there.
  */
-export class StreamRelay {
+export class StreamRelay implements Speaker {
   readonly #socket: Bun.Socket<StreamRelay | undefined>
   readonly #program: ProgramEnd | undefined
   #remote: RemoteConnection | undefined
@@ -29,6 +30,8 @@ export class StreamRelay {
   #unansweredBytes = 0
   /** Whether all that was written before that has surely left the agent. */
   #isSurelySent = true
+  #localEnded = false
+  #passedBytes = 0
   #queue: Uint8Array[] = []
   #ending = false
   #closing = false
@@ -51,8 +54,8 @@ export class StreamRelay {
     this.#remote = remote
     this.#onClosed = onClosed
     if (this.#early.length > 0) {
-      for (const data of this.#early.splice(0)) remote.write(data)
       this.#socket.resume()
+      for (const data of this.#early.splice(0)) this.fromLocal(data)
     }
     if (this.#endedEarly) this.localEnded()
     remote.attach({
@@ -71,12 +74,23 @@ export class StreamRelay {
     })
   }
 
+  /** An agent that is left drops what it has not sent yet; a connection it has closed has nothing left. */
+  get isSpeaking(): boolean {
+    if (this.#closed || this.#closing) return false
+    return !this.#localEnded || this.#unansweredBytes > surelySentBytes
+  }
+
+  get passedBytes(): number {
+    return this.#passedBytes
+  }
+
   fromLocal(data: Uint8Array): void {
     if (!this.#remote) {
       this.#early.push(data.slice())
       this.#socket.pause()
       return
     }
+    this.#passedBytes += data.length
     this.#unansweredBytes += data.length
     if (this.#unansweredBytes > surelySentBytes) this.#isSurelySent = false
     if (!this.#remote.write(data)) this.#socket.pause()
@@ -88,8 +102,12 @@ export class StreamRelay {
    */
   localEnded(): void {
     const remote = this.#remote
-    if (!remote) this.#endedEarly = true
-    else if (this.#program && this.#unansweredBytes === 0 && this.#isSurelySent && this.#program.isGone())
+    if (!remote) {
+      this.#endedEarly = true
+      return
+    }
+    this.#localEnded = true
+    if (this.#program && this.#unansweredBytes === 0 && this.#isSurelySent && this.#program.isGone())
       this.#program.unhurried.add(() => remote.close())
     else remote.end()
   }

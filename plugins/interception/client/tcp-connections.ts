@@ -1,5 +1,6 @@
 import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
+import { type Speaker, unheard } from "../../../core/last-words.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Arrival, Arrivals, waitUntilConnected } from "./arrivals.ts"
@@ -33,6 +34,7 @@ interface Named {
   /** Of the program's socket. */
   inode?: number | undefined
   connection?: RemoteConnection
+  speaker?: Speaker
 }
 
 const IPPROTO_TCP = 6
@@ -166,6 +168,7 @@ export class TcpConnections {
       throw thrown
     }
     this.#established(fd, family, named, connection)
+    named.speaker = arrival
     arrival.join(connection, () => this.#unname(arrival.port, named))
     setImmediate(() => this.#unhurried.do())
   }
@@ -223,6 +226,11 @@ export class TcpConnections {
     return named !== undefined && named.connection === undefined
   }
 
+  /** Connections that stand. */
+  get speakers(): Speaker[] {
+    return [...this.#named.values()].flatMap(({ speaker }) => speaker ?? [])
+  }
+
   close(): void {
     this.#unhurried.do()
     for (const { arrivals, held } of this.#loopbacks.values()) {
@@ -272,14 +280,18 @@ export class TcpConnections {
     named: Named,
   ): Promise<void> {
     const end = { isGone: () => isSocketGone(program, ours), unhurried: this.#unhurried }
+    named.speaker = unheard
     await Bun.connect<StreamRelay | undefined>({
       fd,
       allowHalfOpen: true,
       data: undefined,
       socket: {
         ...relayHandlers,
-        open: (socket: Socket) =>
-          new StreamRelay(socket, end).join(connection, () => this.#unname(program.port, named)),
+        open: (socket: Socket) => {
+          const relay = new StreamRelay(socket, end)
+          named.speaker = relay
+          relay.join(connection, () => this.#unname(program.port, named))
+        },
       },
     } as unknown as Bun.TCPSocketConnectOptions<StreamRelay | undefined>)
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
+import type { Speaker } from "../../../core/last-words.ts"
 import type { Logger } from "../../../core/log.ts"
 import type { ResolverPlace } from "./quick-resolver.ts"
 import type { SharedState } from "./shared-state.ts"
@@ -12,6 +13,8 @@ const maxAssociations = 512
 const maxWaiting = 64
 /** How often associations of sockets that are gone are looked for. */
 const sweepMs = 10_000
+/** Of /proc/net/udp: number, own address and port, the peer's, state, what waits to be sent and to be read. */
+const udpLine = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]+ [0-9A-F]+ [0-9A-F]+:([0-9A-F]+)/gm
 
 export type UdpLoopback = "127.0.0.1" | "::1"
 
@@ -29,6 +32,7 @@ export class UdpAssociation {
   readonly #log: Logger
   #connecting: Promise<void> | undefined
   #waiting: Uint8Array[] = []
+  passedBytes = 0
   #closed = false
 
   static async open(
@@ -74,6 +78,7 @@ export class UdpAssociation {
   fromProgram(data: Buffer, port: number): void {
     if (port !== this.program?.port) return
     this.usedAt = Date.now()
+    this.passedBytes += data.length
     if (this.connection) {
       this.connection.write(new Uint8Array(data))
       return
@@ -83,6 +88,11 @@ export class UdpAssociation {
     this.connected().catch(() => {
       this.#waiting = []
     })
+  }
+
+  /** Datagrams are here, and it is not known yet whether the remote side can be reached. */
+  get isReaching(): boolean {
+    return this.#waiting.length > 0
   }
 
   close(): void {
@@ -184,6 +194,23 @@ export class UdpAssociations {
     return association?.ip === source.ip ? association : undefined
   }
 
+  /** All of them together: datagrams of the program that nobody has passed on. */
+  get speakers(): Speaker[] {
+    const all = [...this.#byKey.values()]
+    if (all.length === 0) return []
+    return [
+      {
+        get isSpeaking() {
+          const unread = udpSockets()
+          return all.some((association) => association.isReaching || (unread.get(association.port) ?? 0) > 0)
+        },
+        get passedBytes() {
+          return all.reduce((sum, { passedBytes }) => sum + passedBytes, 0)
+        },
+      },
+    ]
+  }
+
   close(): void {
     clearInterval(this.#sweeper)
     for (const association of this.#byKey.values()) association.close()
@@ -192,7 +219,7 @@ export class UdpAssociations {
   }
 
   #sweep(): void {
-    const inUse = udpPortsInUse()
+    const inUse = udpSockets()
     for (const [key, association] of this.#byKey) {
       const fresh = Date.now() - association.usedAt < sweepMs
       if (!fresh && !inUse.has(association.program?.port ?? 0)) this.#drop(key, association)
@@ -215,17 +242,18 @@ export class UdpAssociations {
   }
 }
 
-/** Local ports of all UDP sockets. Nothing else tells that a socket of the program is gone. */
-function udpPortsInUse(): Set<number> {
-  const ports = new Set<number>()
+/** Bytes that wait to be read, by local port, of all UDP sockets. Nothing else tells that a socket of the program is gone. */
+function udpSockets(): Map<number, number> {
+  const sockets = new Map<number, number>()
   for (const path of ["/proc/net/udp", "/proc/net/udp6"]) {
     try {
-      for (const [, port] of readFileSync(path, "utf8").matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4})/gm)) {
-        ports.add(Number.parseInt(port!, 16))
+      for (const [, port, unread] of readFileSync(path, "utf8").matchAll(udpLine)) {
+        const number = Number.parseInt(port!, 16)
+        sockets.set(number, (sockets.get(number) ?? 0) + Number.parseInt(unread!, 16))
       }
     } catch {
       // Without IPv6 there is one file only.
     }
   }
-  return ports
+  return sockets
 }

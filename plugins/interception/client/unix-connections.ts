@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto"
 import type { RemoteConnection } from "../../../core/client/engine.ts"
+import { type Speaker, unheard } from "../../../core/last-words.ts"
 import { check } from "../../../core/linux/errno.ts"
 import { openSocket, SOCK_SEQPACKET } from "../../../core/linux/socket.ts"
 import { AF_UNIX, encodeUnixAddress } from "../../../core/linux/socket-address.ts"
@@ -21,7 +22,7 @@ const SOCK_CLOEXEC = 0o2000000
 export class UnixConnections {
   readonly #shared: SharedState
   /** By our abstract name. */
-  readonly #joined = new Map<string, { path: Uint8Array; socket: string | undefined }>()
+  readonly #joined = new Map<string, { path: Uint8Array; socket: string | undefined; speaker: Speaker }>()
   /** Remote path by the identity of the program's socket. */
   readonly #bySocket = new Map<string, Uint8Array>()
   readonly #listeners = new Set<Bun.UnixSocketListener<StreamRelay | undefined>>()
@@ -51,7 +52,10 @@ export class UnixConnections {
           }
           taken = true
           done()
-          new StreamRelay(socket).join(connection, () => this.#forget(name))
+          const relay = new StreamRelay(socket)
+          const joined = this.#joined.get(name)
+          if (joined) joined.speaker = relay
+          relay.join(connection, () => this.#forget(name))
         },
       },
     } as Bun.UnixSocketOptions<StreamRelay | undefined>)
@@ -93,6 +97,7 @@ export class UnixConnections {
         this.#forget(name)
         this.#relays.delete(relay)
       })
+      this.#joined.get(name)!.speaker = relay
       this.#relays.add(relay)
     } catch (thrown) {
       connection.close()
@@ -114,6 +119,10 @@ export class UnixConnections {
     return socket === undefined ? undefined : this.#bySocket.get(socket)
   }
 
+  get speakers(): Speaker[] {
+    return [...this.#joined.values()].map(({ speaker }) => speaker)
+  }
+
   close(): void {
     for (const listener of this.#listeners) listener.stop(true)
     for (const relay of this.#relays) relay.close()
@@ -121,7 +130,7 @@ export class UnixConnections {
 
   #remember(name: string, fd: number, path: Uint8Array): void {
     const socket = fileIdentity(fd)
-    this.#joined.set(name, { path, socket })
+    this.#joined.set(name, { path, socket, speaker: unheard })
     if (socket !== undefined) this.#bySocket.set(socket, path)
     this.#shared.namedSockets = true
   }

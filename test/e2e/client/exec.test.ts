@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { run } from "../../cluster/run.ts"
 import { slack } from "../../slack.ts"
+import { until } from "../../until.ts"
 import { type LocalAgent, startLocalAgent } from "./local-agent.ts"
 
 const limitMs = 180_000
@@ -204,6 +205,31 @@ test(
     expect((await run([agent.binary, ...words], { timeoutSeconds: 40 })).stderr).not.toContain("pidfd_getfd")
     const examined = await run([...deny, agent.binary, "doctor"], { timeoutSeconds: 40 })
     expect(examined.stdout).toContain("! process engine: works, with limits: descriptors of programs cannot be fetched")
+  },
+  limitMs,
+)
+
+test(
+  "what a program sends before it ends arrives whole, at a server that reads slowly",
+  async () => {
+    await using agent = await startLocalAgent()
+    const total = 24_000_000
+    let received = 0
+    using server = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data(socket, data) {
+          received += data.length
+          socket.pause()
+          setTimeout(() => socket.resume(), 2)
+        },
+      },
+    })
+    const script = `head -c ${total} /dev/zero >/dev/tcp/127.0.0.1/${server.port}`
+    const { code, stderr } = await exec(agent, [], ["bash", "-c", script])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+    await until(() => received === total, "it never came whole")
   },
   limitMs,
 )

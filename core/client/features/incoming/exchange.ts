@@ -28,6 +28,8 @@ export interface Exchange {
   resume(): void
   /** The caller is gone. */
   cancel(): void
+  /** The program is gone: what it has answered may still come, but nobody else will. */
+  stopTrying?(): void
 }
 
 export interface ExchangeRequest extends RequestHead {

@@ -30,6 +30,8 @@ export class Http1Exchange implements Exchange {
   #reader: ResponseReader | undefined
   #attempt = 0
   #wasUsed = false
+  #mayTryAgain = true
+  #nextTry: ReturnType<typeof setTimeout> | undefined
   #requestDone = false
   #over = false
   #upgraded = false
@@ -86,6 +88,11 @@ export class Http1Exchange implements Exchange {
     if (this.#over) return
     this.#over = true
     if (this.#stream) this.#pool.cut(this.#stream)
+  }
+
+  stopTrying(): void {
+    this.#mayTryAgain = false
+    if (this.#nextTry) this.#lost("the program has ended")
   }
 
   #say(parts: Uint8Array[]): void {
@@ -168,11 +175,15 @@ export class Http1Exchange implements Exchange {
     }
     const pause = this.#wasUsed ? 0 : retryPausesMs[this.#attempt++]
     this.#wasUsed = false
-    if (this.#reader?.begun || !this.#sent || pause === undefined) {
+    if (this.#reader?.begun || !this.#sent || !this.#mayTryAgain || pause === undefined) {
+      clearTimeout(this.#nextTry)
       this.#over = true
       this.#events.failed(reason)
       return
     }
-    setTimeout(() => !this.#over && void this.#try(), pause)
+    this.#nextTry = setTimeout(() => {
+      this.#nextTry = undefined
+      if (!this.#over) void this.#try()
+    }, pause)
   }
 }

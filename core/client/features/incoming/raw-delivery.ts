@@ -1,3 +1,4 @@
+import type { Speaker } from "../../../last-words.ts"
 import type { Conversation } from "../../conversation.ts"
 import type { LocalStream } from "../../local-stream.ts"
 import type { InputBudget } from "../outgoing/input-budget.ts"
@@ -18,7 +19,7 @@ export interface RawDeliveryOptions {
 }
 
 /** One intercepted TCP connection, delivered byte for byte. */
-export class RawDelivery {
+export class RawDelivery implements Speaker {
   readonly #options: RawDeliveryOptions
   #stream: LocalStream | undefined
   #forget = () => {}
@@ -30,6 +31,8 @@ export class RawDelivery {
   #over = false
   #linger: ReturnType<typeof setTimeout> | undefined
   #remoteGone = false
+  #programEnd = false
+  passedBytes = 0
 
   constructor(options: RawDeliveryOptions) {
     this.#options = options
@@ -85,11 +88,16 @@ export class RawDelivery {
     if (this.#stream) this.#waitForSilence()
   }
 
+  get isSpeaking(): boolean {
+    return this.#options.steal && !this.#over && !this.#remoteGone && !this.#programEnd
+  }
+
   // ---- from the program
 
   #fromProgram(bytes: Uint8Array): void {
     if (this.#remoteGone) this.#waitForSilence()
     if (this.#remoteGone || !this.#options.steal) return
+    this.passedBytes += bytes.byteLength
     const { conversation, connectionId } = this.#options
     const open = conversation.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId, bytes } } })
     if (open) return
@@ -98,6 +106,7 @@ export class RawDelivery {
   }
 
   #programEnded(): void {
+    this.#programEnd = true
     if (this.#over || this.#remoteGone || !this.#options.steal) return
     const { conversation, connectionId } = this.#options
     conversation.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId, bytes: nothing } } })

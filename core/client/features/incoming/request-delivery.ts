@@ -1,3 +1,4 @@
+import type { Speaker } from "../../../last-words.ts"
 import type {
   ChunkedRequest,
   HttpBodyFrame,
@@ -31,7 +32,7 @@ export interface DeliveryOptions {
 }
 
 /** One intercepted HTTP request: to the program, and, when stolen, its answer back. */
-export class RequestDelivery implements ExchangeEvents {
+export class RequestDelivery implements ExchangeEvents, Speaker {
   readonly #options: DeliveryOptions
   readonly #answer: HttpAnswer | undefined
   readonly #connectionId: bigint
@@ -40,6 +41,9 @@ export class RequestDelivery implements ExchangeEvents {
   #bodyDone = false
   #upgraded = false
   #over = false
+  #tunnelEnd = false
+  #isProgramGone = false
+  passedBytes = 0
 
   constructor(incoming: IncomingRequest, options: DeliveryOptions) {
     const { connectionId, requestId, port, request, frames, isLast } = incoming
@@ -76,6 +80,16 @@ export class RequestDelivery implements ExchangeEvents {
     this.#finish()
   }
 
+  get isSpeaking(): boolean {
+    return this.#options.steal && !this.#over && !this.#answered && !this.#tunnelEnd
+  }
+
+  /** Without a beginning of an answer there will be none from here: the agent hands the request to the application when we leave. */
+  programGone(): void {
+    this.#isProgramGone = true
+    this.#exchange?.stopTrying?.()
+  }
+
   // ---- from the program
 
   head(head: Parameters<ExchangeEvents["head"]>[0]): void {
@@ -86,6 +100,7 @@ export class RequestDelivery implements ExchangeEvents {
   }
 
   body(bytes: Uint8Array): void {
+    this.passedBytes += bytes.byteLength
     if (!this.#answer || this.#answer.body(bytes)) return
     this.#exchange?.pause()
     void this.#answer.whenWritable().then(() => this.#exchange?.resume())
@@ -98,6 +113,8 @@ export class RequestDelivery implements ExchangeEvents {
   }
 
   tunnel(bytes: Uint8Array): void {
+    this.passedBytes += bytes.byteLength
+    if (bytes.byteLength === 0) this.#tunnelEnd = true
     if (this.#over || !this.#options.steal) return
     const { conversation } = this.#options
     const value = { connectionId: this.#connectionId, bytes }
@@ -111,7 +128,8 @@ export class RequestDelivery implements ExchangeEvents {
     if (this.#upgraded) {
       const value = { kind: "ConnectionUnsubscribe", value: this.#connectionId } as const
       if (this.#options.steal) this.#options.conversation.send({ kind: "TcpSteal", value })
-    } else this.#answer?.fail(reason)
+    } else if (this.#isProgramGone && !this.#answer?.begun) this.#answer?.abandon()
+    else this.#answer?.fail(reason)
     this.#finish()
   }
 

@@ -391,3 +391,32 @@ test("a mirrored connection that was over at once reaches the program whole", as
   say({ kind: "Close", value: { connectionId: 9n } }, "Tcp")
   expect(await got.promise).toBe("all of it")
 })
+
+test("what the program answered before it ended is passed on; who got no answer is left to the application", async () => {
+  const { world, heard, say } = incoming()
+  const asked = Promise.withResolvers<Bun.Socket>()
+  const server = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: { data: (socket) => asked.resolve(socket) },
+  })
+  await world.listening(listener(80, server.port))
+  say(request(5n, 80))
+  const program = await asked.promise
+  program.end("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nlast words")
+  server.stop()
+  say(request(6n, 80))
+  await until(() => heard.length > 0)
+  expect(await world.lastWords?.()).toBe(true)
+  say(request(7n, 80))
+  const answered = () =>
+    JSON.stringify(
+      heard.filter((message) => JSON.stringify(message, plain).includes("HttpResponse")),
+      plain,
+    )
+  await until(() => answered().includes('"isLast":true'))
+  await Bun.sleep(50)
+  expect(new Set(answered().match(/"connectionId":\d+/g))).toEqual(new Set(['"connectionId":5']))
+})
+
+const plain = (_: string, value: unknown) => (typeof value === "bigint" ? Number(value) : value)

@@ -1,4 +1,5 @@
 import type { Endpoint } from "../../../interceptor.ts"
+import { lastWords } from "../../../last-words.ts"
 import type { DaemonTcp, NewTcpConnection, TrafficTransport } from "../../../protocol/index.ts"
 import type { Conversation } from "../../conversation.ts"
 import type { IncomingPeer, IncomingWorld } from "../../engine.ts"
@@ -59,6 +60,7 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
       }
     },
     peerOf: (localSource) => traffic.peers.peerOf(localSource),
+    lastWords: () => traffic.lastWords(),
   }
   return {
     world,
@@ -82,6 +84,7 @@ class Traffic {
   readonly #budget: InputBudget
   readonly #pool: Http1Pool
   readonly #open = new Map<string, RawDelivery | RequestDelivery>()
+  #isProgramGone = false
 
   constructor(conversation: Conversation, options: IncomingOptions) {
     this.#conversation = conversation
@@ -96,6 +99,14 @@ class Traffic {
       this.#drop()
       this.#pool.close()
     })
+  }
+
+  /** The program has ended: who calls from now on is left to the agent, which goes on without us in a moment. */
+  lastWords(): Promise<boolean> {
+    this.#isProgramGone = true
+    const open = [...this.#open.values()]
+    for (const delivery of open) if (delivery instanceof RequestDelivery) delivery.programGone()
+    return lastWords(open)
   }
 
   #received(message: DaemonTcp, steal: boolean): void {
@@ -142,6 +153,7 @@ class Traffic {
   }
 
   #connection(from: NewTcpConnection, transport: TrafficTransport, steal: boolean): void {
+    if (this.#isProgramGone) return
     const { connectionId, remoteAddress, sourcePort, localAddress, destinationPort } = from
     const to = this.subscriptions.listenerFor(destinationPort)
     if (!to) {
@@ -166,6 +178,7 @@ class Traffic {
   }
 
   #request(incoming: IncomingRequest, steal: boolean): void {
+    if (this.#isProgramGone) return
     const key = keyOf(incoming.connectionId, steal)
     let over = false
     let delivery: RequestDelivery | undefined
