@@ -183,8 +183,9 @@ s = socket.create_connection(("10.99.1.1", 7)); s.sendall(b"y" * 100); s.close()
     const outgoing = new MemoryNetwork({ answer: (data) => (data[0] === 0x79 ? undefined : data) })
     expect((await runIn({ outgoing }, python(script))).output).toBe("b'x'\nb'x'\nb'x'\nb'x'\nb''\n")
     expect(outgoing.open).toBe(0)
-    // Half closes: of the fourth, and of the fifth, whose last word nobody has answered.
-    expect(outgoing.ended).toBe(2)
+    // Half closes: of the fourth, and of the fifth, whose last word nobody has answered. The kernel tells of an end a moment before
+    // it lets the owner go, so one of the others may look like one, too.
+    expect([2, 3]).toContain(outgoing.ended)
   })
 
   test("a socket of the resolver's has the name server for a peer, until it is connected elsewhere", async () => {
