@@ -99,6 +99,13 @@ export class OutgoingConnection implements SocketEvents {
     this.#fail(error && errorText(error))
   }
 
+  /** For the client this connection is over, as with mirrord's agents: its next datagram makes a new one. */
+  refused(): void {
+    if (!this.#finish()) return
+    this.#events.over(undefined)
+    this.#socket.close()
+  }
+
   // ---- inside
 
   /** A small piece of a large chunk would keep the whole of it in memory. */

@@ -305,6 +305,18 @@ when("datagrams keep their borders; a half close does not stop what comes back",
   socket.close()
 })
 
+when("a refused datagram ends the connection, every time", async () => {
+  const socket = await namespace.run(() => Bun.udpSocket({ hostname: "127.0.0.1", port: 0 }))
+  const { port } = socket
+  socket.close()
+  const client = await newClient()
+  for (let time = 0; time < 2; time++) {
+    const { connectionId } = await connected(client, ip("127.0.0.1", port), "UdpOutgoing")
+    client.send({ kind: "UdpOutgoing", value: { kind: "Write", value: { connectionId, bytes: Buffer.from("one") } } })
+    same(await client.next(), { kind: "UdpOutgoing", value: { kind: "Close", value: connectionId } })
+  }
+})
+
 when("UDP to a place without a route fails with the kernel's errno", async () => {
   expect(await connect(await newClient(), ip("192.0.2.1", 53), "UdpOutgoing")).toMatchObject({
     value: { kind: "RemoteIO", value: { rawOsError: 101 } },

@@ -50,8 +50,9 @@ export class UdpSocket implements OutgoingSocket {
   write(datagram: Uint8Array): number {
     try {
       return this.#socket.send(datagram) ? datagram.length : 0
-    } catch {
-      // Refused, unreachable or too long: lost, like any datagram.
+    } catch (thrown) {
+      // Refused, unreachable or too long: lost, like any datagram. What is refused here is what an earlier one came to.
+      if ((thrown as { code?: string }).code === "ECONNREFUSED") this.refused()
       return datagram.length
     }
   }

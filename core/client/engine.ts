@@ -206,8 +206,16 @@ export interface RemoteConnection {
   close(): void
   pause(): void
   resume(): void
-  /** Nothing is delivered before this is called. `onEnd`: half close by the peer; `onClose`: over, both ways. */
-  attach(handlers: { onData(data: Uint8Array): void; onDrain(): void; onEnd(): void; onClose(): void }): void
+  /**
+   * Nothing is delivered before this is called. `onEnd`: half close by the peer; `onClose`: over, both ways. `byPeer`: the agent said
+   * so, which of datagrams means that they are refused there.
+   */
+  attach(handlers: {
+    onData(data: Uint8Array): void
+    onDrain(): void
+    onEnd(): void
+    onClose(byPeer?: boolean): void
+  }): void
 }
 
 // ---- incoming

@@ -18,6 +18,8 @@ export interface MemoryNetworkOptions {
   answer?(data: Uint8Array, peer: RemotePeer): Uint8Array | undefined
   /** For how long what is written keeps the other side from taking more, in milliseconds. Default: not at all. */
   slowness?(data: Uint8Array): number
+  /** Called with what the program sends: true refuses it, which ends the connection. */
+  refuses?(peer: RemotePeer): boolean
   /** Default: addresses beginning with "10.99." or "fd99:", unix paths beginning with "/remote". */
   isRemote?(peer: RemotePeer): boolean
 }
@@ -60,6 +62,10 @@ export class MemoryNetwork implements OutgoingWorld {
     return {
       ...("endpoint" in peer && { local: { ip: podAddress, port: this.#nextPort++ }, remote: peer.endpoint }),
       write: (data) => {
+        if (this.#options.refuses?.(peer)) {
+          deliver(() => handlers!.onClose(true))
+          return true
+        }
         const bytes = this.#options.answer ? this.#options.answer(data, peer) : data
         if (bytes) deliver(() => handlers!.onData(bytes))
         const wait = this.#options.slowness?.(data)

@@ -80,6 +80,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         const result = connectSocket(fd, addressFor(family, association))
         if (result < 0) return failure(-result)
         association.program = endpointName("getsockname", fd)
+        association.connectedSocket = { tid: call.tid, fd: call.int(0) }
         return success
       }
       // Connected, connecting or listening already: the kernel knows what to say.

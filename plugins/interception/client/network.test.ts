@@ -276,6 +276,39 @@ u.sendto(b"seven", l.getsockname()); d, a = l.recvfrom(10); print(d, a[1] == u.g
     )
   })
 
+  test("a connected UDP socket learns that nobody takes its datagrams, and may go on", async () => {
+    const script = `
+import errno, select, socket
+def make(family, *to):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(3); s.connect(to); return s
+def code(work):
+    try: return work()
+    except OSError as e: return errno.errorcode.get(e.errno, "timeout")
+for s in (make(socket.AF_INET, "10.99.1.1", 81), make(socket.AF_INET6, "::ffff:10.99.1.1", 81), make(socket.AF_INET6, "fd99::1", 81)):
+    s.send(b"one"); print(code(lambda: s.recv(10)), end=" ")
+    p = select.poll(); p.register(s, select.POLLIN); s.send(b"two"); print(p.poll(3000)[0][1] & select.POLLERR > 0, end=" ")
+    print(code(lambda: s.send(b"three")), s.getpeername()[1], code(lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+a = make(socket.AF_INET, "10.99.1.1", 82); a.send(b"open"); print(a.recv(10))
+a.connect(("10.99.1.1", 81)); a.send(b"x"); print(code(lambda: a.recv(10)))
+a.connect(("10.99.1.1", 82)); a.send(b"again"); print(a.recv(10))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(0.3)
+u.sendto(b"x", ("10.99.1.1", 81)); print(code(lambda: u.recvfrom(10)))
+u.sendto(b"y", ("10.99.1.1", 82)); print(u.recvfrom(10))
+`
+    const outgoing = new MemoryNetwork({ refuses: (peer) => "endpoint" in peer && peer.endpoint.port === 81 })
+    expect((await runIn({ outgoing }, python(script))).output).toBe(
+      [
+        ...Array(3).fill("ECONNREFUSED True ECONNREFUSED 81 0"),
+        "b'open'",
+        "ECONNREFUSED",
+        "b'again'",
+        "timeout",
+        "(b'y', ('10.99.1.1', 82))",
+        "",
+      ].join("\n"),
+    )
+  })
+
   test("sockets bound to an address of their own", async () => {
     const script = `
 import socket, select

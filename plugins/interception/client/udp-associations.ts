@@ -3,6 +3,7 @@ import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import type { Speaker } from "../../../core/last-words.ts"
 import type { Logger } from "../../../core/log.ts"
+import { type ConnectedSocket, DatagramRefusal } from "./datagram-refusal.ts"
 import type { ResolverPlace } from "./quick-resolver.ts"
 import type { SharedState } from "./shared-state.ts"
 import { isUnspecified, sameEndpoint } from "./socket-info.ts"
@@ -25,10 +26,13 @@ export class UdpAssociation {
   readonly port: number
   /** Name of the program's socket, once it has one. */
   program: Endpoint | undefined
+  /** The program's socket, when it is connected: such a socket learns that nobody takes its datagrams. */
+  connectedSocket: ConnectedSocket | undefined
   usedAt = Date.now()
   connection: RemoteConnection | undefined
   readonly #socket: Bun.udp.Socket<"buffer">
   readonly #connect: () => Promise<RemoteConnection>
+  readonly #refusal: DatagramRefusal
   readonly #log: Logger
   #connecting: Promise<void> | undefined
   #waiting: Uint8Array[] = []
@@ -39,6 +43,7 @@ export class UdpAssociation {
     ip: UdpLoopback,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
+    refusal: DatagramRefusal,
     log: Logger,
   ): Promise<UdpAssociation> {
     const holder: { association?: UdpAssociation } = {}
@@ -50,7 +55,7 @@ export class UdpAssociation {
         error: () => {},
       },
     })
-    holder.association = new UdpAssociation(socket, ip, peer, connect, log)
+    holder.association = new UdpAssociation(socket, ip, peer, connect, refusal, log)
     return holder.association
   }
 
@@ -59,6 +64,7 @@ export class UdpAssociation {
     ip: UdpLoopback,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
+    refusal: DatagramRefusal,
     log: Logger,
   ) {
     this.#socket = socket
@@ -66,6 +72,7 @@ export class UdpAssociation {
     this.port = socket.port
     this.peer = peer
     this.#connect = connect
+    this.#refusal = refusal
     this.#log = log
   }
 
@@ -118,7 +125,10 @@ export class UdpAssociation {
         },
         onDrain: () => {},
         onEnd: () => {},
-        onClose: () => this.#lost(),
+        onClose: (byPeer) => {
+          this.#lost()
+          if (byPeer && !this.#closed && this.connectedSocket) this.#refusal.tell(this.connectedSocket, this)
+        },
       })
       this.connection = connection
       for (const data of this.#waiting) connection.write(data)
@@ -141,6 +151,7 @@ export class UdpAssociation {
 export class UdpAssociations {
   readonly #shared: SharedState
   readonly #log: Logger
+  readonly #refusal = new DatagramRefusal()
   readonly #byKey = new Map<string, UdpAssociation>()
   readonly #byPort = new Map<number, UdpAssociation>()
   #sweeper: ReturnType<typeof setInterval> | undefined
@@ -160,7 +171,7 @@ export class UdpAssociations {
     const key = `${cookie} ${peer.ip} ${peer.port}`
     const known = this.#byKey.get(key)
     if (known) return known
-    const made = await UdpAssociation.open(ip, peer, connect, this.#log)
+    const made = await UdpAssociation.open(ip, peer, connect, this.#refusal, this.#log)
     const meanwhile = this.#byKey.get(key)
     if (meanwhile) {
       made.close()
@@ -216,6 +227,7 @@ export class UdpAssociations {
     for (const association of this.#byKey.values()) association.close()
     this.#byKey.clear()
     this.#byPort.clear()
+    this.#refusal.close()
   }
 
   #sweep(): void {

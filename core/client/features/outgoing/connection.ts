@@ -130,15 +130,15 @@ export class AgentConnection implements RemoteConnection {
       this.#told = "ended"
       if (this.#remoteEnd === "ended") this.#handlers.onEnd()
     }
-    if (this.#remoteEnd === "closed") this.#finish()
+    if (this.#remoteEnd === "closed") this.#finish(true)
   }
 
-  #finish(): void {
+  #finish(byPeer = false): void {
     if (this.#told === "closed") return
     this.#told = "closed"
     for (const data of this.#waiting) this.#budget.remove(data.byteLength)
     this.#waiting = []
     this.#forget()
-    this.#handlers?.onClose()
+    this.#handlers?.onClose(byPeer)
   }
 }
