@@ -5,8 +5,9 @@ import { changeAttributes, mustBeWritable } from "./attribute-changes.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success, value } from "./call.ts"
 import { LiveFile } from "./live-file.ts"
 import { O_CLOEXEC } from "./notification.ts"
+import { RemoteDirectory } from "./remote-directory.ts"
 import type { Supervision } from "./supervision.ts"
-import { fetchDescriptor } from "./tracee.ts"
+import { fetchDescriptor, isFree } from "./tracee.ts"
 
 const F_DUPFD_CLOEXEC = 1030
 const SEEK_END = 2
@@ -14,6 +15,7 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const MAP_TYPE = 0xf
 const MAP_PRIVATE = 2
+const STDERR = 2
 
 /** Everything else a program does with the descriptor of a remote file. */
 export function descriptorCalls({ injected, ranges, shared, world }: Supervision): Handlers {
@@ -66,10 +68,14 @@ export function descriptorCalls({ injected, ranges, shared, world }: Supervision
     return proceed
   }
 
-  /** dup and F_DUPFD: the copy stays where the filter can tell it. */
-  function duplicate(call: Call): Answer {
+  /** dup and F_DUPFD: the copy stays where the filter can tell it, unless the program has made room for it at a number it relies on. */
+  async function duplicate(call: Call): Promise<Answer> {
     const object = injected.of(call.tid, call.int(0))
     if (!object) return proceed
+    if (!(object instanceof RemoteDirectory) && takesStandardNumber(call)) {
+      if (object instanceof LiveFile) await object.letGo()
+      return proceed
+    }
     const closeOnExec = call.name === "fcntl" && call.int(1) === F_DUPFD_CLOEXEC
     const fd = fetchDescriptor(call.tid, call.int(0))
     return { kind: "give", fd, closeOnExec, range: object.range, fallback: object.range === "ready" }
@@ -148,4 +154,12 @@ export function descriptorCalls({ injected, ranges, shared, world }: Supervision
     fchmod: (call) => changeAttribute(call, (file) => file.setMode(call.int(1) & 0o7777)),
     fchown: (call) => changeAttribute(call, (file) => file.setOwner(call.int(1), call.int(2))),
   }
+}
+
+/** `close(1); dup(file)`: the kernel gives the lowest number, here that of a standard stream. */
+function takesStandardNumber(call: Call): boolean {
+  for (let number = call.name === "fcntl" ? call.int(2) : 0; number <= STDERR; number++) {
+    if (number >= 0 && isFree(call.tid, number)) return true
+  }
+  return false
 }

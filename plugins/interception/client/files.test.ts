@@ -129,6 +129,28 @@ print(os.fstat(f).st_mtime_ns, oct(os.fstat(f).st_mode), os.fstat(f).st_size)
     }
   })
 
+  test("names relative to the root folder are the pod's, and others stay this machine's", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "podside-local-"))
+    writeFileSync(join(folder, "mine"), "local\n")
+    const script = `
+import os
+mine = os.open("${folder}", os.O_RDONLY); root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+print(os.read(os.open("remote/a.txt", 0, dir_fd=root), 5), os.stat("./remote/../remote/a.txt", dir_fd=root).st_size)
+folder = os.open("remote", os.O_PATH | os.O_DIRECTORY, dir_fd=root)
+print(os.stat("a.txt", dir_fd=folder).st_size, os.path.samestat(os.stat(".", dir_fd=root), os.stat("/")))
+os.mkdir("remote/new", dir_fd=root); os.rename("remote/dir/b.txt", "remote/new/c", src_dir_fd=root, dst_dir_fd=root)
+print(os.listdir("/remote/new"), os.read(os.open("mine", 0, dir_fd=mine), 5), os.read(os.open("${folder}/mine"[1:], 0, dir_fd=root), 5))
+os.chdir("/"); print(os.path.exists("remote"))
+`
+    const { output } = await runIn({ files: pod() }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("b'hello' 19\n19 True\n['c'] b'local' b'local'\nFalse\n")
+    expect(await sh("tar -C / -cf - remote/a.txt remote/dir | tar -tf -")).toEqual({
+      code: 0,
+      output: "remote/a.txt\nremote/dir/\nremote/dir/b.txt\n",
+    })
+    rmSync(folder, { recursive: true })
+  })
+
   test("a file costs one question, and nothing stays open", async () => {
     const files = pod()
     await runIn({ files }, ["cat", "/remote/a.txt"])
@@ -279,6 +301,22 @@ describe("writing", () => {
 
   test("what was written is there for the next reader", async () => {
     expect((await sh("echo one > /remote/new; cat /remote/new; stat -c %s /remote/new")).output).toBe("one\n4\n")
+  })
+
+  test("a copy goes to the standard stream that was closed for it", async () => {
+    const script = `
+import fcntl, os
+source = os.open("/remote/a.txt", 0); target = os.open("/remote/new", os.O_WRONLY | os.O_CREAT)
+os.close(0); numbers = [fcntl.fcntl(source, fcntl.F_DUPFD, 0)]
+os.close(1); numbers.append(os.dup(target))
+os.write(1, os.read(0, 5)); numbers.append(os.dup(target) > 2)
+os.write(2, repr(numbers).encode())
+`
+    const files = pod()
+    expect((await runIn({ files }, ["/usr/bin/python3", "-c", script])).output).toBe("[0, 1, True]")
+    expect(files.text("/remote/new")).toBe("hello")
+    const { output } = await sh("tar -C /remote -czf /remote/t.tgz a.txt; tar -tzf /remote/t.tgz", files)
+    expect(output).toBe("a.txt\n")
   })
 
   test("much data by redirection", async () => {

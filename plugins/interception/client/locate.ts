@@ -1,8 +1,10 @@
+import { posix } from "node:path"
 import type { FileIntent, FileWorld } from "../../../core/client/engine.ts"
 import type { Call } from "./call.ts"
 import type { Injected, InjectedFiles } from "./injected.ts"
 import { directoryOf, intentOf, type PathArgument } from "./path-calls.ts"
 import { joinPath, RemoteDirectory } from "./remote-directory.ts"
+import { isRoot } from "./root-descriptors.ts"
 import { AT_FDCWD } from "./rules.ts"
 import type { SharedState } from "./shared-state.ts"
 import { peekString } from "./tracee.ts"
@@ -65,7 +67,10 @@ export function createLocator(state: {
       } catch {
         return local
       }
-      if (!path.startsWith("/")) return relative(call, path, directory)
+      if (!path.startsWith("/")) {
+        if (directory === AT_FDCWD || !isRoot(shared, call.tid, directory)) return relative(call, path, directory)
+        path = posix.normalize(`/${path}`)
+      }
       const intent = intended ?? intentOf(argument, int)
       // The bytes are only good until the next look into the program's memory.
       const rememberLocal = () => shared.rememberLocal(Buffer.from(path), intent)

@@ -10,6 +10,7 @@ const slots = {
   sharedMappings: 3,
   machine: 4,
   udpAssociations: 5,
+  rootOpened: 6,
 } as const
 
 /** Remembered paths. Newer ones push out older ones that fall on the same slot. 8 bytes each. */
@@ -85,6 +86,14 @@ export class SharedState {
   }
   set udpAssociations(value: boolean) {
     Atomics.store(this.#flags, slots.udpAssociations, value ? 1 : 0)
+  }
+
+  /** Some process may have a descriptor of the root folder. */
+  get rootOpened(): boolean {
+    return Atomics.load(this.#flags, slots.rootOpened) !== 0
+  }
+  set rootOpened(value: boolean) {
+    Atomics.store(this.#flags, slots.rootOpened, value ? 1 : 0)
   }
 
   /** What uname says, once that is known. */

@@ -7,7 +7,7 @@ import { heldDescriptors, NotHeld } from "./held-descriptors.ts"
 import { Replier } from "./notification.ts"
 import { canFetchDescriptors } from "./rung.ts"
 import type { Supervision } from "./supervision.ts"
-import { readLink, tryFetchDescriptor } from "./tracee.ts"
+import { isFree } from "./tracee.ts"
 
 /** Answers the calls the watching thread hands over. */
 export class Supervisor {
@@ -119,12 +119,4 @@ export class Supervisor {
     if (isRemote) this.#replier.fail(call.id, errno.EBADF)
     else this.#replier.proceed(call.id)
   }
-}
-
-/** Whether the thread has no descriptor of this number. */
-function isFree(tid: number, number: number): boolean {
-  if (!canFetchDescriptors()) return typeof readLink(`/proc/${tid}/fd/${number}`) === "number"
-  const copy = tryFetchDescriptor(tid, number)
-  if (copy >= 0) syscall("close", copy)
-  return copy < 0
 }

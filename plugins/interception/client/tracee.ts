@@ -148,6 +148,14 @@ export function tryFetchDescriptor(tid: number, fd: number): number {
   return threads.fetch(tid, fd)
 }
 
+/** Whether the thread has no descriptor of this number. */
+export function isFree(tid: number, number: number): boolean {
+  if (!canFetchDescriptors()) return typeof readLink(`/proc/${tid}/fd/${number}`) === "number"
+  const copy = threads.fetch(tid, number)
+  if (copy >= 0) syscall("close", copy)
+  return copy < 0
+}
+
 /** Inode of the socket a thread has as this descriptor; undefined for everything else. */
 export function socketInodeOf(tid: number, fd: number): number | undefined {
   if (!canFetchDescriptors()) return socketInode(`/proc/${tid}/fd/${fd}`)

@@ -6,6 +6,7 @@ import { directoryOf, intentOf, pathCalls } from "./path-calls.ts"
 import { resolverAnswers } from "./quick-answers.ts"
 import { answersMachine, answersName } from "./quick-names.ts"
 import { type ResolverPlace, resolverConnects } from "./quick-resolver.ts"
+import { isRoot, opensRoot } from "./root-descriptors.ts"
 import type { DescriptorRanges } from "./rules.ts"
 import { SharedState } from "./shared-state.ts"
 import { SkippedProcesses } from "./skipped-processes.ts"
@@ -135,10 +136,13 @@ function passingCalls(options: WatchOptions, shared: SharedState, address: CallA
       // futimens(3): rare enough to look for a remote file behind any descriptor.
       return name !== "utimensat" && directoryOf(argument, int) < ranges.readyFrom
     }
-    if (path[0] === 0x2f) return shared.isLocal(path, intentOf(argument, int))
+    if (path[0] === 0x2f) {
+      if (!shared.rootOpened && opensRoot(name, path)) shared.rootOpened = true
+      return shared.isLocal(path, intentOf(argument, int))
+    }
     const directory = directoryOf(argument, int)
     if (directory < 0) return !shared.remoteDirectory && !hidesRelative
-    return directory < ranges.readyFrom || directory >= ranges.end
+    return (directory < ranges.readyFrom || directory >= ranges.end) && !isRoot(shared, call.tid, directory)
   }
   const addressPasses = (call: Notification): boolean => {
     if (!address.read(call)) return true
