@@ -61,7 +61,7 @@ describe.if(installed("curl"))("curl", () => {
     const world = pod({ connecting: () => Bun.sleep(2000) })
     const { code, output } = await runIn(world, curl("--connect-timeout", "0.3", "http://10.99.1.1/"))
     expect(code).toBe(28)
-    expect(output).toMatch(/timed out|Timeout/)
+    expect(output).toMatch(/time(d )?out/i)
   })
 
   test("IPv6", async () => {
@@ -123,13 +123,17 @@ s = go(82); print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
   test("a socket that was refused is as good as new", async () => {
     const script = `
-import socket, errno
+import socket, errno, select
+def connect(s, port):
+    told = s.connect_ex(("10.99.1.1", port))
+    if s.getblocking() or told != errno.EINPROGRESS: return told
+    select.select([], [s], []); return s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 def go(blocking):
     s = socket.socket(); s.bind(("127.0.0.1", 0)); s.setblocking(blocking)
-    print(errno.errorcode[s.connect_ex(("10.99.1.1", 81))], s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), end=" ")
+    print(errno.errorcode[connect(s, 81)], s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), end=" ")
     try: s.getpeername()
     except OSError as e: print(errno.errorcode[e.errno], end=" ")
-    print(s.connect_ex(("10.99.1.1", 80)), s.getpeername(), end=" ")
+    print(connect(s, 80), s.getpeername(), end=" ")
     s.setblocking(True); s.sendall(b"GET /again HTTP/1.0\\r\\n\\r\\n"); print(b"GET /again" in s.recv(500))
 go(True); go(False)
 `
