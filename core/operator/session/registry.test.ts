@@ -30,7 +30,12 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
       },
       log: silentLogger,
     })
-    return { registry, replicas, closed, ports, kill }
+    let away = false
+    const change: typeof records.change = records.change.bind(records)
+    records.change = (kind, ...rest) =>
+      away && kind === "session" ? Promise.reject(new Error("the API server is away")) : change(kind, ...rest)
+    const apiServer = { leaves: () => (away = true), returns: () => (away = false) }
+    return { registry, replicas, closed, ports, kill, apiServer }
   }
 
   const comer: Comer = { user: "jim", userId: "key", namespace: "shop", target: { kind: "deployment", name: "web" } }
@@ -198,6 +203,30 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     expect(one.registry.byText(String(here.number))).toMatchObject({ connected: true })
     here.end()
     await cluster.eventually("its end", () => one.closed.length + other.closed.length > 0)
+  }, 30_000)
+
+  test("a session that ends while the API server is away is closed once it is back; one in use is not", async () => {
+    const one = await replica({ lostMs: 300 })
+    const left = await open(one)
+    const used = await open(one)
+    one.apiServer.leaves()
+    left.end()
+    await cluster.eventually("its socket is gone", () => one.registry.hereCount === 1)
+    one.apiServer.returns()
+    await cluster.eventually("its end", () => one.closed.length > 0)
+    expect(one.closed).toEqual([`${left.number.toString(16).toUpperCase()}: it was not used`])
+    expect(one.registry.byText(String(used.number))).toMatchObject({ connected: true })
+  }, 30_000)
+
+  test("a session that could not be begun while the API server is away leaves nothing behind", async () => {
+    const one = await replica({ lostMs: 300 })
+    const number = next++
+    const { session: joined, fresh } = await one.registry.join(session(number), comer)
+    one.apiServer.leaves()
+    await expect(one.registry.abandon(joined, fresh)).rejects.toThrow("away")
+    expect(one.registry.hereCount).toBe(0)
+    one.apiServer.returns()
+    await cluster.eventually("it is not listed", () => one.registry.byText(String(number)) === undefined)
   }, 30_000)
 
   test("a session that could not be begun is as if it had never been", async () => {

@@ -128,13 +128,15 @@ export class SessionRegistry {
   /** The socket that was to come does not. A session that was made for it is as if it had never been. */
   async abandon(session: LiveSession, fresh: boolean): Promise<void> {
     this.#count(session.number, -1)
-    if (fresh && !this.#inUse(session)) {
+    try {
+      if (!fresh || this.#inUse(session)) return
       await this.#change(session.number, (record) => {
         const unused = record?.replicas.every((id) => id === this.#options.replicas.id)
         return { write: unused ? "remove" : undefined, answer: undefined }
       })
+    } finally {
+      this.#leave(session)
     }
-    this.#leave(session)
   }
 
   list(): readonly ListedSession[] {
@@ -259,8 +261,10 @@ export class SessionRegistry {
     return record && !record.closed ? { ...record, connected: this.#connected(record) } : undefined
   }
 
-  #connected({ replicas }: SessionRecord): boolean {
-    return replicas.some((id) => this.#options.replicas.alive(id))
+  /** What is here this replica knows better than the record: while the API server is away, that cannot be changed. */
+  #connected({ number, replicas: ids }: SessionRecord): boolean {
+    const { replicas } = this.#options
+    return ids.some((id) => (id === replicas.id ? this.#here.has(number) : replicas.alive(id)))
   }
 
   #inUse({ number, relays }: LiveSession): boolean {
