@@ -3,9 +3,10 @@ import { errno } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { changeAttributes, mustBeWritable } from "./attribute-changes.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success, value } from "./call.ts"
-import { LiveFile } from "./live-file.ts"
+import { LiveFile, wholeFileBytes } from "./live-file.ts"
 import { O_CLOEXEC } from "./notification.ts"
 import { RemoteDirectory } from "./remote-directory.ts"
+import { spliceCall } from "./splice-calls.ts"
 import type { Supervision } from "./supervision.ts"
 import { fetchDescriptor, isFree } from "./tracee.ts"
 
@@ -18,7 +19,8 @@ const MAP_PRIVATE = 2
 const STDERR = 2
 
 /** Everything else a program does with the descriptor of a remote file. */
-export function descriptorCalls({ injected, ranges, shared, world }: Supervision): Handlers {
+export function descriptorCalls(supervision: Supervision): Handlers {
+  const { injected, ranges, shared, world } = supervision
   const liveAt = (call: Call, argument: number): LiveFile | undefined => {
     const fd = call.int(argument)
     if (fd < ranges.liveFrom || fd >= ranges.end) return undefined
@@ -94,7 +96,8 @@ export function descriptorCalls({ injected, ranges, shared, world }: Supervision
     const from = liveAt(call, 1)
     if (liveAt(call, 0)) return failure(errno.EINVAL)
     if (!from) return proceed
-    if (from.mode.write) return failure(errno.EINVAL)
+    // Programs fall back to reading and writing.
+    if (from.mode.write || (await from.stat()).size > BigInt(wholeFileBytes)) return failure(errno.EINVAL)
     await from.whole()
     return proceed
   }
@@ -148,7 +151,7 @@ export function descriptorCalls({ injected, ranges, shared, world }: Supervision
     dup3: duplicateTo,
     sendfile: sendFile,
     copy_file_range: copyRange,
-    splice: copyRange,
+    splice: spliceCall(supervision),
     ftruncate: truncate,
     fallocate: allocate,
     fchmod: (call) => changeAttribute(call, (file) => file.setMode(call.int(1) & 0o7777)),

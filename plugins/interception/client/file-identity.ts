@@ -6,6 +6,7 @@ const STATX_TYPE = 0x1
 const STATX_INO = 0x100
 const S_IFMT = 0o170000
 const S_IFSOCK = 0o140000
+const S_IFIFO = 0o010000
 // struct statx: mode u16 at 28, ino u64 at 32, dev_major u32 at 136, dev_minor u32 at 140.
 const stat = Buffer.alloc(256)
 const noPath = cString("")
@@ -18,6 +19,10 @@ export function socketInode(place: Place): number | undefined {
   if (!look(place)) return undefined
   const isSocket = (stat.readUInt16LE(28) & S_IFMT) === S_IFSOCK
   return isSocket && stat.readUInt32LE(36) === 0 ? stat.readUInt32LE(32) : undefined
+}
+
+export function isPipe(place: Place): boolean {
+  return look(place) && (stat.readUInt16LE(28) & S_IFMT) === S_IFIFO
 }
 
 /** Device and inode, the same for every descriptor of a file or socket; undefined: nothing there. */

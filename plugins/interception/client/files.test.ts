@@ -319,6 +319,39 @@ os.write(2, repr(numbers).encode())
     expect(output).toBe("a.txt\n")
   })
 
+  test("sendfile of a file too large for memory makes programs read it", async () => {
+    const script = `
+import os, socket
+a, b = socket.socketpair()
+def send(path): return os.sendfile(a.fileno(), os.open(path, 0), 0, 10)
+print(send("/remote/big"))
+try: send("/remote/huge")
+except OSError as e: print(e.errno)
+`
+    const files = pod()
+    files.put("/remote/huge", Buffer.alloc(256 * 1024 * 1024 + 1))
+    expect((await runIn({ files }, ["/usr/bin/python3", "-c", script])).output).toBe("10\n22\n")
+  })
+
+  test("splice from a pipe, in all its forms", async () => {
+    const script = `
+import errno, os, threading, time
+def code(*args, **more):
+    try: return os.splice(*args, **more)
+    except OSError as e: return errno.errorcode[e.errno]
+out = os.open("/remote/new", os.O_RDWR | os.O_CREAT); r, w = os.pipe()
+os.write(w, b"hello "); print(code(r, out, 100), code(r, out, 100, flags=os.SPLICE_F_NONBLOCK), end=" ")
+threading.Timer(0.2, lambda: os.write(w, b"later")).start(); print(code(r, out, 100), end=" ")
+os.write(w, b"HE"); print(code(r, out, 100, offset_dst=0), os.lseek(out, 0, os.SEEK_CUR), end=" ")
+os.set_blocking(r, False); print(code(r, out, 9), end=" "); os.close(w); print(code(r, out, 9), end=" ")
+print(os.pread(out, 20, 0), code(out, os.pipe()[1], 9), code(os.pipe()[0], os.open("/remote/new", os.O_WRONLY | os.O_APPEND), 9))
+`
+    const files = pod()
+    const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("6 EAGAIN 5 2 11 EAGAIN 0 b'HEllo later' EINVAL EINVAL\n")
+    expect(files.text("/remote/new")).toBe("HEllo later")
+  })
+
   test("much data by redirection", async () => {
     const files = pod()
     await sh("cat /remote/big /remote/big > /remote/new", files)
