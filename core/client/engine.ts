@@ -195,7 +195,7 @@ export interface OutgoingWorld {
 
 /** A byte stream (tcp, unix) or a sequence of datagrams (udp, seqpacket) with somebody in the pod's network. */
 export interface RemoteConnection {
-  /** As the agent saw them; absent for unix sockets. */
+  /** As the agent saw them, until somebody knows better; absent for unix sockets. */
   local?: Endpoint
   remote?: Endpoint
   /** False: stop producing until `onDrain`. */

@@ -1,9 +1,11 @@
+import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../../../core/linux/socket.ts"
 import { AF_INET6, AF_UNIX, decodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
+import { ConnectLimit } from "./connect-limit.ts"
 import { remoteDestination } from "./destinations.ts"
 import {
   addressFor,
@@ -22,6 +24,7 @@ import {
 } from "./socket-info.ts"
 import type { NetworkSupervision } from "./supervision.ts"
 import { fetchDescriptor, socketInodeOf, withDescriptor, writeMemory } from "./tracee.ts"
+import { connectLimitMs } from "./waits.ts"
 
 const IPPROTO_TCP = 6
 
@@ -72,8 +75,10 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         })
       }
       if (type === SOCK_DGRAM) forgetName(call)
-      const reach = type === SOCK_STREAM ? byTcp : remoteDestination(world, "udp", peer)
-      if (!reach) return proceed
+      const remote = type === SOCK_STREAM ? byTcp : remoteDestination(world, "udp", peer)
+      if (!remote) return proceed
+      const bound = endpointName("getsockname", fd)?.port ?? 0
+      const reach = bound === 0 ? remote : async () => withOwnPort(await remote(), bound)
       if (type === SOCK_DGRAM) {
         const association = await udp.of(socketCookie(fd), isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
         await association.connected()
@@ -92,10 +97,15 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         return result === 0 ? success : failure(-result)
       }
       mine = false
+      const limitMs = connectLimitMs(fd)
       return await waits.interruptible(call, async (given, _, whenAbandoned) => {
-        const connect = async () => given(await reach(), (connection) => connection.close())
-        await tcp.join(fd, family, peer, connect, whenAbandoned)
-        return success
+        const limit = new ConnectLimit(limitMs)
+        const connect = async () => limit.inTime(given(await reach(), (connection) => connection.close()))
+        const joined = tcp.join(fd, family, peer, connect, (undo) => {
+          limit.whenOver(undo)
+          whenAbandoned(undo)
+        })
+        return Promise.race([joined.then(() => success), limit.over]).finally(() => limit.stop())
       })
     } finally {
       if (mine) syscall("close", fd)
@@ -151,4 +161,10 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
   }
 
   return { connect, getsockopt: socketOption }
+}
+
+/** A socket that was bound before it connected has that port, whatever the agent's end has. */
+function withOwnPort(connection: RemoteConnection, port: number): RemoteConnection {
+  if (connection.local) connection.local = { ip: connection.local.ip, port }
+  return connection
 }

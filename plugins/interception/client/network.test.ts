@@ -313,6 +313,35 @@ u.sendto(b"y", ("10.99.1.1", 82)); print(u.recvfrom(10))
     )
   })
 
+  test("a blocking connect ends after the socket's time limit, and what comes too late is closed", async () => {
+    const script = `
+import errno, socket, struct, time
+def go(limit):
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", *limit)); start = time.monotonic()
+    print(errno.errorcode.get(s.connect_ex(("10.99.1.1", 80)), 0), time.monotonic() - start < 2.4, end=" "); return s
+go((0, 100_000)); s = go((20, 0)); s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n"); print(s.recv(15)); s.close(); time.sleep(0.2)
+`
+    const world = pod({ connecting: () => Bun.sleep(2500) })
+    expect((await runIn(world, python(script))).output).toBe("EINPROGRESS True 0 False b'HTTP/1.1 200 OK'\n")
+    expect(world.outgoing.connected).toHaveLength(2)
+    expect(world.outgoing.open).toBe(0)
+  })
+
+  test("a socket keeps the port it was bound to", async () => {
+    const script = `
+import socket
+def go(kind, family, blocking):
+    s = socket.socket(family, kind); s.bind(("", 0)); port = s.getsockname()[1]; s.setblocking(blocking)
+    s.connect_ex(("10.99.1.1" if family == socket.AF_INET else "fd99::1", 80)); s.settimeout(5); s.send(b"x"); s.recv(1)
+    print(s.getsockname()[0], s.getsockname()[1] == port, end=" ")
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for blocking in (True, False): go(kind, family, blocking)
+`
+    const { output } = await runIn({ outgoing: new MemoryNetwork() }, python(script))
+    expect(output).toBe("10.99.0.7 True 10.99.0.7 True ::ffff:10.99.0.7 True ::ffff:10.99.0.7 True ".repeat(2))
+  })
+
   test("sockets bound to an address of their own", async () => {
     const script = `
 import socket, select

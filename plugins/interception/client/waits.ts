@@ -8,6 +8,7 @@ import { SOL_SOCKET } from "./rules.ts"
 
 const ID_VALID = 0x40082102
 const SO_RCVTIMEO = 20
+const SO_SNDTIMEO = 21
 /** How often a waiting call is looked after. */
 const tickMs = 100
 /**
@@ -78,7 +79,7 @@ export class Waits {
   async until(fd: number, events: number, abandoned: Promise<never>): Promise<void> {
     const ready = Promise.withResolvers<void>()
     const waiting = this.#readiness.wait(fd, events, () => ready.resolve())
-    const limit = receiveTimeoutMs(fd)
+    const limit = timeLimitMs(fd, SO_RCVTIMEO)
     const timer =
       limit === 0 ? undefined : setTimeout(() => ready.reject(new LinuxError(errno.EAGAIN, "wait for a socket")), limit)
     try {
@@ -107,8 +108,13 @@ function hasSignal(tid: number): boolean {
   return ((set("SigPnd") | set("ShdPnd")) & ~set("SigBlk") & ~set("SigIgn")) !== 0n
 }
 
+/** How long a blocking connect of the socket may take; 0: as long as it takes. */
+export function connectLimitMs(fd: number): number {
+  return timeLimitMs(fd, SO_SNDTIMEO)
+}
+
 /** struct timeval: seconds i64, microseconds i64. */
-function receiveTimeoutMs(fd: number): number {
-  const value = getSocketOption(fd, SOL_SOCKET, SO_RCVTIMEO, 16)
+function timeLimitMs(fd: number, option: number): number {
+  const value = getSocketOption(fd, SOL_SOCKET, option, 16)
   return Math.ceil(Number(value.readBigInt64LE(0)) * 1000 + Number(value.readBigInt64LE(8)) / 1000)
 }

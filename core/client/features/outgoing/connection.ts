@@ -17,7 +17,7 @@ const maxPieceBytes = 256 << 10
 
 /** One connection the agent made. What arrives before `attach`, or while paused, waits here and counts in the budget. */
 export class AgentConnection implements RemoteConnection {
-  readonly local?: Endpoint
+  local?: Endpoint
   readonly remote?: Endpoint
   readonly #wire: Wire
   readonly #budget: InputBudget
