@@ -78,8 +78,10 @@ export class MemoryNetwork implements OutgoingWorld {
         deliver(() => handlers!.onEnd())
       },
       close: () => {
-        if (isOpen) this.open--
+        if (!isOpen) return
         isOpen = false
+        this.open--
+        handlers?.onClose()
       },
       pause: () => {
         paused = true
