@@ -17,13 +17,17 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
   async function replica() {
     const { records, replicas, kill } = await newReplica(() => locks.stop())
     const evicted: string[] = []
+    let away = false
+    const change: typeof records.change = records.change.bind(records)
+    records.change = (...all) => (away ? Promise.reject(new Error("the API server is away")) : change(...all))
+    const apiServer = { leaves: () => (away = true), returns: () => (away = false) }
     const locks = new LeasePortLocks({
       records,
       replicas,
       evict: async (id) => void evicted.push(id),
       log: silentLogger,
     })
-    return { locks, evicted, kill, id: replicas.id, replicas }
+    return { locks, evicted, apiServer, kill, id: replicas.id, replicas }
   }
   const two = () => {
     target = `shop-${count++}/deployment/web`
@@ -149,6 +153,20 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     await one.locks.release(lock("A"), () => false)
     expect((await other.locks.acquire(lock("B"), "abort")).granted).toBe(true)
   })
+
+  test("a port that could not be given back while the API server was away is free once it is back", async () => {
+    const [one, other] = await two()
+    for (const giveBack of [() => one.locks.release(lock("A")), () => one.locks.releaseAll("A")]) {
+      await one.locks.acquire(lock("A"), "abort")
+      await one.locks.acquire(lock("L", { port: 81 }), "abort")
+      one.apiServer.leaves()
+      await expect(giveBack()).rejects.toThrow("away")
+      one.apiServer.returns()
+      await cluster.eventually("its port", async () => (await other.locks.acquire(lock("B"), "abort")).granted)
+      expect((await other.locks.acquire(lock("B", { port: 81 }), "abort")).granted).toBe(false)
+      await other.locks.releaseAll("B")
+    }
+  }, 60_000)
 
   test("a replica that was taken for dead does not get its ports back by waking up", async () => {
     const [one, other] = await two()

@@ -63,6 +63,8 @@ export class LeasePortLocks implements PortLocks {
   readonly #parsed = new WeakMap<Lease, Holds | undefined>()
   /** By Lease and session. */
   readonly #followed = new Map<string, Followed>()
+  /** What could not be given back while the API server was away, by Lease and session: done when it is there again. */
+  readonly #owed = new Map<string, () => Promise<void>>()
   readonly #sweep: ReturnType<typeof setInterval>
   readonly #stopListening: () => void
   #stopped = false
@@ -86,6 +88,7 @@ export class LeasePortLocks implements PortLocks {
     const { records, replicas, evict } = this.#options
     const evicted = new Set<string>()
     const answer = await records.change<LockAnswer>(kind, nameOf(lock), (current) => {
+      this.#owed.delete(followKey(lock))
       evicted.clear()
       const others = this.#locks(current).filter(({ sessionId }) => sessionId !== lock.sessionId)
       const inTheWay = others.filter((other) => clash(lock, other))
@@ -111,17 +114,31 @@ export class LeasePortLocks implements PortLocks {
   async release(lock: LockName, needed = () => false): Promise<void> {
     const own = ({ sessionId, replica }: Holder) =>
       sessionId === lock.sessionId && replica === this.#options.replicas.id
-    await this.#removeHolders(lock, own, () => {
-      if (this.#stopped || needed()) return false
-      this.#followed.delete(followKey(lock))
-      return true
-    })
+    await this.#giveBack(lock, () =>
+      this.#removeHolders(lock, own, () => {
+        if (this.#stopped || needed()) return false
+        this.#followed.delete(followKey(lock))
+        return true
+      }),
+    )
   }
 
   async releaseAll(sessionId: string): Promise<void> {
     for (const [key, { lock }] of this.#followed) if (lock.sessionId === sessionId) this.#followed.delete(key)
     const held = this.list().filter((lock) => lock.sessionId === sessionId)
-    await Promise.all(held.map((lock) => this.#removeHolders(lock, (holder) => holder.sessionId === sessionId)))
+    const ended = (holder: Holder) => holder.sessionId === sessionId
+    await Promise.all(held.map((lock) => this.#giveBack(lock, () => this.#removeHolders(lock, ended))))
+  }
+
+  async #giveBack(lock: LockName, work: () => Promise<void>): Promise<void> {
+    const key = followKey(lock)
+    this.#owed.delete(key)
+    try {
+      await work()
+    } catch (thrown) {
+      this.#owed.set(key, () => this.#giveBack(lock, work))
+      throw thrown
+    }
   }
 
   list(): readonly PortLock[] {
@@ -152,6 +169,8 @@ export class LeasePortLocks implements PortLocks {
 
   async #clear(): Promise<void> {
     const { records, log } = this.#options
+    for (const giveBack of [...this.#owed.values()])
+      await giveBack().catch((error) => log.warn("a port could not be unlocked yet", { error }))
     for (const lease of records.list(kind)) {
       const held = this.#read(lease)
       if (held && this.#locks(lease).length === held.holders.length) continue
