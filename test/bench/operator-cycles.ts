@@ -6,8 +6,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { deployment } from "../cluster/samples/workloads.ts"
-import { type ClientLink, startOperatorProcess, until } from "./operator-process.ts"
+import { type ClientLink, conclude, spread, startOperatorProcess, until } from "./operator-process.ts"
 
+const target = "web"
 const total = Number(process.argv[2] ?? 10_000)
 const steps = 5
 const openAtOnce = 200
@@ -26,24 +27,15 @@ const operator = await startOperatorProcess([process.execPath, "--preload", prob
   OPERATOR_SESSION_UNUSED_SECONDS: "6",
 })
 const { kubectl, child } = operator
-const open = (certificate: string) => operator.open(certificate, "web")
-try {
-  await measure()
-} catch (thrown) {
-  console.error(thrown)
-  process.exitCode = 1
-} finally {
-  await operator.stop()
-  rmSync(folder, { recursive: true })
-}
-process.exit()
+process.on("exit", () => rmSync(folder, { recursive: true }))
+await conclude(operator, measure)
 
 async function measure(): Promise<void> {
-  await kubectl(["apply", "-f", "-"], JSON.stringify(deployment("web")))
-  await kubectl(["rollout", "status", "deployment/web", "--timeout=90s"])
+  await kubectl(["apply", "-f", "-"], JSON.stringify(deployment(target)))
+  await kubectl(["rollout", "status", `deployment/${target}`, "--timeout=90s"])
   await operator.ready()
   const certificate = await operator.credential()
-  const kept = await open(certificate)
+  const kept = await operator.open(certificate, target)
   await report("at first")
   for (let step = 1; step <= steps; step++) {
     const start = performance.now()
@@ -62,7 +54,7 @@ async function comeAndGo(certificate: string, count: number): Promise<void> {
   for (let done = 0; done < count; done += openAtOnce) {
     const links: ClientLink[] = []
     const more = async () => {
-      for (let due = openAtOnce / startingAtOnce; due > 0; due--) links.push(await open(certificate))
+      for (let due = openAtOnce / startingAtOnce; due > 0; due--) links.push(await operator.open(certificate, target))
     }
     await Promise.all(Array.from({ length: startingAtOnce }, more))
     for (const link of links) link.abort()
@@ -70,15 +62,7 @@ async function comeAndGo(certificate: string, count: number): Promise<void> {
 }
 
 async function starts(certificate: string): Promise<string> {
-  const took: number[] = []
-  for (let i = 0; i < startsMeasured; i++) {
-    const start = performance.now()
-    const link = await open(certificate)
-    took.push(performance.now() - start)
-    link.abort()
-  }
-  took.sort((a, b) => a - b)
-  return `p50 ${took[startsMeasured / 2]!.toFixed(1)} ms, most ${took.at(-1)!.toFixed(1)} ms`
+  return spread(await operator.starts(certificate, target, startsMeasured))
 }
 
 async function report(when: string): Promise<void> {
@@ -89,7 +73,7 @@ async function report(when: string): Promise<void> {
   const kinds = Object.entries(heap.objectTypeCounts).sort(([, a], [, b]) => b - a)
   const descriptors = readdirSync(`/proc/${child.pid}/fd`).length
   console.log(
-    `${when}: RSS ${rss()} MiB, heap ${(heap.heapSize / 2 ** 20).toFixed(1)} MiB, ${heap.objectCount} objects, ` +
+    `${when}: ${operator.memory()}, heap ${(heap.heapSize / 2 ** 20).toFixed(1)} MiB, ${heap.objectCount} objects, ` +
       `${descriptors} descriptors, ${heap.objectTypeCounts["Timeout"] ?? 0} timers, ${count(leases)} leases, ${count(pods)} pods`,
   )
   console.log(
@@ -111,9 +95,4 @@ async function heapNow(): Promise<Heap> {
   child.kill("SIGUSR2")
   await until("the heap's figures", async () => existsSync(probeFile))
   return JSON.parse(readFileSync(probeFile, "utf8"))
-}
-
-function rss(): string {
-  const status = readFileSync(`/proc/${child.pid}/status`, "utf8")
-  return (Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024).toFixed(0)
 }

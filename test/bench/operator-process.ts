@@ -114,6 +114,25 @@ export async function startOperatorProcess(command: readonly string[], env: Reco
       })
     },
 
+    /** Milliseconds from the request to the first answer of the agent's side, of so many sessions one after the other. */
+    async starts(certificate: string, deployment: string, count: number): Promise<number[]> {
+      const took: number[] = []
+      for (let i = 0; i < count; i++) {
+        const start = performance.now()
+        const link = await this.open(certificate, deployment)
+        took.push(performance.now() - start)
+        link.abort()
+      }
+      return took
+    },
+
+    memory(): string {
+      const status = readFileSync(`/proc/${child.pid}/status`, "utf8")
+      const mebibytes = (name: string) =>
+        (Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]) / 1024).toFixed(0)
+      return `RSS ${mebibytes("VmRSS")} MiB (own ${mebibytes("RssAnon")}, of files ${mebibytes("RssFile")})`
+    },
+
     async stop(): Promise<void> {
       child.kill("SIGKILL")
       await child.exited
@@ -122,6 +141,26 @@ export async function startOperatorProcess(command: readonly string[], env: Reco
       })
     },
   }
+}
+
+/** Measures, and ends the operator and this process; a failure is its exit code. */
+export async function conclude(operator: OperatorProcess, measure: () => Promise<void>): Promise<never> {
+  try {
+    await measure()
+  } catch (thrown) {
+    console.error(thrown)
+    process.exitCode = 1
+  } finally {
+    await operator.stop()
+  }
+  process.exit()
+}
+
+/** Of milliseconds. */
+export function spread(values: readonly number[]): string {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number) => (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(1)
+  return `p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, p99 ${at(0.99)} ms`
 }
 
 export async function until(what: string, probe: () => Promise<boolean>): Promise<void> {
