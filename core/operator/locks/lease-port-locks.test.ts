@@ -15,12 +15,8 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
   let count = 0
 
   async function replica() {
-    const { records, replicas, kill } = await newReplica(() => locks.stop())
+    const { records, replicas, apiServer, kill } = await newReplica(() => locks.stop())
     const evicted: string[] = []
-    let away = false
-    const change: typeof records.change = records.change.bind(records)
-    records.change = (...all) => (away ? Promise.reject(new Error("the API server is away")) : change(...all))
-    const apiServer = { leaves: () => (away = true), returns: () => (away = false) }
     const locks = new LeasePortLocks({
       records,
       replicas,
@@ -159,7 +155,7 @@ describe.skipIf(!cluster.available)("port locks of two replicas", () => {
     for (const giveBack of [() => one.locks.release(lock("A")), () => one.locks.releaseAll("A")]) {
       await one.locks.acquire(lock("A"), "abort")
       await one.locks.acquire(lock("L", { port: 81 }), "abort")
-      one.apiServer.leaves()
+      one.apiServer.leaves("port-lock")
       await expect(giveBack()).rejects.toThrow("away")
       one.apiServer.returns()
       await cluster.eventually("its port", async () => (await other.locks.acquire(lock("B"), "abort")).granted)

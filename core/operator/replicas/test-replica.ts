@@ -8,6 +8,8 @@ import { Replicas } from "./replicas.ts"
 export interface TestReplica {
   records: Records
   replicas: Replicas
+  /** From `leaves` to `returns` nothing can be written of records of that kind. */
+  apiServer: { leaves(kind: string): void; returns(): void }
   /** As if its process had been killed; also what happens to it after its test. */
   kill(): void
 }
@@ -40,6 +42,21 @@ export function replicasOf(cluster: { readonly kubeconfig: string; readonly name
       ending.abort()
     }
     undo.push(kill)
-    return { records, replicas, kill }
+    return { records, replicas, apiServer: outage(records), kill }
+  }
+}
+
+function outage(records: Records): TestReplica["apiServer"] {
+  let kept: string | undefined
+  const change: typeof records.change = records.change.bind(records)
+  records.change = (kind, ...rest) =>
+    kind === kept ? Promise.reject(new Error("the API server is away")) : change(kind, ...rest)
+  return {
+    leaves: (kind) => {
+      kept = kind
+    },
+    returns: () => {
+      kept = undefined
+    },
   }
 }

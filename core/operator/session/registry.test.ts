@@ -15,7 +15,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
   let next = 1n
 
   async function replica({ unusedMs = 60_000, lostMs = 60_000, maxLifeMs = 0 } = {}) {
-    const { records, replicas, kill } = await newReplica(() => registry.stop())
+    const { records, replicas, apiServer, kill } = await newReplica(() => registry.stop())
     const closed: string[] = []
     const ports = new Map<bigint, unknown>()
     const registry = new SessionRegistry({
@@ -30,11 +30,6 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
       },
       log: silentLogger,
     })
-    let away = false
-    const change: typeof records.change = records.change.bind(records)
-    records.change = (kind, ...rest) =>
-      away && kind === "session" ? Promise.reject(new Error("the API server is away")) : change(kind, ...rest)
-    const apiServer = { leaves: () => (away = true), returns: () => (away = false) }
     return { registry, replicas, closed, ports, kill, apiServer }
   }
 
@@ -209,7 +204,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     const one = await replica({ lostMs: 300 })
     const left = await open(one)
     const used = await open(one)
-    one.apiServer.leaves()
+    one.apiServer.leaves("session")
     left.end()
     await cluster.eventually("its socket is gone", () => one.registry.hereCount === 1)
     one.apiServer.returns()
@@ -222,7 +217,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     const one = await replica({ lostMs: 300 })
     const number = next++
     const { session: joined, fresh } = await one.registry.join(session(number), comer)
-    one.apiServer.leaves()
+    one.apiServer.leaves("session")
     await expect(one.registry.abandon(joined, fresh)).rejects.toThrow("away")
     expect(one.registry.hereCount).toBe(0)
     one.apiServer.returns()
