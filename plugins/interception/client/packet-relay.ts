@@ -23,7 +23,7 @@ export class PacketRelay implements Speaker {
   #reading: { cancel(): void } | undefined
   #writing: { cancel(): void } | undefined
   #localEnded = false
-  #passedBytes = 0
+  passedBytes = 0
   #ending = false
   #closing = false
   #closed = false
@@ -56,10 +56,6 @@ export class PacketRelay implements Speaker {
     return !this.#closed && !this.#closing && !this.#localEnded
   }
 
-  get passedBytes(): number {
-    return this.#passedBytes
-  }
-
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -86,7 +82,7 @@ export class PacketRelay implements Speaker {
         this.#send()
         return
       }
-      this.#passedBytes += count
+      this.passedBytes += count
       if (!this.#remote.write(new Uint8Array(this.#packet.subarray(0, count)))) return
     }
     this.#reading = this.#readiness.wait(this.#fd, EPOLLIN, () => this.#read())

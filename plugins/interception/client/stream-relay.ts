@@ -31,7 +31,7 @@ export class StreamRelay implements Speaker {
   /** Whether all that was written before that has surely left the agent. */
   #isSurelySent = true
   #localEnded = false
-  #passedBytes = 0
+  passedBytes = 0
   #queue: Uint8Array[] = []
   #ending = false
   #closing = false
@@ -80,17 +80,13 @@ export class StreamRelay implements Speaker {
     return !this.#localEnded || this.#unansweredBytes > surelySentBytes
   }
 
-  get passedBytes(): number {
-    return this.#passedBytes
-  }
-
   fromLocal(data: Uint8Array): void {
     if (!this.#remote) {
       this.#early.push(data.slice())
       this.#socket.pause()
       return
     }
-    this.#passedBytes += data.length
+    this.passedBytes += data.length
     this.#unansweredBytes += data.length
     if (this.#unansweredBytes > surelySentBytes) this.#isSurelySent = false
     if (!this.#remote.write(data)) this.#socket.pause()

@@ -176,7 +176,6 @@ export class Http1Exchange implements Exchange {
     const pause = this.#wasUsed ? 0 : retryPausesMs[this.#attempt++]
     this.#wasUsed = false
     if (this.#reader?.begun || !this.#sent || !this.#mayTryAgain || pause === undefined) {
-      clearTimeout(this.#nextTry)
       this.#over = true
       this.#events.failed(reason)
       return
