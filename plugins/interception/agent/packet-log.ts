@@ -49,6 +49,7 @@ export interface Segment {
   flow: string
   sequence: number
   syn: boolean
+  ack: boolean
   fin: boolean
   rst: boolean
   bytes: Buffer
@@ -75,6 +76,7 @@ export function readSegment(packet: Buffer): Segment | undefined {
     fin: (flags & 1) !== 0,
     syn: (flags & 2) !== 0,
     rst: (flags & 4) !== 0,
+    ack: (flags & 16) !== 0,
     bytes: packet.subarray(data, Math.min(end, packet.length)),
     cut: end > packet.length,
   }

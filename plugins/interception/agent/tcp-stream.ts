@@ -3,6 +3,21 @@ const maxHeldBytes = 8 << 20
 /** What a held segment costs besides its bytes, so that tiny ones are bounded too. */
 const segmentOverheadBytes = 256
 
+/** What all streams of an agent hold behind gaps. */
+export class HeldBytes {
+  bytes = 0
+  readonly #max: number
+
+  /** `max`: in bytes, for all together. */
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  get isFull(): boolean {
+    return this.bytes > this.#max
+  }
+}
+
 interface Held {
   /** Of its first byte, counted from the stream's first. */
   position: number
@@ -22,10 +37,12 @@ export class TcpStream {
   /** In the order of their positions, none of them due. */
   #held: Held[] = []
   #heldBytes = 0
+  readonly #all: HeldBytes
 
-  /** `firstSequence`: of the first byte, so one more than the SYN's. */
-  constructor(firstSequence: number) {
+  /** `firstSequence`: of the first byte, so one more than the SYN's. `all`: shared with other streams. */
+  constructor(firstSequence: number, all = new HeldBytes(maxHeldBytes)) {
     this.#firstSequence = firstSequence
+    this.#all = all
   }
 
   /** The peer has sent its last byte and all of them were seen. */
@@ -53,9 +70,15 @@ export class TcpStream {
     return due
   }
 
-  /** Whether a RST with this sequence number ends the connection; an old one does not. */
+  /** Whether a RST with this sequence number ends the connection: only where the receiver stands, as the kernel has it (RFC 5961 3.2). */
   acceptsReset(sequence: number): boolean {
-    return this.#positionOf(sequence) >= this.#position
+    return this.#positionOf(sequence) === this.#position
+  }
+
+  /** Nothing more is wanted. */
+  drop(): void {
+    this.#count(-this.#heldBytes)
+    this.#held = []
   }
 
   /** The nearest to the due byte of those that `sequence` may mean. */
@@ -73,10 +96,10 @@ export class TcpStream {
 
   #hold(position: number, bytes: Uint8Array): void {
     if (bytes.length === 0) return
-    this.#heldBytes += bytes.length + segmentOverheadBytes
-    if (position - this.#position > maxHeldBytes || this.#heldBytes > maxHeldBytes) {
+    this.#count(bytes.length + segmentOverheadBytes)
+    if (position - this.#position > maxHeldBytes || this.#heldBytes > maxHeldBytes || this.#all.isFull) {
       this.lost = true
-      this.#held = []
+      this.drop()
       return
     }
     // Most segments behind a gap come in order.
@@ -90,9 +113,14 @@ export class TcpStream {
     for (const { position, bytes } of this.#held) {
       if (position > this.#position) break
       this.#advance(position, bytes, due)
-      this.#heldBytes -= bytes.length + segmentOverheadBytes
+      this.#count(-(bytes.length + segmentOverheadBytes))
       count++
     }
     if (count > 0) this.#held.splice(0, count)
+  }
+
+  #count(by: number): void {
+    this.#heldBytes += by
+    this.#all.bytes += by
   }
 }
