@@ -27,6 +27,20 @@ export interface Route {
   destination: Endpoint
 }
 
+/** Sees what a caller sends, without any say in it. */
+export interface Tap {
+  /** `bytes` may be kept. */
+  onData(bytes: Buffer): void
+  /** The caller sends no more. */
+  onEnd(): void
+  /** The connection is over. */
+  onClose(): void
+  /** Something could not be seen: nothing more comes, not even the end. */
+  onLost(reason: string): void
+  /** Nobody looks on any more. */
+  readonly over: boolean
+}
+
 /** A connection the kernel handed to the agent instead of the application. */
 export interface DivertedConnection extends Route {
   socket: TcpSocket
@@ -56,6 +70,10 @@ export interface DiversionOptions {
   backend?: DiversionBackend
   /** Says who takes care of the socket from now on. */
   onConnection(connection: DivertedConnection): TcpEvents
+  /** A connection to a copied port stands. Says who looks on; undefined: nobody. */
+  onCopied(route: Route): Tap | undefined
+  /** Connections to copied ports may have come and gone unseen. */
+  onCopiesMissed(reason: string): void
 }
 
 /** Rules of agents that are not podside's: in use, or left by one that failed. */
@@ -85,8 +103,14 @@ export interface Interceptor {
 export interface Diversion {
   /** Which kind of rules was made, for logs. */
   readonly backend: string
-  /** From its return on, new connections to these ports arrive at `onConnection`. @throws AppError "port-taken" */
+  /** From its return on, new connections to these ports arrive at `onConnection`, copied no more. @throws AppError "port-taken" */
   add(ports: readonly number[]): Promise<void>
+  /**
+   * From its return on, new connections to these ports reach the application directly, and copies of what their callers send come to
+   * `onCopied`; the copy of a connection goes on when its port is added or removed meanwhile. The application never waits for it: what
+   * cannot be kept up with is lost, and told. False: this cannot be done here, and nothing has changed. @throws AppError "port-taken"
+   */
+  copy(ports: readonly number[]): Promise<boolean>
   /** From its return on, new connections to these ports reach the application directly. */
   remove(ports: readonly number[]): Promise<void>
   /**

@@ -15,6 +15,7 @@ import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import type { Logger } from "../../../core/log.ts"
 import { type ApplicationDialer, applicationDialer } from "./application-dialer.ts"
 import { forgetConnections } from "./conntrack.ts"
+import { Copying } from "./copying.ts"
 import { exemptPort } from "./exempt-port.ts"
 import { findForeignRules } from "./foreign-agents.ts"
 import type { IptablesKind } from "./iptables-programs.ts"
@@ -47,7 +48,8 @@ export function createInterceptor(log: Logger): Interceptor {
         listener.stop(true)
         throw unavailable(thrown)
       }
-      return diversion(options, log, listener, rules)
+      const copying = rules.copies && new Copying(options, rules.copies, listenerPort, log)
+      return diversion(options, log, listener, rules, copying)
     },
     async findForeignRules({ inNamespace, containerId }) {
       const { names, remove } = inNamespace(() => findForeignRules(containerId))
@@ -69,6 +71,7 @@ function diversion(
   log: Logger,
   listener: { stop(closeConnections?: boolean): void },
   rules: RuleSet,
+  copying: Copying | undefined,
 ): Diversion {
   let dial = applicationDialer(ownMark, rules.callers)
   return {
@@ -76,13 +79,18 @@ function diversion(
     async add(ports) {
       inNamespace(() => {
         rules.add(ports)
+        copying?.leave(ports)
         if (!flushConnections) return
         const forgotten = flushConntrack ? forgetConnections(ports) : 0
         log.debug("connections cut", { forgotten, reset: resetConnections(ports) })
       })
     },
+    async copy(ports) {
+      return copying?.add(ports) ?? false
+    },
     async remove(ports) {
       inNamespace(() => rules.remove(ports))
+      copying?.leave(ports)
     },
     connectToApplication({ source, destination }, events) {
       const reached = applicationOnLoopback ? loopbackOf(destination) : destination
@@ -91,6 +99,7 @@ function diversion(
     async close() {
       dial = applicationDialer(ownMark, undefined)
       inNamespace(() => rules.close())
+      copying?.close()
       listener.stop(false)
     },
   }

@@ -152,6 +152,17 @@ export class NetlinkSocket {
     this.#fd = move(this.#fd)
   }
 
+  /** @throws LinuxError */
+  setOption(level: number, option: number, value: number, what: string): void {
+    const result = syscall("setsockopt", this.#fd, level, option, new Int32Array([value]), 4)
+    if (result < 0) throw new LinuxError(result, what)
+  }
+
+  /** The descriptor, which is the caller's from now on: nothing else is to be done with this object. */
+  release(): number {
+    return this.#fd
+  }
+
   close(): void {
     syscall("close", this.#fd)
   }

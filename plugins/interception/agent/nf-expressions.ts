@@ -33,6 +33,12 @@ const transportHeader = (offset: number, length: number): Expression =>
 /** Is register 1 a key of the map? Its value goes to register 2. */
 const inMap = (map: string): Expression =>
   expression("lookup", attribute(1, text(map)), register(2), attribute(3, be32(2)))
+const inSet = (set: string): Expression => expression("lookup", attribute(1, text(set)), register(2))
+const tcpFlags = (mask: number, wanted: number, negate = false) => [
+  transportHeader(13, 1),
+  masked(Buffer.from([mask])),
+  equals(Buffer.from([wanted]), negate),
+]
 
 const META_PRIORITY = 2
 const META_MARK = 3
@@ -41,9 +47,13 @@ const META_NFPROTO = 15
 const META_L4PROTO = 16
 const ARPHRD_LOOPBACK = Buffer.from(new Uint16Array([772]).buffer)
 const RTN_LOCAL = 2
+const CT_STATE_INVALID = 1
 const CT_STATE_NEW = 8
 const CT_MARK = 3
 export const OBJECT_CT_TIMEOUT = 7
+const LOG_SNAPLEN = 3
+const EXTHDR_OP_TCPOPT = 1
+const TCP_OPTION_MAXSEG = 2
 const NAT_SOURCE = 0
 const NAT_DESTINATION = 1
 
@@ -51,10 +61,16 @@ export const match = {
   family: (family: keyof typeof NFPROTO_OF) => [meta(META_NFPROTO), equals(Buffer.from([NFPROTO_OF[family]]))],
   tcp: () => [meta(META_L4PROTO), equals(Buffer.from([TCP]))],
   /** The first packet of a connection: SYN without FIN, RST, ACK. */
-  opening: () => [transportHeader(13, 1), masked(Buffer.from([0x17])), equals(Buffer.from([0x02]))],
-  notOpening: () => [transportHeader(13, 1), masked(Buffer.from([0x17])), equals(Buffer.from([0x02]), true)],
+  opening: () => tcpFlags(0x17, 0x02),
+  notOpening: () => tcpFlags(0x17, 0x02, true),
+  /** The second packet of a connection: SYN and ACK. */
+  accepting: () => tcpFlags(0x12, 0x12),
+  /** FIN or RST. */
+  ending: () => tcpFlags(0x05, 0, true),
   destinationPortIn: (map: string) => [transportHeader(2, 2), inMap(map)],
   sourcePortIn: (map: string) => [transportHeader(0, 2), inMap(map)],
+  destinationPortInSet: (set: string) => [transportHeader(2, 2), inSet(set)],
+  sourcePortInSet: (set: string) => [transportHeader(0, 2), inSet(set)],
   leavingByLoopback: () => [meta(META_OIFTYPE), equals(ARPHRD_LOOPBACK)],
   markedWith: (mark: number) => [meta(META_MARK), masked(host32(mark)), equals(host32(0), true)],
   /** All bits under `mask` are as in `mark`. */
@@ -67,11 +83,13 @@ export const match = {
     expression("fib", register(1), attribute(2, be32(3)), attribute(3, be32(2))),
     equals(host32(RTN_LOCAL)),
   ],
-  unknownToConntrack: () => [
-    expression("ct", register(1), attribute(2, be32(0))),
-    masked(host32(CT_STATE_NEW)),
-    equals(host32(0), true),
-  ],
+  unknownToConntrack: () => connectionState(CT_STATE_NEW),
+  /** Its checksum is wrong, or it is outside of what the receiver takes. */
+  invalid: () => connectionState(CT_STATE_INVALID),
+}
+
+function connectionState(state: number): Expression[] {
+  return [expression("ct", register(1), attribute(2, be32(0))), masked(host32(state)), equals(host32(0), true)]
 }
 
 /** Maps the destination's port to the one in register 2; the address stays. */
@@ -115,6 +133,22 @@ export const act = {
     toPortInRegister2,
   ],
   leaveAlone: () => [expression("immediate", attribute(1, be32(0)), nested(2, nested(2, attribute(1, be32(RETURN)))))],
+  /** To whoever listens to the group; `bytes`: no more of the packet than this. */
+  logTo: (group: number, bytes?: number) => [
+    expression("log", attribute(1, be16(group)), ...(bytes === undefined ? [] : [attribute(LOG_SNAPLEN, be32(bytes))])),
+  ],
+  /** The sender of this SYN takes no larger segments; a smaller limit stays. */
+  limitSegments: (bytes: number) => [
+    expression("immediate", attribute(1, be32(1)), nested(2, attribute(1, be16(bytes)))),
+    expression(
+      "exthdr",
+      attribute(2, Buffer.from([TCP_OPTION_MAXSEG])),
+      attribute(3, be32(2)),
+      attribute(4, be32(2)),
+      attribute(6, be32(EXTHDR_OP_TCPOPT)),
+      attribute(7, be32(1)),
+    ),
+  ],
   resetConnection: () => [expression("reject", attribute(1, be32(1)))],
   /** The connection gets a mark that `forgetMarked` finds it by. */
   markConnection: (mark: number) => [

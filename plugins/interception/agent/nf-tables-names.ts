@@ -4,6 +4,9 @@ export const tablePrefix = "podside_"
 /** The map of diverted ports in such a table. */
 export const portMap = "ports"
 
+/** The set of copied ports in such a table; a table that copies nothing has none. */
+export const copiedPorts = "copied"
+
 export function tableName(holder: string, listenerPort: number): string {
   return `${tablePrefix}${holder}_${listenerPort}`
 }

@@ -107,6 +107,19 @@ function newMap(table: string, map: string, id: number, key: [type: number, byte
 export const newPortMap = (table: string, map: string, id: number) =>
   newMap(table, map, id, [TYPE_INET_SERVICE, 2], [TYPE_INET_SERVICE, 2])
 
+/** A set of ports. */
+export const newPortSet = (table: string, set: string, id: number) =>
+  change(
+    NEWSET,
+    NLM_F_CREATE,
+    attribute(1, text(table)),
+    attribute(2, text(set)),
+    attribute(3, be32(0)),
+    attribute(4, be32(TYPE_INET_SERVICE)),
+    attribute(5, be32(2)),
+    attribute(10, be32(id)),
+  )
+
 /** A map from four bytes to an IPv6 address. */
 export const newAddressMap = (table: string, map: string, id: number) =>
   newMap(table, map, id, [TYPE_MARK, 4], [TYPE_IPV6_ADDRESS, 16])
@@ -142,8 +155,16 @@ export const removeAddress = (table: string, map: string, key: Buffer) =>
 const element = (type: number, flags: number, table: string, map: string, ...parts: Buffer[]) =>
   change(type, flags, attribute(1, text(table)), attribute(2, text(map)), nested(3, nested(1, ...parts)))
 
-export const addPorts = (table: string, map: string, ports: readonly number[], to: number) =>
-  elements(NEWSETELEM, NLM_F_CREATE, table, map, ports, nested(2, attribute(1, be16(to))))
+/** `to`: what the ports are mapped to; undefined in a set. */
+export const addPorts = (table: string, map: string, ports: readonly number[], to?: number) =>
+  elements(
+    NEWSETELEM,
+    NLM_F_CREATE,
+    table,
+    map,
+    ports,
+    to === undefined ? undefined : nested(2, attribute(1, be16(to))),
+  )
 
 export const removePorts = (table: string, map: string, ports: readonly number[]) =>
   elements(DELSETELEM, 0, table, map, ports)
@@ -201,7 +222,7 @@ export class NfTables {
       .map((chain) => nameIn(chain.get(3)))
   }
 
-  /** The keys of a map made by `newPortMap`. @throws LinuxError */
+  /** The keys of a map made by `newPortMap`, or what is in a set made by `newPortSet`. @throws LinuxError */
   ports(table: string, map: string): number[] {
     const which = body(NFPROTO_INET, 0, attribute(1, text(table)), attribute(2, text(map)))
     return this.#socket.dump({ type: SUBSYSTEM | GETSETELEM, body: which }, "list ports").flatMap((found) => {

@@ -3,17 +3,8 @@ import { callerRules, callerStamps } from "./caller-rules.ts"
 import { removeLeftovers } from "./leftovers.ts"
 import type { NetlinkMessage } from "./netlink.ts"
 import { act, match } from "./nf-expressions.ts"
-import {
-  addPorts,
-  deleteTable,
-  NfTables,
-  newBaseChain,
-  newPortMap,
-  newRule,
-  newTable,
-  removePorts,
-  TABLE_OWNED,
-} from "./nf-tables.ts"
+import { PortSets } from "./nf-port-sets.ts"
+import { deleteTable, NfTables, newBaseChain, newPortMap, newRule, newTable, TABLE_OWNED } from "./nf-tables.ts"
 import { portMap, tableName } from "./nf-tables-names.ts"
 import type { RuleSet, RuleSetOptions } from "./rule-set.ts"
 import { startGuard } from "./rules-guard.ts"
@@ -60,22 +51,14 @@ export function openNfTablesRules(options: RuleSetOptions, owned = true): RuleSe
     tables.close()
     throw thrown
   }
-  const present = new Set<number>()
-
-  function add(wanted: readonly number[]): void {
-    const added = [...new Set(wanted)].filter((port) => !present.has(port))
-    if (added.length === 0) return
-    refuseTaken(tables, [table], added)
-    tables.commit(addPorts(table, portMap, added, options.listenerPort), "redirect ports")
-    try {
-      // Somebody else may have added the same port between the look and the act; then both step back.
-      refuseTaken(tables, [table], added)
-    } catch (thrown) {
-      tables.commit(removePorts(table, portMap, added), "give ports back")
-      throw thrown
-    }
-    for (const port of added) present.add(port)
-  }
+  const commit = (messages: readonly NetlinkMessage[], what: string) => tables.commit(messages, what)
+  const ports = new PortSets({
+    table,
+    options,
+    commit,
+    handedElsewhere: match.markedExactly(handedToAmbient.mark, handedToAmbient.mask),
+    refuseTaken: (wanted) => refuseTaken(tables, [table], wanted),
+  })
 
   function deleteAndClose(): void {
     try {
@@ -86,15 +69,13 @@ export function openNfTablesRules(options: RuleSetOptions, owned = true): RuleSe
     }
   }
 
-  const callers = form.callers ? callerStamps(table, options, (...change) => tables.commit(...change)) : undefined
+  const callers = form.callers ? callerStamps(table, options, commit) : undefined
   return {
     backend: "nf_tables",
     callers,
-    add,
-    remove(unwanted) {
-      const removed = [...new Set(unwanted)].filter((port) => present.delete(port))
-      if (removed.length > 0) tables.commit(removePorts(table, portMap, removed), "stop redirecting ports")
-    },
+    copies: ports,
+    add: (wanted) => ports.divert(wanted),
+    remove: (unwanted) => ports.remove(unwanted),
     close() {
       try {
         callers?.forget()

@@ -21,13 +21,28 @@ export interface CallerRules {
   forget(): void
 }
 
+/** Rules that copy packets to a log group (nfnetlink_log) and leave them where they go. */
+export interface CopyRules {
+  /** Makes them, without ports. @throws LinuxError when the kernel cannot */
+  open(group: number): void
+  /**
+   * New connections to these ports reach the application and their packets the group; not diverted any more, without a moment between.
+   * @throws LinuxError, AppError "port-taken"
+   */
+  copy(ports: readonly number[]): void
+  /** Of ports that were diverted or removed since, established connections are copied until this. @throws LinuxError */
+  release(ports: readonly number[]): void
+}
+
 /** What a backend must be able to do with the kernel's rules in one network namespace. All calls run inside that namespace. */
 export interface RuleSet {
   /** For logs and tests: "nf_tables" or "iptables-nft", "iptables-legacy". */
   readonly backend: string
   /** Undefined: the application sees the pod's own address. */
   readonly callers?: CallerRules
-  /** From its return on new connections to these ports go to the listener. @throws LinuxError, AppError "port-taken" */
+  /** Undefined: this kind of rules cannot copy. */
+  readonly copies?: CopyRules
+  /** From its return on new connections to these ports go to the listener, copied no more. @throws LinuxError, AppError "port-taken" */
   add(ports: readonly number[]): void
   /** Ports that are not there are ignored. @throws LinuxError */
   remove(ports: readonly number[]): void

@@ -15,6 +15,7 @@ const connectedStates = (1 << 1) | (1 << 4) | (1 << 5) | (1 << 8) | (1 << 9) | (
 const socketIdBytes = 48
 /** Family, state, timer and retransmissions stand before the id. */
 const socketIdAt = 4
+const mappedPrefix = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])
 
 /**
  * Resets every established connection with one of `ports` on this side, in the calling thread's network namespace: both ends learn of
@@ -22,15 +23,9 @@ const socketIdAt = 4
  * @throws LinuxError
  */
 export function resetConnections(ports: readonly number[]): number | undefined {
-  const wanted = new Set(ports)
   const socket = new NetlinkSocket(NETLINK_SOCK_DIAG)
   try {
-    const found = families.flatMap((family) =>
-      socket
-        .dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family) }, "list sockets")
-        .map((entry) => ({ family, id: entry.subarray(socketIdAt, socketIdAt + socketIdBytes) }))
-        .filter(({ id }) => wanted.has(id.readUInt16BE(0))),
-    )
+    const found = connected(socket, ports)
     return found.filter(({ family, id }) => reset(socket, family, id)).length
   } catch (thrown) {
     if (isLinuxError(thrown, errno.EOPNOTSUPP, errno.EINVAL)) return undefined
@@ -38,6 +33,45 @@ export function resetConnections(ports: readonly number[]): number | undefined {
   } finally {
     socket.close()
   }
+}
+
+/**
+ * The connections with one of `ports` on this side, in the calling thread's network namespace, each as the peer's packets name it: its
+ * address, ours (4 or 16 bytes), its port, ours, as latin1. @throws LinuxError
+ */
+export function connectedFlows(ports: readonly number[]): Set<string> {
+  const socket = new NetlinkSocket(NETLINK_SOCK_DIAG)
+  try {
+    return new Set(connected(socket, ports).map(flowOf))
+  } finally {
+    socket.close()
+  }
+}
+
+interface Connected {
+  family: (typeof families)[number]
+  id: Buffer
+}
+
+function connected(socket: NetlinkSocket, ports: readonly number[]): Connected[] {
+  const wanted = new Set(ports)
+  return families.flatMap((family) =>
+    socket
+      .dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family) }, "list sockets")
+      .map((entry) => ({ family, id: entry.subarray(socketIdAt, socketIdAt + socketIdBytes) }))
+      .filter(({ id }) => wanted.has(id.readUInt16BE(0))),
+  )
+}
+
+function flowOf({ family, id }: Connected): string {
+  const [own, peer] = [id.subarray(4, 20), id.subarray(20, 36)].map((address) => addressIn(family, address))
+  return Buffer.concat([peer!, own!, id.subarray(2, 4), id.subarray(0, 2)]).toString("latin1")
+}
+
+/** A socket for both families has IPv4 addresses in the form of IPv6. */
+function addressIn(family: Connected["family"], address: Buffer): Buffer {
+  if (family === 2) return address.subarray(0, 4)
+  return address.subarray(0, 12).equals(mappedPrefix) ? address.subarray(12) : address
 }
 
 function reset(socket: NetlinkSocket, family: number, id: Buffer): boolean {

@@ -3,7 +3,7 @@ import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import { tablesOfAgents } from "./agent-chains.ts"
 import { whoHolds } from "./iptables-chains.ts"
 import type { NfTables } from "./nf-tables.ts"
-import { portMap, tablePrefix } from "./nf-tables-names.ts"
+import { copiedPorts, portMap, tablePrefix } from "./nf-tables-names.ts"
 
 /**
  * Looks through the rules of all agents in the calling thread's network namespace, whatever backend they use. `own` are the caller's
@@ -22,18 +22,18 @@ export function refuseTaken(nfTables: NfTables | undefined, own: readonly string
 function holdingTable(nfTables: NfTables, own: readonly string[], wanted: readonly number[]) {
   for (const name of nfTables.tables()) {
     if (own.includes(name) || !name.startsWith(tablePrefix)) continue
-    const held = new Set(portsOf(nfTables, name))
+    const held = new Set([portMap, copiedPorts].flatMap((ports) => portsOf(nfTables, name, ports)))
     const port = wanted.find((candidate) => held.has(candidate))
     if (port !== undefined) return { name, port }
   }
   return undefined
 }
 
-function portsOf(nfTables: NfTables, table: string): number[] {
+function portsOf(nfTables: NfTables, table: string, ports: string): number[] {
   try {
-    return nfTables.ports(table, portMap)
+    return nfTables.ports(table, ports)
   } catch (thrown) {
-    // It went away between the two listings, or is one that only exempts a port.
+    // The table went away between the two listings, or diverts nothing, or copies nothing.
     if (isLinuxError(thrown, errno.ENOENT)) return []
     throw thrown
   }

@@ -1,0 +1,113 @@
+import type { Socket } from "bun"
+import { AppError } from "../../../core/errors.ts"
+import { errno, isLinuxError } from "../../../core/linux/errno.ts"
+import { attribute, be16, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK } from "./netlink.ts"
+
+/* Numbers: linux/netfilter/nfnetlink_log.h, linux/netlink.h. */
+
+const NFULNL_MSG_CONFIG = (4 << 8) | 1
+const CFG_CMD = 1
+const CFG_MODE = 2
+const CFG_BUFFER = 3
+const CFG_TIMEOUT = 4
+const CFG_THRESHOLD = 5
+const CFG_FLAGS = 6
+const CMD_BIND = Buffer.from([1])
+const COPY_PACKET = 2
+const NUMBER_PACKETS = 1
+const SOL_SOCKET = 1
+const SO_RCVBUFFORCE = 33
+const SOL_NETLINK = 270
+const NETLINK_NO_ENOBUFS = 5
+
+/** The kernel gathers packets until one of these is reached: so many packets, so many bytes, so many hundredths of a second. */
+const gatheredPackets = 64
+const gatheredBytes = 32 << 10
+const gatheredHundredths = 1
+const wholePacketBytes = 0xffff
+/** What may wait in the kernel while the agent does something else, in bytes. */
+const receiveBytes = 8 << 20
+/** Groups other programs in the namespace may have taken. */
+const groupAttempts = 16
+
+export interface PacketLogSocket {
+  /** What rules log to, for this socket to get it. */
+  group: number
+  close(): void
+}
+
+/**
+ * Listens to a log group of the network namespace the calling thread is in; `onBytes` gets what the kernel writes, to keep.
+ * `preferredGroup`: 1 to 65535. @throws LinuxError, AppError "interception-unavailable"
+ */
+export function openPacketLog(
+  preferredGroup: number,
+  on: { bytes(bytes: Buffer): void; closed(): void },
+): PacketLogSocket {
+  const netlink = new NetlinkSocket(NETLINK_NETFILTER)
+  let group: number
+  try {
+    group = bindGroup(netlink, preferredGroup)
+    enlarge(netlink)
+    // What is lost shows in the packets' numbers.
+    netlink.setOption(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1, "set up a netlink socket")
+  } catch (thrown) {
+    netlink.close()
+    throw thrown
+  }
+  const socket = adopt(netlink.release(), on)
+  return { group, close: () => void socket.terminate() }
+}
+
+function bindGroup(netlink: NetlinkSocket, preferred: number): number {
+  for (let attempt = 0; ; attempt++) {
+    const group = ((preferred - 1 + attempt) % 0xffff) + 1
+    try {
+      configure(netlink, group, attribute(CFG_CMD, CMD_BIND))
+    } catch (thrown) {
+      if (attempt + 1 < groupAttempts && isLinuxError(thrown, errno.EBUSY, errno.EEXIST)) continue
+      throw thrown
+    }
+    configure(netlink, group, attribute(CFG_MODE, Buffer.from([...be32(wholePacketBytes), COPY_PACKET, 0])))
+    configure(netlink, group, attribute(CFG_BUFFER, be32(gatheredBytes)))
+    configure(netlink, group, attribute(CFG_TIMEOUT, be32(gatheredHundredths)))
+    configure(netlink, group, attribute(CFG_THRESHOLD, be32(gatheredPackets)))
+    configure(netlink, group, attribute(CFG_FLAGS, be16(NUMBER_PACKETS)))
+    return group
+  }
+}
+
+/** struct nfgenmsg: family u8, version u8, group u16 big-endian. */
+function configure(netlink: NetlinkSocket, group: number, setting: Buffer): void {
+  const body = Buffer.concat([Buffer.from([0, 0]), be16(group), setting])
+  netlink.send([{ type: NFULNL_MSG_CONFIG, flags: NLM_F_ACK, body }], "listen to a log group")
+}
+
+/** In a user namespace the system's limit stays. */
+function enlarge(netlink: NetlinkSocket): void {
+  try {
+    netlink.setOption(SOL_SOCKET, SO_RCVBUFFORCE, receiveBytes, "enlarge a netlink socket's buffer")
+  } catch (thrown) {
+    if (!isLinuxError(thrown, errno.EPERM)) throw thrown
+  }
+}
+
+/** The runtime reads any socket as a stream: one piece for each datagram. */
+function adopt(fd: number, on: { bytes(bytes: Buffer): void; closed(): void }): Socket<undefined> {
+  let opened: Socket<undefined> | undefined
+  const adopting = Bun.connect<undefined>({
+    ...({ fd } as unknown as { hostname: string; port: number }),
+    data: undefined,
+    socket: {
+      open(socket) {
+        opened = socket
+      },
+      data: (_, bytes) => on.bytes(bytes as Buffer),
+      close: () => on.closed(),
+      error() {},
+    },
+  })
+  adopting.catch(() => {})
+  if (!opened) throw new AppError("interception-unavailable", "The runtime did not adopt a netlink socket")
+  return opened
+}
