@@ -72,6 +72,9 @@ Modes:
 Environment: the variables of mirrord's agent, and
   PODSIDE_AGENT_RULES        auto (default), nf_tables, nf_tables-unowned, iptables-nft, iptables-legacy
   PODSIDE_AGENT_KEEP_CALLERS false: the application sees the pod's address instead of its callers'
+  PODSIDE_AGENT_COPY_MIRRORED
+                             false: mirrored connections pass through the agent; else they reach the application
+                             directly and the kernel gives the agent copies, where it can
   PODSIDE_AGENT_KEEP_NAMES   false: each lookup is put to the target's name server; else its answers are kept for as
                              long as their records hold, a second at most
   PODSIDE_AGENT_REQUIRE_TLS  true: refuse to run without an operator's certificate

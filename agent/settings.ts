@@ -31,6 +31,8 @@ export interface AgentSettings {
   externalIpFix: boolean
   /** The application sees its callers' addresses while a port is mirrored or stolen with a filter. */
   keepCallers: boolean
+  /** Mirrored connections reach the application directly and the kernel gives the agent copies, where it can. */
+  copyMirrored: boolean
   unusedPortLingerSeconds: number
   httpDetectionTimeoutSeconds: number
   maxBodyBufferBytes: number
@@ -78,6 +80,7 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     cleanRulesOnStart: flag("MIRRORD_AGENT_CLEAN_IPTABLES_ON_START"),
     externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX", true),
     keepCallers: flag("PODSIDE_AGENT_KEEP_CALLERS", true),
+    copyMirrored: flag("PODSIDE_AGENT_COPY_MIRRORED", true),
     unusedPortLingerSeconds: count("MIRRORD_AGENT_UNUSED_PORT_LINGER_SECS", 0),
     httpDetectionTimeoutSeconds: count("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", 2),
     maxBodyBufferBytes: count("MIRRORD_MAX_BODY_BUFFER_SIZE", 65536),

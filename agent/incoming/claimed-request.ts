@@ -1,6 +1,6 @@
 import type { HttpBodyFrame, HttpHeaders, HttpVersion } from "../../core/protocol/index.ts"
 import type { ChannelStream, ClientChannel, ClientResponse } from "./client-channel.ts"
-import type { IncomingConnection } from "./connection.ts"
+import type { ReadableRoute } from "./connection.ts"
 
 /** A request on its way to a client, independent of the HTTP version it came by. */
 export interface OutgoingRequest {
@@ -30,7 +30,7 @@ export const maxWholeBodyBytes = 16 << 20
 export class ClaimedRequest implements ChannelStream {
   readonly channel: ClientChannel
   readonly #host: ClaimHost
-  readonly #connection: IncomingConnection
+  readonly #connection: ReadableRoute
   readonly #request: OutgoingRequest
   readonly #id: bigint
   readonly #form: "v2" | "v1" | "framed" | "whole"
@@ -40,7 +40,7 @@ export class ClaimedRequest implements ChannelStream {
   #full = false
   #over = false
 
-  constructor(channel: ClientChannel, connection: IncomingConnection, request: OutgoingRequest, host: ClaimHost) {
+  constructor(channel: ClientChannel, connection: ReadableRoute, request: OutgoingRequest, host: ClaimHost) {
     this.channel = channel
     this.#connection = connection
     this.#request = request

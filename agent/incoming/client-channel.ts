@@ -1,6 +1,6 @@
 import type { DaemonTcp, LayerTcpSteal, NewTcpConnection } from "../../core/protocol/index.ts"
 import type { AgentClient } from "../feature.ts"
-import type { IncomingConnection } from "./connection.ts"
+import type { ReadableRoute } from "./connection.ts"
 import { InputBudget } from "./input-budget.ts"
 
 /** What a client may say about one connection or request it was given. */
@@ -54,7 +54,7 @@ export class ClientChannel {
     return false
   }
 
-  sendNewConnection(connectionId: bigint, from: IncomingConnection): boolean {
+  sendNewConnection(connectionId: bigint, from: ReadableRoute): boolean {
     const connection: NewTcpConnection = {
       connectionId,
       remoteAddress: from.source.ip,

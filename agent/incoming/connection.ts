@@ -1,10 +1,12 @@
-import type { DivertedConnection, TcpEvents } from "../../core/interceptor.ts"
+import type { DivertedConnection, Route, TcpEvents } from "../../core/interceptor.ts"
 import type { TrafficTransport } from "../../core/protocol/index.ts"
 
-/** A diverted connection whose bytes can be read: as they came, or with the TLS the agent has ended taken off. */
-export interface IncomingConnection extends DivertedConnection {
+/** Between whom a connection is whose bytes can be read, and how: as they came, or with the TLS the agent has ended taken off. */
+export interface ReadableRoute extends Route {
   readonly transport: TrafficTransport
 }
+
+export interface IncomingConnection extends DivertedConnection, ReadableRoute {}
 
 export const plainTransport: TrafficTransport = { kind: "Tcp" }
 

@@ -153,7 +153,7 @@ class IncomingClient implements ClientFeature {
 
   #subscribe(number: number, channel: ClientChannel, enter: (port: Port) => void): void {
     this.#ports
-      .subscribe(number, (port) => {
+      .subscribe(number, channel === this.#steal ? "take" : "look", (port) => {
         if (!this.#client.signal.aborted) enter(port)
       })
       .then(

@@ -1,9 +1,11 @@
+import type { Tap } from "../../core/interceptor.ts"
 import type { ChannelStream, ClientChannel } from "./client-channel.ts"
-import type { IncomingConnection } from "./connection.ts"
-import type { Tap } from "./tap.ts"
+import type { ReadableRoute } from "./connection.ts"
 
 /** What may wait for a mirroring client that reads slowly, per connection. Then it loses the copy: the target never waits. */
 const maxWaitingBytes = 4 << 20
+/** What a piece that waits costs besides its bytes. */
+const pieceOverheadBytes = 128
 
 /** A copy of what a caller sends on one connection, for one client. */
 export class MirroredConnection implements Tap, ChannelStream {
@@ -11,30 +13,34 @@ export class MirroredConnection implements Tap, ChannelStream {
   readonly #id: bigint
   #waiting: Uint8Array[] | undefined
   #waitingBytes = 0
-  #over = false
+  over = false
   #ended = false
 
-  constructor(channel: ClientChannel, connection: IncomingConnection) {
+  constructor(channel: ClientChannel, connection: ReadableRoute) {
     this.#channel = channel
     this.#id = channel.open(this)
     channel.sendNewConnection(this.#id, connection)
   }
 
   onData(bytes: Uint8Array): void {
-    if (this.#over) return
+    if (this.over) return
     if (!this.#waiting) {
       if (!this.#channel.sendData(this.#id, bytes)) this.#wait()
       return
     }
     this.#waiting.push(bytes)
-    this.#waitingBytes += bytes.length
-    if (this.#waitingBytes <= maxWaitingBytes) return
-    this.#channel.client.tell("Warn", "a mirrored connection was dropped: the client reads too slowly")
+    this.#waitingBytes += bytes.length + pieceOverheadBytes
+    if (this.#waitingBytes > maxWaitingBytes) this.onLost("the client reads too slowly")
+  }
+
+  onLost(reason: string): void {
+    if (this.over) return
+    this.#channel.client.tell("Warn", `a mirrored connection was dropped: ${reason}`)
     this.#finish()
   }
 
   onEnd(): void {
-    if (this.#over || this.#ended) return
+    if (this.over || this.#ended) return
     this.#ended = true
     if (!this.#waiting) this.#channel.sendEnd(this.#id)
   }
@@ -49,7 +55,7 @@ export class MirroredConnection implements Tap, ChannelStream {
   onClientResponse(): void {}
 
   onClientGone(): void {
-    this.#over = true
+    this.over = true
     this.#waiting = undefined
     this.#channel.forget(this.#id)
   }
@@ -63,15 +69,15 @@ export class MirroredConnection implements Tap, ChannelStream {
       const waited = this.#waiting ?? []
       this.#waiting = undefined
       for (const bytes of waited) this.onData(bytes)
-      if (this.#waiting || this.#over) return
+      if (this.#waiting || this.over) return
       if (this.#ended) this.#channel.sendEnd(this.#id)
       if (this.#closing) this.#finish()
     })
   }
 
   #finish(): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.over) return
+    this.over = true
     this.#waiting = undefined
     this.#channel.sendClose(this.#id)
   }

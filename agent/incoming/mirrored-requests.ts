@@ -1,6 +1,7 @@
+import type { Tap } from "../../core/interceptor.ts"
 import { headerMap } from "./claimed-request.ts"
 import type { ClientChannel } from "./client-channel.ts"
-import type { IncomingConnection } from "./connection.ts"
+import type { ReadableRoute } from "./connection.ts"
 import type { CompiledFilter } from "./filter/filter.ts"
 import { BodyReader } from "./http1/body-reader.ts"
 import { parseRequestHead } from "./http1/request-head.ts"
@@ -8,7 +9,6 @@ import { preface } from "./http2/frames.ts"
 import { MirroredStreams } from "./http2/mirrored-streams.ts"
 import type { IncomingSettings } from "./incoming-settings.ts"
 import { RequestCopy } from "./request-copy.ts"
-import type { Tap } from "./tap.ts"
 
 /** What a head that is not complete may hold back. */
 const maxInputBytes = 128 << 10
@@ -17,7 +17,7 @@ const empty = Buffer.alloc(0)
 /** Copies of the HTTP requests on one connection that match a client's filter. Looks on only; stops where it does not understand. */
 export class MirroredRequests implements Tap {
   readonly #channel: ClientChannel
-  readonly #connection: IncomingConnection
+  readonly #connection: ReadableRoute
   readonly #filter: CompiledFilter
   readonly #settings: IncomingSettings
   #input: Buffer = empty
@@ -27,12 +27,7 @@ export class MirroredRequests implements Tap {
   #isFirst = true
   #blind = false
 
-  constructor(
-    channel: ClientChannel,
-    connection: IncomingConnection,
-    filter: CompiledFilter,
-    settings: IncomingSettings,
-  ) {
+  constructor(channel: ClientChannel, connection: ReadableRoute, filter: CompiledFilter, settings: IncomingSettings) {
     this.#channel = channel
     this.#connection = connection
     this.#filter = filter
@@ -46,6 +41,16 @@ export class MirroredRequests implements Tap {
 
   onEnd(): void {
     this.onClose()
+  }
+
+  /** What comes next on the connection may be anything. */
+  onLost(reason: string): void {
+    if (!this.over) this.#channel.client.tell("Warn", `requests of a mirrored connection were dropped: ${reason}`)
+    this.onClose()
+  }
+
+  get over(): boolean {
+    return this.#blind || this.#channel.client.signal.aborted
   }
 
   onClose(): void {

@@ -9,6 +9,9 @@ export interface FilteredSubscription {
   source: string
 }
 
+/** New connections come to the agent, or they reach the application directly and copies of their packets come to the agent. */
+export type Way = "diverted" | "copied"
+
 /** Copies for a client: of every connection, or of the HTTP requests that match. */
 export interface MirrorSubscription {
   channel: ClientChannel
@@ -26,6 +29,8 @@ export class Port {
   /** The first that matches gets a request: in order of subscription, but for equal filters. */
   filtered: FilteredSubscription[] = []
   mirrors: MirrorSubscription[] = []
+  /** Undefined: not arranged yet. */
+  way: Way | undefined
 
   constructor(number: number) {
     this.number = number
@@ -33,6 +38,11 @@ export class Port {
 
   get unused(): boolean {
     return !this.owner && this.filtered.length === 0 && this.mirrors.length === 0
+  }
+
+  /** Nobody wants more than to look on. */
+  get onlyMirrored(): boolean {
+    return !this.owner && this.filtered.length === 0
   }
 
   /** Everybody who gets something of this port. */

@@ -1,52 +1,70 @@
 import { errorText } from "../../core/errors.ts"
-import type { Diversion, DivertedConnection, Interceptor, TcpEvents } from "../../core/interceptor.ts"
+import type { Diversion, DivertedConnection, Interceptor, Route, Tap, TcpEvents } from "../../core/interceptor.ts"
 import type { AgentContext } from "../feature.ts"
 import { wantedBackend } from "../settings.ts"
 import type { ClientChannel } from "./client-channel.ts"
-import { Port } from "./port.ts"
+import { Port, type Way } from "./port.ts"
 
 /** A connection whose first packet the rules have seen comes to the listener within this: a round trip to its caller. */
 const arrivalMilliseconds = 300
 
-/** Decides what becomes of a new connection; `diversion` is the way to the application. */
-export type ServeConnection = (connection: DivertedConnection, port: Port, diversion: Diversion) => TcpEvents
+/** Decides what becomes of a new connection. */
+export interface ConnectionRouter {
+  /** One that was diverted; `diversion` is the way to the application. */
+  serve(connection: DivertedConnection, port: Port, diversion: Diversion): TcpEvents
+  /** Whether copies of a port's packets are of use to those who mirror it. */
+  mayCopy(port: number): boolean
+  /** One that is copied; undefined: nobody looks on. */
+  copy(route: Route, port: Port): Tap | undefined
+}
+
+/** `look`: is content with a copy of what comes. */
+export type Interest = "look" | "take"
 
 /** Of an unused port; timers of the runtime reach no further. */
 const maxLingerSeconds = 2_000_000
 
 interface Join {
   number: number
+  interest: Interest
   enter(port: Port): void
   resolve(): void
   reject(reason: unknown): void
 }
 
-/** The diverted ports of the target and their subscribers. The diversion is made when the first port is asked for. */
+/**
+ * The ports of the target and their subscribers. A port somebody wants to take from is diverted; one that is only mirrored is copied where
+ * that can be done, which costs the target less and leaves its connections alone. The diversion is made when the first port is asked for.
+ */
 export class Ports {
   readonly #context: AgentContext
   readonly #interceptor: Interceptor
-  readonly #serve: ServeConnection
+  readonly #router: ConnectionRouter
   readonly #ports = new Map<number, Port>()
   #diversion: Promise<Diversion> | undefined
   #joining: Join[] | undefined
+  #mayCopy: boolean
   #removedAt = Number.NEGATIVE_INFINITY
   readonly #lingering = new Map<Port, ReturnType<typeof setTimeout>>()
   /** Changes of kernel rules happen one after the other, in the order they were asked for. */
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(context: AgentContext, interceptor: Interceptor, serve: ServeConnection) {
+  constructor(context: AgentContext, interceptor: Interceptor, router: ConnectionRouter) {
     this.#context = context
     this.#interceptor = interceptor
-    this.#serve = serve
+    this.#router = router
+    const { copyMirrored, flushConnections } = context.settings
+    // Connections from before cannot be copied; those that are cut come back and pass through.
+    this.#mayCopy = copyMirrored && !flushConnections
   }
 
   /**
    * Lets `enter` make a subscription; resolves when the kernel's rules stand. What is asked for at the same time is done in one go.
    * @throws AppError "port-taken", "interception-unavailable"; then nothing was entered
    */
-  subscribe(number: number, enter: (port: Port) => void): Promise<void> {
+  subscribe(number: number, interest: Interest, enter: (port: Port) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const join = { number, enter, resolve, reject }
+    const join = { number, interest, enter, resolve, reject }
     if (this.#joining) this.#joining.push(join)
     else {
       const joining = [join]
@@ -60,9 +78,12 @@ export class Ports {
   }
 
   async #joinAll(joining: readonly Join[]): Promise<void> {
-    const numbers = joining.map(({ number }) => number).filter((number) => !this.#ports.has(number))
+    const ways = new Map<number, Way>()
+    for (const { number, interest } of joining) {
+      ways.set(number, interest === "take" ? "diverted" : (ways.get(number) ?? this.#wayToLookAt(number)))
+    }
     try {
-      if (numbers.length > 0) await (await this.#open()).add(numbers)
+      await this.#arrange(ways)
     } catch (thrown) {
       // One port may stand in the way of all others: find out which.
       if (joining.length > 1) for (const join of joining) await this.#joinAll([join])
@@ -71,6 +92,7 @@ export class Ports {
     }
     for (const { number, enter, resolve } of joining) {
       const port = this.#ports.get(number) ?? new Port(number)
+      port.way = ways.get(number)
       this.#ports.set(number, port)
       this.#stopLingering(port)
       enter(port)
@@ -84,6 +106,7 @@ export class Ports {
       if (!port) return
       unsubscribe(port)
       await this.#dropUnused([port])
+      await this.#stepAside()
     })
   }
 
@@ -97,6 +120,7 @@ export class Ports {
         }
       }
       await this.#dropUnused([...this.#ports.values()])
+      await this.#stepAside()
     })
   }
 
@@ -153,6 +177,41 @@ export class Ports {
     this.#removedAt = performance.now()
   }
 
+  /** How a port is to be watched by somebody who takes nothing from it. */
+  #wayToLookAt(number: number): Way {
+    if (this.#ports.get(number)?.onlyMirrored === false) return "diverted"
+    return this.#mayCopy && this.#router.mayCopy(number) ? "copied" : "diverted"
+  }
+
+  /** Has the kernel do what `ways` says; where it cannot copy, `ways` is changed. Ports that are as they shall be stay untouched. */
+  async #arrange(ways: Map<number, Way>): Promise<void> {
+    const changed = [...ways].filter(([number, way]) => this.#ports.get(number)?.way !== way)
+    if (changed.length === 0) return
+    const diversion = await this.#open()
+    const copied = changed.filter(([, way]) => way === "copied").map(([number]) => number)
+    if (copied.length > 0 && !(await diversion.copy(copied))) {
+      this.#mayCopy = false
+      for (const number of copied) ways.set(number, "diverted")
+    }
+    const diverted = changed.map(([number]) => number).filter((number) => ways.get(number) === "diverted")
+    if (diverted.length > 0) await diversion.add(diverted)
+  }
+
+  /** Whoever took from a port is gone: its connections need not pass through the agent any more. */
+  async #stepAside(): Promise<void> {
+    const diverted = [...this.#ports.values()].filter(
+      ({ unused, way, number }) => !unused && way === "diverted" && this.#wayToLookAt(number) === "copied",
+    )
+    const ways = new Map(diverted.map(({ number }) => [number, "copied" as Way]))
+    try {
+      await this.#arrange(ways)
+    } catch (thrown) {
+      this.#context.log.warn("mirrored connections go on passing through the agent", { reason: errorText(thrown) })
+      return
+    }
+    for (const port of diverted) port.way = ways.get(port.number)
+  }
+
   #open(): Promise<Diversion> {
     const { target, settings, log } = this.#context
     let opened: Diversion
@@ -166,6 +225,8 @@ export class Ports {
         meshExpected: settings.istioCni,
         backend: wantedBackend(settings),
         onConnection: (connection) => this.#accept(connection, opened),
+        onCopied: (route) => this.#look(route),
+        onCopiesMissed: (reason) => this.#tellMissed(reason),
       })
       .then((diversion) => {
         opened = diversion
@@ -180,7 +241,18 @@ export class Ports {
   #accept(connection: DivertedConnection, diversion: Diversion): TcpEvents {
     const number = connection.destination.port
     // Redirected just before its port was given back: nobody is interested, so the application gets it.
-    return this.#serve(connection, this.#ports.get(number) ?? new Port(number), diversion)
+    return this.#router.serve(connection, this.#ports.get(number) ?? new Port(number), diversion)
+  }
+
+  #look(route: Route): Tap | undefined {
+    const port = this.#ports.get(route.destination.port)
+    return port && this.#router.copy(route, port)
+  }
+
+  #tellMissed(reason: string): void {
+    const copied = [...this.#ports.values()].filter(({ way }) => way === "copied")
+    const clients = new Set(copied.flatMap(({ channels }) => channels.map(({ client }) => client)))
+    for (const client of clients) client.tell("Warn", `mirrored connections may be missing: ${reason}`)
   }
 
   #inOrder<T>(change: () => Promise<T>): Promise<T> {

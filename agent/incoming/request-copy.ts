@@ -2,13 +2,13 @@ import type { HttpHeaders } from "../../core/protocol/index.ts"
 import { ClaimedRequest, type OutgoingRequest } from "./claimed-request.ts"
 import type { ClientChannel } from "./client-channel.ts"
 import { isForClients } from "./client-uri.ts"
-import type { IncomingConnection } from "./connection.ts"
+import type { ReadableRoute } from "./connection.ts"
 import type { CompiledFilter, FilterRequest } from "./filter/filter.ts"
 
 /** A copy of one request for a mirroring client, if its filter matches. Whatever delays it ends it: the target never waits. */
 export class RequestCopy {
   readonly #channel: ClientChannel
-  readonly #connection: IncomingConnection
+  readonly #connection: ReadableRoute
   readonly #request: OutgoingRequest
   readonly #filter: CompiledFilter
   readonly #facts: FilterRequest
@@ -21,7 +21,7 @@ export class RequestCopy {
 
   constructor(
     channel: ClientChannel,
-    connection: IncomingConnection,
+    connection: ReadableRoute,
     request: OutgoingRequest,
     filter: CompiledFilter,
     facts: FilterRequest,

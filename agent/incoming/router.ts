@@ -1,7 +1,7 @@
-import type { Diversion } from "../../core/interceptor.ts"
+import type { Diversion, Tap } from "../../core/interceptor.ts"
 import type { AgentContext } from "../feature.ts"
 import type { ClientChannel } from "./client-channel.ts"
-import { type IncomingConnection, plainTransport, type Service } from "./connection.ts"
+import { type IncomingConnection, plainTransport, type ReadableRoute, type Service } from "./connection.ts"
 import { HttpConnection } from "./http-connection.ts"
 import { type IncomingSettings, incomingSettings } from "./incoming-settings.ts"
 import type { LiveConnections } from "./live-connections.ts"
@@ -9,20 +9,20 @@ import { MirroredConnection } from "./mirrored-connection.ts"
 import { MirroredRequests } from "./mirrored-requests.ts"
 import { passThrough } from "./pass-through.ts"
 import type { Port } from "./port.ts"
-import type { ServeConnection } from "./ports.ts"
+import type { ConnectionRouter } from "./ports.ts"
 import type { LiveKeys } from "./share-link/live-keys.ts"
 import { StolenConnection } from "./stolen-connection.ts"
-import { tapped } from "./tap.ts"
+import { tapped, together } from "./tap.ts"
 import { TlsArrival } from "./tls/tls-arrival.ts"
 import { TlsPorts } from "./tls/tls-ports.ts"
 
 type Way = Pick<Diversion, "connectToApplication">
 
 /** What becomes of a new connection, by the subscriptions its port has at that moment. */
-export function connectionRouter(context: AgentContext, live: LiveConnections, shareLinks: LiveKeys): ServeConnection {
+export function connectionRouter(context: AgentContext, live: LiveConnections, shareLinks: LiveKeys): ConnectionRouter {
   const settings = incomingSettings(context, shareLinks)
   const tlsPorts = new TlsPorts(context)
-  return (connection, port, diversion) => {
+  const serve: ConnectionRouter["serve"] = (connection, port, diversion) => {
     const { socket } = connection
     const tls = tlsPorts.at(port.number)
     if (!tls || port.unused) {
@@ -39,14 +39,24 @@ export function connectionRouter(context: AgentContext, live: LiveConnections, s
     })
     return live.track(socket, arrival)
   }
+  return {
+    serve,
+    // What is inside TLS only who ends it can see.
+    mayCopy: (number) => !tlsPorts.at(number),
+    copy: (between, port) => together(tapsOf({ ...between, transport: plainTransport }, port, settings)),
+  }
 }
 
 function route(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): Service {
+  const taps = tapsOf(connection, port, settings)
+  return tapped(serve(connection, port, way, settings), taps)
+}
+
+function tapsOf(connection: ReadableRoute, port: Port, settings: IncomingSettings): Tap[] {
   const mirrors = port.mirrors.filter(({ channel }) => understands(channel, connection))
-  const copies = mirrors.map(({ channel, filter }) =>
+  return mirrors.map(({ channel, filter }) =>
     filter ? new MirroredRequests(channel, connection, filter, settings) : new MirroredConnection(channel, connection),
   )
-  return tapped(serve(connection, port, way, settings), copies)
 }
 
 function serve(connection: IncomingConnection, port: Port, way: Way, settings: IncomingSettings): Service {
@@ -59,7 +69,7 @@ function serve(connection: IncomingConnection, port: Port, way: Way, settings: I
 }
 
 /** A client that cannot be told about TLS would take what is inside for the whole. */
-function understands({ client }: ClientChannel, { transport, destination }: IncomingConnection): boolean {
+function understands({ client }: ClientChannel, { transport, destination }: ReadableRoute): boolean {
   if (transport.kind === "Tcp" || client.supports("modeAgnosticHttp")) return true
   client.tell("Error", `a TLS connection to port ${destination.port} was passed on: the client is too old for it`)
   return false

@@ -1,11 +1,5 @@
+import type { Tap } from "../../core/interceptor.ts"
 import type { Service } from "./connection.ts"
-
-/** Sees what a caller sends, without any say in it. */
-export interface Tap {
-  onData(bytes: Buffer): void
-  onEnd(): void
-  onClose(): void
-}
 
 /** What taps have not seen yet. Copies wait until every connection that is ready now has been served, and then leave together. */
 let unseen: { taps: readonly Tap[]; bytes: Buffer | "end" | "close" }[] = []
@@ -27,6 +21,23 @@ export function tapped(events: Service, taps: readonly Tap[]): Service {
     onClose(error) {
       events.onClose(error)
       later(taps, "close")
+    },
+  }
+}
+
+/** Several that look on the same. */
+export function together(taps: readonly Tap[]): Tap | undefined {
+  if (taps.length < 2) return taps[0]
+  const each = (tell: (tap: Tap) => void) => {
+    for (const tap of taps) tell(tap)
+  }
+  return {
+    onData: (bytes) => each((tap) => tap.onData(bytes)),
+    onEnd: () => each((tap) => tap.onEnd()),
+    onClose: () => each((tap) => tap.onClose()),
+    onLost: (reason) => each((tap) => tap.onLost(reason)),
+    get over() {
+      return taps.every((tap) => tap.over)
     },
   }
 }

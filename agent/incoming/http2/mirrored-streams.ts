@@ -1,6 +1,6 @@
 import { headerMap } from "../claimed-request.ts"
 import type { ClientChannel } from "../client-channel.ts"
-import type { IncomingConnection } from "../connection.ts"
+import type { ReadableRoute } from "../connection.ts"
 import type { CompiledFilter } from "../filter/filter.ts"
 import type { IncomingSettings } from "../incoming-settings.ts"
 import { RequestCopy } from "../request-copy.ts"
@@ -17,7 +17,7 @@ const maxStreams = 1000
 /** Copies of the HTTP/2 requests on one connection that match a client's filter. */
 export class MirroredStreams {
   readonly #channel: ClientChannel
-  readonly #connection: IncomingConnection
+  readonly #connection: ReadableRoute
   readonly #filter: CompiledFilter
   readonly #settings: IncomingSettings
   readonly #reader = new FrameReader()
@@ -26,12 +26,7 @@ export class MirroredStreams {
   #block: HeaderBlock | undefined
   #blind = false
 
-  constructor(
-    channel: ClientChannel,
-    connection: IncomingConnection,
-    filter: CompiledFilter,
-    settings: IncomingSettings,
-  ) {
+  constructor(channel: ClientChannel, connection: ReadableRoute, filter: CompiledFilter, settings: IncomingSettings) {
     this.#channel = channel
     this.#connection = connection
     this.#filter = filter
