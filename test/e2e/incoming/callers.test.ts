@@ -11,7 +11,7 @@ import { header, startApplication, stealMatching, subscribe } from "./kit.ts"
 import { type Pod, whyNoPods } from "./pod.ts"
 import { type FreshPod, freshPods } from "./pods.ts"
 
-/* Whom the application sees while its port is mirrored, or stolen with a filter that does not match. */
+/* Whom the application sees while the agent stands in between: its port is mirrored by a relay, or stolen with a filter that does not match. */
 
 const reason = whyNoPods()
 if (reason) console.warn(`SKIPPED: the application sees its callers: ${reason}`)
@@ -24,6 +24,7 @@ const SO_LINGER = 13
 const SOL_IP = 0
 const IP_FREEBIND = 15
 
+const relayed = { PODSIDE_AGENT_COPY_MIRRORED: "false" }
 const mirror = (port: number): ClientMessage => ({ kind: "Tcp", value: { kind: "PortSubscribe", value: port } })
 
 /** Echoes, and keeps who called it. */
@@ -134,7 +135,7 @@ describe.skipIf(reason !== undefined)("the application sees its callers", () => 
   let pod: Pod
   let agent: FreshPod["agent"]
   let agents: FreshPod["agents"]
-  freshPods({}, (made) => {
+  freshPods(relayed, (made) => {
     ;({ pod, agent, agents } = made)
     // A whole network of callers, reached through one.
     made.pod.inCaller(() => {
@@ -464,7 +465,7 @@ describe.skipIf(reason !== undefined).each([
 ])("with %s=%s", (name, value) => {
   let pod: Pod
   let agent: FreshPod["agent"]
-  freshPods({ [name]: value }, (made) => ({ pod, agent } = made))
+  freshPods({ ...relayed, [name]: value }, (made) => ({ pod, agent } = made))
 
   test("the application sees the pod's own address", async () => {
     const app = startEcho(pod)

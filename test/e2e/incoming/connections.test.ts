@@ -16,7 +16,7 @@ import {
   subscribe,
 } from "./kit.ts"
 import { type Pod, whyNoPods } from "./pod.ts"
-import { onePod } from "./pods.ts"
+import { mirroringWays, onePod } from "./pods.ts"
 
 const reason = whyNoPods()
 if (reason) console.warn(`SKIPPED: whole connections end to end: ${reason}`)
@@ -26,11 +26,11 @@ const mirror = (port: number, filter?: HttpFilter): ClientMessage => ({
   value: filter ? { kind: "PortSubscribeFilteredHttp", value: [port, filter] } : { kind: "PortSubscribe", value: port },
 })
 
-describe.skipIf(reason !== undefined)("whole connections", () => {
+describe.skipIf(reason !== undefined).each(mirroringWays)("whole connections, mirrored ones %s", (_, env) => {
   let pod: Pod
   let agent: AgentProcess
 
-  onePod((made) => ({ pod, agent } = made))
+  onePod((made) => ({ pod, agent } = made), env)
 
   const newConnection = async (client: TestClient, kind: "Tcp" | "TcpSteal" = "TcpSteal") => {
     const message = await stolen(client, kind)

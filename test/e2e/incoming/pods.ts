@@ -5,13 +5,19 @@ import { makePod, type Pod } from "./pod.ts"
 
 const limitMs = 120_000
 
-/** A pod with an agent for all tests of a `describe`: call it there; `use` gets both before the first test. */
-export function onePod(use: (made: { pod: Pod; agent: AgentProcess }) => void): void {
+/** How connections of a port that is only mirrored come to the agent: as copies, or through it; a row for `describe.each`. */
+export const mirroringWays: [name: string, env: Record<string, string>][] = [
+  ["copied", {}],
+  ["relayed", { PODSIDE_AGENT_COPY_MIRRORED: "false" }],
+]
+
+/** A pod with an agent for all tests of a `describe`: call it there; `use` gets both before the first test. The agent gets `env`. */
+export function onePod(use: (made: { pod: Pod; agent: AgentProcess }) => void, env: Record<string, string> = {}): void {
   let pod: Pod | undefined
   let agent: AgentProcess | undefined
   beforeAll(async () => {
     pod = await makePod()
-    agent = await startAgentProcess(pod.pid)
+    agent = await startAgentProcess(pod.pid, env)
     use({ pod, agent })
   }, limitMs)
   afterAll(async () => {
