@@ -243,6 +243,10 @@ async function compare(): Promise<void> {
   const pod = await makePod()
   const app = await startApplication(pod)
   const agent = await startAgentProcess(pod.pid)
+  const relaying = await startAgentProcess(pod.pid, {
+    PODSIDE_AGENT_COPY_MIRRORED: "false",
+    MIRRORD_AGENT_IDLE_TTL: "600",
+  })
   console.log(`target: ${app.name}; ${connections} keep-alive connections; median of ${rounds} pairs of ${seconds} s`)
   const session = (subscribe: ClientMessage, behave: (client: TestClient) => void): Row => {
     return async () => {
@@ -269,7 +273,7 @@ async function compare(): Promise<void> {
       "bare relay in between",
       pod,
       "x-user: somebody",
-      "what mirroring can reach at best",
+      "what a relay can reach at best",
       async () => {
         const child = pod.inPod(() =>
           Bun.spawn([process.execPath, import.meta.path, "relay"], { stdio: ["ignore", "inherit", "inherit"] }),
@@ -285,6 +289,9 @@ async function compare(): Promise<void> {
     await compareWithDirect("port mirrored", pod, "x-user: somebody", "must: >= 60 %", () =>
       mirrorElsewhere(agent.socketPath),
     )
+    await compareWithDirect("port mirrored by relay", pod, "x-user: somebody", "where the kernel cannot copy", () =>
+      mirrorElsewhere(relaying.socketPath),
+    )
     await compareWithDirect(
       "filter set, claimed and echoed",
       pod,
@@ -295,20 +302,26 @@ async function compare(): Promise<void> {
     await comparePorts(pod, await agent.connect())
   } finally {
     await agent.stop()
+    await relaying.stop()
     app.kill()
     pod.close()
   }
 }
 
-/** A mirroring client that costs this machine next to nothing, as one at a desk does: it takes the bytes and drops them. */
+/**
+ * A mirroring client that costs this machine next to nothing, as one at a desk does: it takes the bytes and drops them. What it was not
+ * given has cost nothing, so that is a failure.
+ */
 async function mirrorElsewhere(socketPath: string): Promise<() => Promise<void>> {
   const answered = Promise.withResolvers<void>()
   let answers = 2
+  let isWhole = true
   const socket = await Bun.connect({
     unix: socketPath,
     socket: {
-      data() {
+      data(_, bytes) {
         if (--answers <= 0) answered.resolve()
+        if (bytes.includes("may be missing") || bytes.includes("was dropped")) isWhole = false
       },
     },
   })
@@ -316,9 +329,11 @@ async function mirrorElsewhere(socketPath: string): Promise<() => Promise<void>>
   send({ kind: "SwitchProtocolVersion", value: protocolVersion })
   await Bun.sleep(50)
   send({ kind: "Tcp", value: { kind: "PortSubscribe", value: port } })
+  send({ kind: "ReadyForLogs" })
   await answered.promise
   return async () => {
     socket.end()
+    if (!isWhole) throw new Error("copies were lost")
     await Bun.sleep(50)
   }
 }

@@ -40,11 +40,18 @@ export class Copying {
     return true
   }
 
-  /** Ports are diverted or free now; connections that are being copied go on, if somebody looks on. */
-  leave(ports: readonly number[]): void {
+  /** Ports are diverted now; connections that are being copied go on, if somebody looks on. */
+  diverted(ports: readonly number[]): void {
     if (!this.#socket) return
     const now = performance.now()
     for (const port of ports) if (!this.#left.has(port)) this.#left.set(port, now)
+  }
+
+  /** As `diverted`, for ports nobody wants any more: what is still in the log of other connections is of no use. @throws LinuxError */
+  removed(ports: readonly number[]): void {
+    if (!this.#socket) return
+    for (const port of ports) this.#left.set(port, Number.NEGATIVE_INFINITY)
+    this.#release()
   }
 
   close(): void {

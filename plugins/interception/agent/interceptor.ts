@@ -79,7 +79,7 @@ function diversion(
     async add(ports) {
       inNamespace(() => {
         rules.add(ports)
-        copying?.leave(ports)
+        copying?.diverted(ports)
         if (!flushConnections) return
         const forgotten = flushConntrack ? forgetConnections(ports) : 0
         log.debug("connections cut", { forgotten, reset: resetConnections(ports) })
@@ -90,7 +90,7 @@ function diversion(
     },
     async remove(ports) {
       inNamespace(() => rules.remove(ports))
-      copying?.leave(ports)
+      copying?.removed(ports)
     },
     connectToApplication({ source, destination }, events) {
       const reached = applicationOnLoopback ? loopbackOf(destination) : destination
