@@ -26,6 +26,8 @@ export class ClientChannel {
   #nextId = 0n
   /** The client's queue is full: copies are for later or never. */
   full = false
+  /** What copies for the client wait with. */
+  waitingCopyBytes = 0
 
   constructor(client: AgentClient, kind: "Tcp" | "TcpSteal") {
     this.client = client

@@ -4,39 +4,41 @@ import type { ReadableRoute } from "./connection.ts"
 
 /** What may wait for a mirroring client that reads slowly, per connection. Then it loses the copy: the target never waits. */
 const maxWaitingBytes = 4 << 20
-/** What a piece that waits costs besides its bytes. */
+/** The same for all connections of one client together. */
+const maxWaitingOfClientBytes = 32 << 20
+/** What a connection that waits, and each of its pieces, cost besides the bytes. */
+const connectionOverheadBytes = 1024
 const pieceOverheadBytes = 128
 
 /** A copy of what a caller sends on one connection, for one client. */
 export class MirroredConnection implements Tap, ChannelStream {
   readonly #channel: ClientChannel
   readonly #id: bigint
+  readonly #connection: ReadableRoute
+  over = false
+  #announced = false
   #waiting: Uint8Array[] | undefined
   #waitingBytes = 0
-  over = false
   #ended = false
+  #closing = false
 
   constructor(channel: ClientChannel, connection: ReadableRoute) {
     this.#channel = channel
+    this.#connection = connection
     this.#id = channel.open(this)
-    channel.sendNewConnection(this.#id, connection)
+    if (channel.full) this.#wait()
+    else this.#announce()
   }
 
   onData(bytes: Uint8Array): void {
     if (this.over) return
-    if (!this.#waiting) {
-      if (!this.#channel.sendData(this.#id, bytes)) this.#wait()
+    if (!this.#waiting && !this.#channel.full) {
+      this.#channel.sendData(this.#id, bytes)
       return
     }
-    this.#waiting.push(bytes)
-    this.#waitingBytes += bytes.length + pieceOverheadBytes
-    if (this.#waitingBytes > maxWaitingBytes) this.onLost("the client reads too slowly")
-  }
-
-  onLost(reason: string): void {
-    if (this.over) return
-    this.#channel.client.tell("Warn", `a mirrored connection was dropped: ${reason}`)
-    this.#finish()
+    this.#wait()
+    this.#waiting?.push(bytes)
+    this.#charge(bytes.length + pieceOverheadBytes)
   }
 
   onEnd(): void {
@@ -47,8 +49,14 @@ export class MirroredConnection implements Tap, ChannelStream {
 
   onClose(): void {
     this.onEnd()
-    if (!this.#waiting) this.#finish()
-    else this.#closing = true
+    if (this.#waiting) this.#closing = true
+    else this.#finish()
+  }
+
+  onLost(reason: string): void {
+    if (this.over) return
+    this.#channel.client.tell("Warn", `a mirrored connection was dropped: ${reason}`)
+    this.#finish()
   }
 
   onClientData(): void {}
@@ -56,29 +64,60 @@ export class MirroredConnection implements Tap, ChannelStream {
 
   onClientGone(): void {
     this.over = true
-    this.#waiting = undefined
+    this.#release()
     this.#channel.forget(this.#id)
   }
 
-  #closing = false
+  #announce(): void {
+    this.#announced = true
+    this.#channel.sendNewConnection(this.#id, this.#connection)
+  }
 
   #wait(): void {
+    if (this.#waiting) return
     this.#waiting = []
+    this.#charge(connectionOverheadBytes)
+    this.#resumeLater()
+  }
+
+  #resumeLater(): void {
+    void this.#channel.client.whenWritable().then(() => this.#resume())
+  }
+
+  /** Others may have been faster to fill the queue again. */
+  #resume(): void {
+    if (this.over || !this.#waiting) return
+    if (this.#channel.full) {
+      this.#resumeLater()
+      return
+    }
+    const waited = this.#waiting
+    this.#release()
+    if (!this.#announced) this.#announce()
+    for (const bytes of waited) this.onData(bytes)
+    if (this.#waiting || this.over) return
+    if (this.#ended) this.#channel.sendEnd(this.#id)
+    if (this.#closing) this.#finish()
+  }
+
+  #charge(bytes: number): void {
+    this.#waitingBytes += bytes
+    this.#channel.waitingCopyBytes += bytes
+    const isTooMuch = this.#waitingBytes > maxWaitingBytes || this.#channel.waitingCopyBytes > maxWaitingOfClientBytes
+    if (isTooMuch) this.onLost("the client reads too slowly")
+  }
+
+  #release(): void {
+    this.#channel.waitingCopyBytes -= this.#waitingBytes
     this.#waitingBytes = 0
-    void this.#channel.client.whenWritable().then(() => {
-      const waited = this.#waiting ?? []
-      this.#waiting = undefined
-      for (const bytes of waited) this.onData(bytes)
-      if (this.#waiting || this.over) return
-      if (this.#ended) this.#channel.sendEnd(this.#id)
-      if (this.#closing) this.#finish()
-    })
+    this.#waiting = undefined
   }
 
   #finish(): void {
     if (this.over) return
     this.over = true
-    this.#waiting = undefined
-    this.#channel.sendClose(this.#id)
+    this.#release()
+    if (this.#announced) this.#channel.sendClose(this.#id)
+    else this.#channel.forget(this.#id)
   }
 }
