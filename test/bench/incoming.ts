@@ -243,10 +243,6 @@ async function compare(): Promise<void> {
   const pod = await makePod()
   const app = await startApplication(pod)
   const agent = await startAgentProcess(pod.pid)
-  const relaying = await startAgentProcess(pod.pid, {
-    PODSIDE_AGENT_COPY_MIRRORED: "false",
-    MIRRORD_AGENT_IDLE_TTL: "600",
-  })
   console.log(`target: ${app.name}; ${connections} keep-alive connections; median of ${rounds} pairs of ${seconds} s`)
   const session = (subscribe: ClientMessage, behave: (client: TestClient) => void): Row => {
     return async () => {
@@ -289,9 +285,11 @@ async function compare(): Promise<void> {
     await compareWithDirect("port mirrored", pod, "x-user: somebody", "must: >= 60 %", () =>
       mirrorElsewhere(agent.socketPath),
     )
+    const relaying = await startAgentProcess(pod.pid, { PODSIDE_AGENT_COPY_MIRRORED: "false" })
     await compareWithDirect("port mirrored by relay", pod, "x-user: somebody", "where the kernel cannot copy", () =>
       mirrorElsewhere(relaying.socketPath),
     )
+    await relaying.stop()
     await compareWithDirect(
       "filter set, claimed and echoed",
       pod,
@@ -302,7 +300,6 @@ async function compare(): Promise<void> {
     await comparePorts(pod, await agent.connect())
   } finally {
     await agent.stop()
-    await relaying.stop()
     app.kill()
     pod.close()
   }
