@@ -40,7 +40,8 @@ export function copyRules(
     newBaseChain(table, "copy_incoming", "filter", "input", priority),
     newBaseChain(table, "copy_ends", "filter", "output", priority),
     incoming(match.markedWith(ownMark), act.leaveAlone()),
-    incoming(handedElsewhere, act.leaveAlone()),
+    // On the loopback the same mark is on what the proxy sends to the application.
+    incoming(match.comingFromElsewhere(), handedElsewhere, act.leaveAlone()),
     incoming(match.invalid(), act.leaveAlone()),
     incoming(...to(copiedPorts), act.logTo(group)),
     incoming(...to(formerlyCopiedPorts), match.notOpening(), act.logTo(group)),

@@ -42,6 +42,7 @@ const tcpFlags = (mask: number, wanted: number, negate = false) => [
 
 const META_PRIORITY = 2
 const META_MARK = 3
+const META_IIFTYPE = 8
 const META_OIFTYPE = 9
 const META_NFPROTO = 15
 const META_L4PROTO = 16
@@ -71,6 +72,7 @@ export const match = {
   sourcePortIn: (map: string) => [transportHeader(0, 2), inMap(map)],
   destinationPortInSet: (set: string) => [transportHeader(2, 2), inSet(set)],
   sourcePortInSet: (set: string) => [transportHeader(0, 2), inSet(set)],
+  comingFromElsewhere: () => [meta(META_IIFTYPE), equals(ARPHRD_LOOPBACK, true)],
   leavingByLoopback: () => [meta(META_OIFTYPE), equals(ARPHRD_LOOPBACK)],
   markedWith: (mark: number) => [meta(META_MARK), masked(host32(mark)), equals(host32(0), true)],
   /** All bits under `mask` are as in `mark`. */

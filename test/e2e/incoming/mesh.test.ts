@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import type { TestClient } from "../../../agent/test-agent.ts"
+import type { ClientMessage } from "../../../core/protocol/index.ts"
 import { callAsAmbientProxy, letAnswersReachTheProxy, startTransparentProxy } from "./ambient-proxy.ts"
 import {
   answerWithPath,
@@ -111,6 +113,72 @@ describe.skipIf(reason !== undefined).each(combinations)("rules by iptables-%s, 
       client.send(data(connectionId, "hello"))
       await claimed.until("hello")
       claimed.reset()
+      await agents.pop()!.stop()
+      expect(rules()).toBe(before)
+    },
+    120_000,
+  )
+
+  const mirror = (port: number): ClientMessage => ({ kind: "Tcp", value: { kind: "PortSubscribe", value: port } })
+  /** The next connection of a mirroring client, and its first bytes. */
+  async function mirrored(client: TestClient) {
+    const [opened, sent] = [await stolen(client, "Tcp"), await stolen(client, "Tcp")]
+    if (opened.kind !== "NewConnectionV2" || sent.kind !== "Data") throw new Error(`${opened.kind}, ${sent.kind}`)
+    return { ...opened.value.connection, text: Buffer.from(sent.value.bytes).toString() }
+  }
+
+  /** An empty piece may tell that the caller sends no more. */
+  async function closed(client: TestClient): Promise<void> {
+    const last = await stolen(client, "Tcp")
+    if (last.kind === "Data" && last.value.bytes.length === 0) return closed(client)
+    expect(last.kind).toBe("Close")
+  }
+
+  test.each(Object.keys(meshes) as (keyof typeof meshes)[])(
+    "of a mirrored port %s's clients see what the proxy brings, and not what goes to the proxy",
+    async (mesh) => {
+      const before = restore(mesh)
+      application(meshes[mesh], "proxy")
+      application(appPort, "app")
+      const client = await (await agent()).connect()
+      expect(await subscribe(client, mirror(appPort))).toBe("Ok")
+      expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("proxy: x")
+      const fromProxy = await call(pod, "127.0.0.1", appPort, "inPod")
+      fromProxy.send("decrypted")
+      await fromProxy.until("app: decrypted")
+      expect(await mirrored(client)).toMatchObject({ destinationPort: appPort, text: "decrypted" })
+      fromProxy.reset()
+      await closed(client)
+      expect(await client.settle()).toEqual([])
+      await agents.pop()!.stop()
+      expect(rules()).toBe(before)
+    },
+    120_000,
+  )
+
+  test.each(["istio-ambient", "istio-ambient-tproxy"])(
+    "of a mirrored port %s's clients see what its proxy brings in the callers' names",
+    async (dump) => {
+      const before = restore(dump)
+      letAnswersReachTheProxy(pod)
+      application(appPort, "app")
+      if (dump === "istio-ambient") application(15006, "proxy")
+      else apps.push(startTransparentProxy(pod, 15006))
+      const client = await (await agent()).connect()
+      expect(await subscribe(client, mirror(appPort))).toBe("Ok")
+      expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("proxy: x")
+      const brought = await callAsAmbientProxy(pod, "10.77.0.1", pod.ip4, appPort)
+      brought.send("decrypted")
+      await brought.until("app: decrypted")
+      expect(await mirrored(client)).toMatchObject({
+        remoteAddress: "10.77.0.1",
+        localAddress: pod.ip4,
+        destinationPort: appPort,
+        text: "decrypted",
+      })
+      brought.reset()
+      await closed(client)
+      expect(await client.settle()).toEqual([])
       await agents.pop()!.stop()
       expect(rules()).toBe(before)
     },
