@@ -14,6 +14,9 @@ import { type FreshPod, freshPods } from "./pods.ts"
 const reason = whyNoPods()
 if (reason) console.warn(`SKIPPED: mirroring by copies: ${reason}`)
 
+const nft = Bun.which("nft")
+if (!nft) console.warn("SKIPPED: copies over a network that loses packets: the program nft is missing")
+
 const mirror = (port: number): ClientMessage => ({ kind: "Tcp", value: { kind: "PortSubscribe", value: port } })
 const leave = (port: number): ClientMessage => ({ kind: "Tcp", value: { kind: "PortUnsubscribe", value: port } })
 
@@ -129,25 +132,25 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
   })
 
   test.each([
-    ["10.77.0.2", "inCaller"],
-    ["fd77::2", "inCaller"],
-    ["127.0.0.1", "inPod"],
-    ["::1", "inPod"],
-    ["10.77.0.2", "inPod"],
+    ["10.77.0.2", "inCaller", "takes all packets"],
+    ["fd77::2", "inCaller", "takes all packets"],
+    ["127.0.0.1", "inPod", "takes all packets"],
+    ["::1", "inPod", "takes all packets"],
+    ["10.77.0.2", "inPod", "takes all packets"],
+    ...(nft ? [["10.77.0.2", "inCaller", "loses packets"] as const] : []),
   ] as const)(
-    "large bodies to %s, called %s, are copied byte by byte",
-    async (ip, from) => {
-      const pieceBytes = 1 << 20
+    "large bodies to %s, called %s, are copied byte by byte when the network %s",
+    async (ip, from, network) => {
       const app = startApplication(pod, (text) => (text.endsWith("\n") ? "ok" : ""))
       apps.push(app)
       const client = await (await agent()).connect()
       expect(await subscribe(client, mirror(app.port))).toBe("Ok")
       const seen = watch(client)
+      if (network === "loses packets") loseOneInTen(pod, app.port)
       const caller = await call(pod, ip, app.port, from)
       const sent: Buffer[] = []
       for (let count = 1; count <= 12; count++) {
-        const piece = Buffer.from(crypto.getRandomValues(new Uint8Array(64 << 10))).map((byte) => byte | 16)
-        const body = Buffer.concat([Buffer.concat(Array(pieceBytes / piece.length).fill(piece)), Buffer.from("\n")])
+        const body = Buffer.concat([...Array.from({ length: 16 }, randomWithoutNewline), Buffer.from("\n")])
         sent.push(body)
         caller.send(body)
         await caller.until("ok".repeat(count))
@@ -331,6 +334,19 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
     listener.stop(true)
   })
 })
+
+/** 64 KiB. */
+const randomWithoutNewline = () =>
+  Buffer.from(crypto.getRandomValues(new Uint8Array(64 << 10)).map((byte) => byte | 16))
+
+/** Before anybody in the pod sees them. */
+function loseOneInTen(pod: Pod, port: number): void {
+  const rules = `add table inet lossy
+    add chain inet lossy arriving { type filter hook prerouting priority -300; }
+    add rule inet lossy arriving tcp dport ${port} numgen random mod 10 == 0 drop`
+  const { exitCode, stderr } = pod.inPod(() => Bun.spawnSync(["nft", "-f", "-"], { stdin: Buffer.from(rules) }))
+  if (exitCode !== 0) throw new Error(`nft: ${stderr}`)
+}
 
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await Bun.sleep(10)
