@@ -10,7 +10,7 @@ import type { RuleSetOptions } from "./rule-set.ts"
  * addresses and ports are the application's own, so what a mesh's proxy takes is not seen and what it brings is.
  */
 
-/** Ports that are copied no more, while connections are that began before. */
+/** Ports that are copied no more, while connections are that began before. New ones to them are diverted, or of no interest. */
 export const formerlyCopiedPorts = "formerly_copied"
 
 /** Behind filters (0) and SELinux (50), which may drop a packet. */
@@ -43,10 +43,11 @@ export function copyRules(
     // On the loopback the same mark is on what the proxy sends to the application.
     incoming(match.comingFromElsewhere(), handedElsewhere, act.leaveAlone()),
     incoming(match.invalid(), act.leaveAlone()),
-    incoming(...to(copiedPorts), act.logTo(group)),
-    incoming(...to(formerlyCopiedPorts), match.notOpening(), act.logTo(group)),
-    outgoing(...from(copiedPorts), match.accepting(), act.limitSegments(maxSegmentBytes)),
-    outgoing(...from(copiedPorts), match.ending(), act.logTo(group, headerBytes)),
-    outgoing(...from(formerlyCopiedPorts), match.ending(), act.logTo(group, headerBytes)),
+    // A packet may meet one set before a change and the other after it: so ports enter the second set with that change, and leave it later.
+    ...[copiedPorts, formerlyCopiedPorts].flatMap((set) => [
+      incoming(...to(set), act.logTo(group), act.leaveAlone()),
+      outgoing(...from(set), match.accepting(), act.limitSegments(maxSegmentBytes)),
+      outgoing(...from(set), match.ending(), act.logTo(group, headerBytes), act.leaveAlone()),
+    ]),
   ]
 }

@@ -48,16 +48,12 @@ export class PortSets implements CopyRules {
     const ports = missing(this.#copied, wanted)
     const moved = ports.filter((port) => this.#diverted.has(port))
     const again = ports.filter((port) => this.#formerlyCopied.has(port))
-    const messages = [
-      ...addPorts(this.#table, copiedPorts, ports),
-      ...removePorts(this.#table, portMap, moved),
-      ...removePorts(this.#table, formerlyCopiedPorts, again),
-    ]
+    const messages = [...addPorts(this.#table, copiedPorts, ports), ...removePorts(this.#table, portMap, moved)]
     this.#take(ports, messages, "copy ports", () => {
       for (const port of ports) this.#copied.add(port)
       for (const port of moved) this.#diverted.delete(port)
-      for (const port of again) this.#formerlyCopied.delete(port)
     })
+    this.release(again)
   }
 
   /** Neither diverted nor copied any more. @throws LinuxError */
