@@ -4,10 +4,12 @@ const gauges = {
   mirrord_agent_dns_request_count: "DNS requests running",
   mirrord_agent_open_fd_count: "Open remote file descriptors",
   mirrord_agent_mirror_port_subscription_count: "Port subscriptions of mirroring clients",
-  mirrord_agent_mirror_connection_subscription_count: "Mirrored connections",
+  mirrord_agent_mirror_connection_subscription_count:
+    "Connections of which clients are being sent copies, counted for each client",
   mirrord_agent_steal_filtered_port_subscription_count: "Steal subscriptions with an HTTP filter",
   mirrord_agent_steal_unfiltered_port_subscription_count: "Steal subscriptions of whole ports",
-  mirrord_agent_redirected_connections_count: "Redirected connections in progress",
+  mirrord_agent_redirected_connections_count:
+    "Redirected connections in progress; those that are copied by the kernel are not redirected",
   mirrord_agent_redirected_requests_count: "Redirected HTTP requests in progress",
   mirrord_agent_tcp_outgoing_connection_count: "Outgoing TCP and unix stream connections",
   mirrord_agent_udp_outgoing_connection_count: "Outgoing UDP sockets",

@@ -2,6 +2,7 @@ import type { DaemonTcp, LayerTcpSteal, NewTcpConnection } from "../../core/prot
 import type { AgentClient } from "../feature.ts"
 import type { ReadableRoute } from "./connection.ts"
 import { InputBudget } from "./input-budget.ts"
+import { LostCopies } from "./lost-copies.ts"
 
 /** What a client may say about one connection or request it was given. */
 export interface ChannelStream {
@@ -21,6 +22,9 @@ export const maxDataBytes = 64 << 10
 export class ClientChannel {
   readonly client: AgentClient
   readonly budget: InputBudget
+  readonly lost: LostCopies
+  /** Counts the connections the client is sent a copy of. */
+  readonly countCopied: (by: 1 | -1) => void
   readonly #kind: "Tcp" | "TcpSteal"
   readonly #streams = new Map<bigint, ChannelStream>()
   #nextId = 0n
@@ -29,10 +33,12 @@ export class ClientChannel {
   /** What copies for the client wait with. */
   waitingCopyBytes = 0
 
-  constructor(client: AgentClient, kind: "Tcp" | "TcpSteal") {
+  constructor(client: AgentClient, kind: "Tcp" | "TcpSteal", countCopied: (by: 1 | -1) => void = () => {}) {
     this.client = client
     this.#kind = kind
     this.budget = new InputBudget(client)
+    this.lost = new LostCopies(client)
+    this.countCopied = countCopied
   }
 
   /** A fresh id for a connection or a request; `stream` hears what the client says about it. */
@@ -98,5 +104,6 @@ export class ClientChannel {
     this.#streams.clear()
     for (const stream of streams) stream.onClientGone()
     this.budget.close()
+    this.lost.close()
   }
 }

@@ -22,6 +22,7 @@ const gauges = {
   filtered: "mirrord_agent_steal_filtered_port_subscription_count",
   unfiltered: "mirrord_agent_steal_unfiltered_port_subscription_count",
 } as const
+const copiedConnections = "mirrord_agent_mirror_connection_subscription_count"
 type SubscriptionGauge = (typeof gauges)[keyof typeof gauges]
 
 /** Mirrors and steals the target's incoming traffic. Only for an agent with a target. */
@@ -59,7 +60,7 @@ class IncomingClient implements ClientFeature {
     this.#ports = ports
     this.#context = context
     this.#steal = new ClientChannel(client, "TcpSteal")
-    this.#mirror = new ClientChannel(client, "Tcp")
+    this.#mirror = new ClientChannel(client, "Tcp", (by) => context.metrics.add(copiedConnections, by))
   }
 
   handle(message: ClientMessage): void {

@@ -15,6 +15,7 @@ const route = {
 function slowClient(room: number) {
   const sent: string[] = []
   const warnings: string[] = []
+  const counted = { copies: 0 }
   let left = room
   let writable = Promise.withResolvers<void>()
   const client = {
@@ -30,7 +31,8 @@ function slowClient(room: number) {
     tell: (_: string, message: string) => void warnings.push(message),
   } as unknown as AgentClient
   return {
-    channel: new ClientChannel(client, "Tcp"),
+    channel: new ClientChannel(client, "Tcp", (by) => (counted.copies += by)),
+    counted,
     sent,
     warnings,
     async drain(more: number) {
@@ -43,7 +45,7 @@ function slowClient(room: number) {
 }
 
 test("what comes while the client's queue is full waits, in order, with the ends", async () => {
-  const { channel, sent, drain, warnings } = slowClient(2)
+  const { channel, sent, drain, warnings, counted } = slowClient(2)
   const one = new MirroredConnection(channel, route)
   one.onData(Buffer.from("a"))
   one.onData(Buffer.from("b"))
@@ -53,11 +55,13 @@ test("what comes while the client's queue is full waits, in order, with the ends
   two.onClose()
   one.onData(Buffer.from("d"))
   expect(sent).toEqual(["NewConnectionV2", "0:a"])
+  expect(counted.copies).toBe(2)
   for (let more = 0; more < 9; more++) await drain(1)
   expect(sent.filter((text) => text.startsWith("0"))).toEqual(["0:a", "0:b", "0:d"])
   expect(sent.filter((text) => text.startsWith("1"))).toEqual(["1:c", "1:"])
   expect(sent.indexOf("NewConnectionV2", 1)).toBeLessThan(sent.indexOf("1:c"))
   expect(sent.at(-1)).toBe("Close")
+  expect(counted.copies).toBe(1)
   expect(channel.waitingCopyBytes).toBe(0)
   expect(warnings).toEqual([])
 })
@@ -75,17 +79,20 @@ test("more than 4 MiB for one connection end its copy, and no other's", async ()
   expect(channel.waitingCopyBytes).toBe(0)
 })
 
-test("any number of connections and of tiny pieces takes bounded memory", async () => {
-  const { channel, sent, warnings } = slowClient(1)
+test("any number of connections and of tiny pieces takes bounded memory, and is told once", async () => {
+  const { channel, sent, warnings, counted } = slowClient(1)
   const first = new MirroredConnection(channel, route)
   for (let count = 0; count < 100_000; count++) {
     const connection = new MirroredConnection(channel, route)
     connection.onData(Buffer.from("x"))
     first.onData(Buffer.from("y"))
   }
-  expect(channel.waitingCopyBytes).toBeLessThan(33 << 20)
-  expect(warnings.length).toBeGreaterThan(50_000)
+  expect(channel.waitingCopyBytes).toBeLessThan(17 << 20)
+  expect(warnings).toEqual(["a mirrored connection was dropped: the client reads too slowly"])
+  expect(counted.copies).toBeGreaterThan(1000)
+  expect(counted.copies).toBeLessThan(50_000)
   expect(sent.length).toBeLessThan(3)
   channel.close()
   expect(channel.waitingCopyBytes).toBe(0)
+  expect(counted.copies).toBe(0)
 })

@@ -5,7 +5,7 @@ import type { ReadableRoute } from "./connection.ts"
 /** What may wait for a mirroring client that reads slowly, per connection. Then it loses the copy: the target never waits. */
 const maxWaitingBytes = 4 << 20
 /** The same for all connections of one client together. */
-const maxWaitingOfClientBytes = 32 << 20
+const maxWaitingOfClientBytes = 16 << 20
 /** What a connection that waits, and each of its pieces, cost besides the bytes. */
 const connectionOverheadBytes = 1024
 const pieceOverheadBytes = 128
@@ -26,6 +26,7 @@ export class MirroredConnection implements Tap, ChannelStream {
     this.#channel = channel
     this.#connection = connection
     this.#id = channel.open(this)
+    channel.countCopied(1)
     if (channel.full) this.#wait()
     else this.#announce()
   }
@@ -55,7 +56,7 @@ export class MirroredConnection implements Tap, ChannelStream {
 
   onLost(reason: string): void {
     if (this.over) return
-    this.#channel.client.tell("Warn", `a mirrored connection was dropped: ${reason}`)
+    this.#channel.lost.add("connection", reason)
     this.#finish()
   }
 
@@ -63,8 +64,7 @@ export class MirroredConnection implements Tap, ChannelStream {
   onClientResponse(): void {}
 
   onClientGone(): void {
-    this.over = true
-    this.#release()
+    if (!this.#isFirstEnd()) return
     this.#channel.forget(this.#id)
   }
 
@@ -113,10 +113,16 @@ export class MirroredConnection implements Tap, ChannelStream {
     this.#waiting = undefined
   }
 
-  #finish(): void {
-    if (this.over) return
+  #isFirstEnd(): boolean {
+    if (this.over) return false
     this.over = true
     this.#release()
+    this.#channel.countCopied(-1)
+    return true
+  }
+
+  #finish(): void {
+    if (!this.#isFirstEnd()) return
     if (this.#announced) this.#channel.sendClose(this.#id)
     else this.#channel.forget(this.#id)
   }

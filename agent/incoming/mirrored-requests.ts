@@ -45,7 +45,7 @@ export class MirroredRequests implements Tap {
 
   /** What comes next on the connection may be anything. */
   onLost(reason: string): void {
-    if (!this.over) this.#channel.client.tell("Warn", `requests of a mirrored connection were dropped: ${reason}`)
+    if (!this.over) this.#channel.lost.add("requestsOfConnection", reason)
     this.onClose()
   }
 

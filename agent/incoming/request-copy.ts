@@ -46,7 +46,7 @@ export class RequestCopy {
       this.#collectedBytes += content.length
       if (this.#collectedBytes > this.#maxBodyBytes) this.#over = true
     } else if (this.#channel.full) {
-      this.#channel.client.tell("Warn", "a mirrored request was dropped: the client reads too slowly")
+      this.#channel.lost.add("request", "the client reads too slowly")
       this.abandon()
     } else this.#copy?.body([{ kind: "Data", value: content }], false)
   }

@@ -9,7 +9,7 @@ const maxConnections = 32_768
 /** First packets whose senders have not confirmed yet; the oldest go. */
 const maxOpening = 8192
 /** What waits behind gaps, in all connections together, in bytes. */
-const maxHeldBytes = 64 << 20
+const maxHeldBytes = 16 << 20
 /** A gap after the log lost packets is taken for one that will not be filled after this, in seconds. */
 const gapSeconds = 2
 /** Nothing was seen of a connection for so long: it may have ended without a packet. */
