@@ -74,6 +74,8 @@ export interface DiversionOptions {
   onCopied(route: Route): Tap | undefined
   /** Connections to copied ports may have come and gone unseen. */
   onCopiesMissed(reason: string): void
+  /** Packets to a copied port do not fit into copies: whoever wants all connections is to have it diverted. */
+  onTooLargeToCopy(port: number): void
 }
 
 /** Rules of agents that are not podside's: in use, or left by one that failed. */

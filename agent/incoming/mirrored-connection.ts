@@ -5,7 +5,7 @@ import type { ReadableRoute } from "./connection.ts"
 /** What may wait for a mirroring client that reads slowly, per connection. Then it loses the copy: the target never waits. */
 const maxWaitingBytes = 4 << 20
 /** The same for all connections of one client together. */
-const maxWaitingOfClientBytes = 16 << 20
+const maxWaitingOfClientBytes = 32 << 20
 /** What a connection that waits, and each of its pieces, cost besides the bytes. */
 const connectionOverheadBytes = 1024
 const pieceOverheadBytes = 128

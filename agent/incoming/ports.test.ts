@@ -167,6 +167,19 @@ test("a port that lingers is taken up the way the next one needs it", async () =
   await ports.stopDiverting()
 })
 
+test("a port whose packets are too large is diverted from then on, and its clients are told once", async () => {
+  await Promise.all([join("look", 80, one), join("look", 81, two)])
+  for (let packet = 0; packet < 3; packet++) options.onTooLargeToCopy(80)
+  await leave(80, two)
+  expect(asked).toEqual(["copy 80,81", "divert 80"])
+  expect(told).toEqual(["one: packets to port 80 are too large to be copied: new connections pass through the agent"])
+  await join("take", 80, two)
+  await leave(80, two)
+  await leave(80, one)
+  await join("look", 80, one)
+  expect(asked.slice(2)).toEqual(["remove 80", "divert 80"])
+})
+
 test("copied connections come to those who look on; what may be missing is told to them alone", async () => {
   await join("look", 80, one)
   await join("take", 81, two)

@@ -44,6 +44,8 @@ export class Ports {
   #diversion: Promise<Diversion> | undefined
   #joining: Join[] | undefined
   #mayCopy: boolean
+  /** Ports that got packets too large to be copied. */
+  readonly #uncopyable = new Set<number>()
   #removedAt = Number.NEGATIVE_INFINITY
   readonly #lingering = new Map<Port, ReturnType<typeof setTimeout>>()
   /** Changes of kernel rules happen one after the other, in the order they were asked for. */
@@ -180,7 +182,7 @@ export class Ports {
   /** How a port is to be watched by somebody who takes nothing from it. */
   #wayToLookAt(number: number): Way {
     if (this.#ports.get(number)?.onlyMirrored === false) return "diverted"
-    return this.#mayCopy && this.#router.mayCopy(number) ? "copied" : "diverted"
+    return this.#mayCopy && !this.#uncopyable.has(number) && this.#router.mayCopy(number) ? "copied" : "diverted"
   }
 
   /** Has the kernel do what `ways` says; where it cannot copy, `ways` is changed. Ports that are as they shall be stay untouched. */
@@ -212,6 +214,22 @@ export class Ports {
     for (const port of diverted) port.way = ways.get(port.number)
   }
 
+  /** Told for each packet; what is there to do is done once. */
+  #giveUpCopying(number: number): void {
+    if (this.#uncopyable.has(number)) return
+    this.#uncopyable.add(number)
+    this.#inOrder(async () => {
+      const port = this.#ports.get(number)
+      if (port?.way !== "copied") return
+      await this.#arrange(new Map([[number, "diverted"]]))
+      port.way = "diverted"
+      const notice = `packets to port ${number} are too large to be copied: new connections pass through the agent`
+      for (const { client } of port.channels) client.tell("Warn", notice)
+    }).catch((thrown) => {
+      this.#context.log.warn("mirrored connections are not diverted", { port: number, reason: errorText(thrown) })
+    })
+  }
+
   #open(): Promise<Diversion> {
     const { target, settings, log } = this.#context
     let opened: Diversion
@@ -227,6 +245,7 @@ export class Ports {
         onConnection: (connection) => this.#accept(connection, opened),
         onCopied: (route) => this.#look(route),
         onCopiesMissed: (reason) => this.#tellMissed(reason),
+        onTooLargeToCopy: (number) => this.#giveUpCopying(number),
       })
       .then((diversion) => {
         opened = diversion

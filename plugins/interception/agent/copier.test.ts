@@ -12,6 +12,7 @@ const start = 0xffff_fff0
 /** What a tap heard, in words. */
 let heard: string[]
 let missed: string[]
+let cut: number[]
 let routes: Route[]
 let copier: Copier
 let over: boolean
@@ -20,6 +21,7 @@ let number: number
 beforeEach(() => {
   heard = []
   missed = []
+  cut = []
   routes = []
   over = false
   number = 7
@@ -37,6 +39,7 @@ beforeEach(() => {
       }
     },
     onMissed: (reason) => void missed.push(reason),
+    onCut: (port) => void cut.push(port),
   })
 })
 
@@ -171,6 +174,7 @@ test("without a loss a gap lasts until the network fills it", () => {
 test("a packet the log has only a part of ends the copy", () => {
   log(...opened, packet(1, ACK, "part", { cut: 10 }))
   expect(heard).toEqual(["part", "<lost: a packet was larger than the kernel's log takes>"])
+  expect(cut).toEqual([80])
 })
 
 test("a quiet connection goes on while the kernel has it, and is over when the kernel has not", () => {

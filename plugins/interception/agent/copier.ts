@@ -21,6 +21,8 @@ const cannotKeepUp = "the agent could not keep up with the traffic"
 export interface CopierEvents {
   onCopied(route: Route): Tap | undefined
   onMissed(reason: string): void
+  /** A packet of a connection was only seen in part, as others to its port will be. */
+  onCut(port: number): void
 }
 
 /** Follows the connections in a packet log, from the SYN on. Knows no kernel: it is given what was logged, and the time. */
@@ -93,6 +95,7 @@ export class Copier {
       connection.seenAt = this.#now
       connection.take(segment, this.#losses)
       if (connection.over) this.#delete(segment.flow, connection)
+      if (segment.cut) this.#events.onCut(connection.port)
     } else if (segment.fin || segment.rst) this.#takeAnswer(segment)
   }
 

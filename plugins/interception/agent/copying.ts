@@ -29,7 +29,11 @@ export class Copying {
     this.#rules = rules
     this.#preferredGroup = preferredGroup
     this.#log = log
-    this.#copier = new Copier({ onCopied: options.onCopied, onMissed: options.onCopiesMissed })
+    this.#copier = new Copier({
+      onCopied: options.onCopied,
+      onMissed: options.onCopiesMissed,
+      onCut: options.onTooLargeToCopy,
+    })
   }
 
   /** False: the kernel cannot. @throws LinuxError, AppError "port-taken" */

@@ -158,6 +158,14 @@ export class NetlinkSocket {
     if (result < 0) throw new LinuxError(result, what)
   }
 
+  /** @throws LinuxError */
+  option(level: number, option: number, what: string): number {
+    const value = new Int32Array(1)
+    const result = syscall("getsockopt", this.#fd, level, option, value, new Int32Array([4]))
+    if (result < 0) throw new LinuxError(result, what)
+    return value[0]!
+  }
+
   /** The descriptor, which is the caller's from now on: nothing else is to be done with this object. */
   release(): number {
     return this.#fd

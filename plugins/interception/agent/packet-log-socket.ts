@@ -16,17 +16,23 @@ const CMD_BIND = Buffer.from([1])
 const COPY_PACKET = 2
 const NUMBER_PACKETS = 1
 const SOL_SOCKET = 1
+const SO_RCVBUF = 8
 const SO_RCVBUFFORCE = 33
 const SOL_NETLINK = 270
 const NETLINK_NO_ENOBUFS = 5
 
-/** The kernel gathers packets until one of these is reached: so many packets, so many bytes, so many hundredths of a second. */
+/**
+ * The kernel gathers packets until one of these is reached: so many packets, so many bytes, so many hundredths of a second. It allocates
+ * powers of two, counts them against the receive buffer, and needs some of the bytes itself.
+ */
 const gatheredPackets = 64
-const gatheredBytes = 32 << 10
+const gatheredBytes = 31 << 10
 const gatheredHundredths = 1
 const wholePacketBytes = 0xffff
 /** What may wait in the kernel while the agent does something else, in bytes. */
-const receiveBytes = 8 << 20
+const receiveBytes = 16 << 20
+/** With less, the shortest pause of the agent would lose copies. In bytes, as the kernel counts: twice what was asked for. */
+const leastReceiveBytes = 1 << 20
 /** Groups other programs in the namespace may have taken. */
 const groupAttempts = 16
 
@@ -83,12 +89,21 @@ function configure(netlink: NetlinkSocket, group: number, setting: Buffer): void
   netlink.send([{ type: NFULNL_MSG_CONFIG, flags: NLM_F_ACK, body }], "listen to a log group")
 }
 
-/** In a user namespace the system's limit stays. */
+/** In a user namespace the system's limit (net.core.rmem_max) stays. */
 function enlarge(netlink: NetlinkSocket): void {
+  const what = "enlarge a netlink socket's buffer"
   try {
-    netlink.setOption(SOL_SOCKET, SO_RCVBUFFORCE, receiveBytes, "enlarge a netlink socket's buffer")
+    netlink.setOption(SOL_SOCKET, SO_RCVBUFFORCE, receiveBytes, what)
   } catch (thrown) {
     if (!isLinuxError(thrown, errno.EPERM)) throw thrown
+    netlink.setOption(SOL_SOCKET, SO_RCVBUF, receiveBytes, what)
+  }
+  const granted = netlink.option(SOL_SOCKET, SO_RCVBUF, what)
+  if (granted < leastReceiveBytes) {
+    throw new AppError(
+      "interception-unavailable",
+      `The kernel keeps just ${granted} bytes of copies (net.core.rmem_max)`,
+    )
   }
 }
 
