@@ -100,10 +100,29 @@ test("the application's end before the caller's leaves the caller's bytes coming
 })
 
 test("a SYN alone, or with a wrong confirmation, is no connection; with the right one it is", () => {
-  log(packet(0, SYN), packet(2, ACK, "x"), packet(1, RST), packet(1, 0, "x"))
+  log(packet(0, SYN), packet(2 << 20, ACK, "x"), packet(0, ACK, "x"), packet(1, RST), packet(1, 0, "x"))
   expect(routes).toEqual([])
   log(packet(1, ACK, "now"))
   expect(heard).toEqual(["now"])
+})
+
+test("a connection is told whichever of its packets comes first after the SYN", () => {
+  log(packet(0, SYN), packet(4, ACK, "two"), packet(1, ACK, "one"))
+  expect(heard).toEqual(["one", "two"])
+})
+
+test("both ends at once, then the caller's port again: two connections", () => {
+  log(...opened, packet(1, ACK, "first"), packet(6, ACK | FIN), packet(500, ACK | FIN, "", { answer: true }))
+  log(packet(7, ACK), packet(501, ACK, "", { answer: true }))
+  log(packet(90_000, SYN), packet(90_001, ACK, "second"), packet(90_007, ACK | FIN))
+  expect(heard).toEqual(["first", "<end>", "<close>", "second", "<end>"])
+})
+
+test("SYNs with many bytes take bounded memory, and the latest is confirmed", () => {
+  const early = "e".repeat(60_000)
+  for (let port = 1; port <= 200; port++) log(packet(0, SYN, early, { port }))
+  log(packet(1, ACK, "", { port: 1 }), packet(1, ACK, "", { port: 200 }))
+  expect(heard).toEqual([early])
 })
 
 test("any number of SYNs takes bounded memory, and the latest is confirmed", () => {

@@ -8,6 +8,10 @@ import { HeldBytes } from "./tcp-stream.ts"
 const maxConnections = 32_768
 /** First packets whose senders have not confirmed yet; the oldest go. */
 const maxOpening = 8192
+/** Bytes that came with them, in all. */
+const maxOpeningBytes = 4 << 20
+/** What a caller may have sent before anything of it is seen, in bytes: its first packets may be lost, or come in another order. */
+const firstFlightBytes = 1 << 20
 /** What waits behind gaps, in all connections together, in bytes. */
 const maxHeldBytes = 16 << 20
 /** A gap after the log lost packets is taken for one that will not be filled after this, in seconds. */
@@ -31,6 +35,7 @@ export class Copier {
   /** By their callers' flow (see Segment). */
   readonly #connections = new Map<string, CopiedConnection>()
   readonly #opening = new Map<string, Segment>()
+  #openingBytes = 0
   readonly #ports = new Map<number, number>()
   readonly #held = new HeldBytes(maxHeldBytes)
   #nextNumber: number | undefined
@@ -82,6 +87,7 @@ export class Copier {
     this.#connections.clear()
     this.#ports.clear()
     this.#opening.clear()
+    this.#openingBytes = 0
   }
 
   #take(segment: Segment): void {
@@ -102,16 +108,26 @@ export class Copier {
   /** A SYN: anybody can send one in anybody's name, so it makes no connection yet. */
   #expect(segment: Segment): void {
     if (this.#connections.get(segment.flow)?.firstSequence === firstSequence(segment)) return
-    const [oldest] = this.#opening.size >= maxOpening ? this.#opening.keys() : []
-    if (oldest !== undefined) this.#opening.delete(oldest)
+    this.#forgetOpening(segment.flow)
+    this.#openingBytes += segment.bytes.length
     this.#opening.set(segment.flow, { ...segment, bytes: Buffer.from(segment.bytes) })
+    for (const [oldest] of this.#opening) {
+      if (this.#opening.size <= maxOpening && this.#openingBytes <= maxOpeningBytes) break
+      this.#forgetOpening(oldest)
+    }
+  }
+
+  #forgetOpening(flow: string): void {
+    this.#openingBytes -= this.#opening.get(flow)?.bytes.length ?? 0
+    this.#opening.delete(flow)
   }
 
   /** What follows a SYN, and acknowledges what came back. */
   #confirm(segment: Segment): void {
     const first = this.#opening.get(segment.flow)
-    if (!first || !segment.ack || segment.rst || segment.sequence !== firstSequence(first)) return
-    this.#opening.delete(segment.flow)
+    if (!first || !segment.ack || segment.rst) return
+    if ((segment.sequence - firstSequence(first)) >>> 0 >= firstFlightBytes) return
+    this.#forgetOpening(segment.flow)
     const before = this.#connections.get(segment.flow)
     if (before) {
       before.close()

@@ -1,11 +1,9 @@
 import { describe, expect, test } from "bun:test"
 import { createHash } from "node:crypto"
-import { type TestClient, within } from "../../../agent/test-agent.ts"
-import type { ClientMessage, DaemonMessage } from "../../../core/protocol/index.ts"
-import { NfTables } from "../../../plugins/interception/agent/nf-tables.ts"
 import type { AgentProcess } from "./agent-process.ts"
 import { startAgentProcess } from "./agent-process.ts"
 import { call, data, exchange, header, startApplication, steal, stealMatching, subscribe, unsubscribe } from "./kit.ts"
+import { bytesSeen, leave, mirror, portsIn, tablesIn, textOf, watch } from "./mirroring.ts"
 import { type Pod, whyNoPods } from "./pod.ts"
 import { type FreshPod, freshPods } from "./pods.ts"
 
@@ -17,52 +15,6 @@ if (reason) console.warn(`SKIPPED: mirroring by copies: ${reason}`)
 const nft = Bun.which("nft")
 if (!nft) console.warn("SKIPPED: copies over a network that loses packets: the program nft is missing")
 
-const mirror = (port: number): ClientMessage => ({ kind: "Tcp", value: { kind: "PortSubscribe", value: port } })
-const leave = (port: number): ClientMessage => ({ kind: "Tcp", value: { kind: "PortUnsubscribe", value: port } })
-
-/** What a mirroring client has been sent. */
-interface Seen {
-  /** By connection: what came, and how it ended. */
-  connections: Map<bigint, { text: Buffer[]; ended: boolean; closed: boolean }>
-  warnings: string[]
-  /** Resolves once `holds` does. */
-  until(what: string, holds: () => boolean): Promise<void>
-}
-
-function watch(client: TestClient): Seen {
-  let check = () => {}
-  const seen: Seen = {
-    connections: new Map(),
-    warnings: [],
-    until: (what, holds) =>
-      within(
-        what,
-        new Promise((resolve) => {
-          check = () => holds() && resolve()
-          check()
-        }),
-      ),
-  }
-  client.takeOver((message: DaemonMessage) => {
-    if (message.kind === "LogMessage") seen.warnings.push(message.value.message)
-    else if (message.kind === "Tcp") {
-      const { kind, value } = message.value
-      if (kind === "NewConnectionV2") {
-        seen.connections.set(value.connection.connectionId, { text: [], ended: false, closed: false })
-      } else if (kind === "Data") {
-        const connection = seen.connections.get(value.connectionId)!
-        if (value.bytes.length === 0) connection.ended = true
-        else connection.text.push(Buffer.from(value.bytes))
-      } else if (kind === "Close") seen.connections.get(value.connectionId)!.closed = true
-    }
-    check()
-  })
-  return seen
-}
-
-const textOf = ({ text }: { text: Buffer[] }) => Buffer.concat(text).toString("latin1")
-const bytesSeen = ({ connections }: Seen) =>
-  [...connections.values()].flatMap(({ text }) => text).reduce((sum, { length }) => sum + length, 0)
 const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
 describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
@@ -83,24 +35,6 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
     return app.port
   }
 
-  /** The ports in a set of the agents' tables. */
-  function portsIn(set: "ports" | "copied" | "formerly_copied"): number[] {
-    return pod.inPod(() => {
-      const nfTables = new NfTables()
-      try {
-        return nfTables.tables().flatMap((table) => {
-          try {
-            return nfTables.ports(table, set)
-          } catch {
-            return []
-          }
-        })
-      } finally {
-        nfTables.close()
-      }
-    })
-  }
-
   test.each([
     ["copied", {}, ["copied"]],
     ["diverted where that is wished", { PODSIDE_AGENT_COPY_MIRRORED: "false" }, ["ports"]],
@@ -114,7 +48,7 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
     const port = echo()
     const client = await (await agentWith(env)).connect()
     expect(await subscribe(client, mirror(port))).toBe("Ok")
-    expect((["copied", "ports"] as const).filter((set) => portsIn(set).includes(port))).toEqual([...sets])
+    expect((["copied", "ports"] as const).filter((set) => portsIn(pod, set).includes(port))).toEqual([...sets])
     const seen = watch(client)
     expect(await exchange(pod, pod.ip4, port, "hello")).toBe("app: hello")
     await seen.until("the end of the copy", () => seen.connections.get(0n)?.closed === true)
@@ -128,7 +62,7 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
     const config = Buffer.from(JSON.stringify(entries)).toString("base64").replace(/=+$/, "")
     const client = await (await agentWith({ MIRRORD_AGENT_STEAL_TLS_CONFIG: config })).connect()
     for (const port of [secured, plain]) expect(await subscribe(client, mirror(port))).toBe("Ok")
-    expect([portsIn("ports"), portsIn("copied")]).toEqual([[secured], [plain]])
+    expect([portsIn(pod, "ports"), portsIn(pod, "copied")]).toEqual([[secured], [plain]])
   })
 
   test.each([
@@ -212,7 +146,7 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
     caller.send(" and after")
     await caller.until("app:  and after")
     expect(caller.error).toBeUndefined()
-    expect(pod.inPod(tables)).toEqual([])
+    expect(tablesIn(pod)).toEqual([])
     caller.reset()
   })
 
@@ -226,7 +160,11 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
     copied.send("one ")
     await copied.until("app: one")
     expect(await subscribe(thief, stealMatching(port, header("x-user: me")))).toBe("Ok")
-    expect([portsIn("ports"), portsIn("copied"), portsIn("formerly_copied")]).toEqual([[port], [], [port]])
+    expect([portsIn(pod, "ports"), portsIn(pod, "copied"), portsIn(pod, "formerly_copied")]).toEqual([
+      [port],
+      [],
+      [port],
+    ])
     const relayed = await call(pod, pod.ip4, port)
     relayed.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
     await relayed.until("/a")
@@ -235,7 +173,7 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
     thief.send(unsubscribe(port))
     await thief.settle()
     await seen.until("three connections' worth", () => seen.connections.size === 2)
-    expect([portsIn("ports"), portsIn("copied"), portsIn("formerly_copied")]).toEqual([[], [port], []])
+    expect([portsIn(pod, "ports"), portsIn(pod, "copied"), portsIn(pod, "formerly_copied")]).toEqual([[], [port], []])
     copied.send("three")
     copied.end()
     relayed.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -310,9 +248,9 @@ describe.skipIf(reason !== undefined)("a port that is only mirrored", () => {
         await seen.until("the connection", () => seen.connections.size === 1)
         client.send({ kind: "Tcp", value: { kind: "ConnectionUnsubscribe", value: 0n } }, leave(port))
       }
-      for (let wait = 0; wait < 100 && portsIn("copied").length > 0; wait++) await Bun.sleep(20)
-      for (let wait = 0; wait < 250 && portsIn("formerly_copied").length > 0; wait++) await Bun.sleep(20)
-      expect([portsIn("copied"), portsIn("formerly_copied")]).toEqual([[], []])
+      for (let wait = 0; wait < 100 && portsIn(pod, "copied").length > 0; wait++) await Bun.sleep(20)
+      for (let wait = 0; wait < 250 && portsIn(pod, "formerly_copied").length > 0; wait++) await Bun.sleep(20)
+      expect([portsIn(pod, "copied"), portsIn(pod, "formerly_copied")]).toEqual([[], []])
       caller.send("y")
       await caller.until("app: y")
       caller.reset()
@@ -350,13 +288,4 @@ function loseOneInTen(pod: Pod, port: number): void {
 
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await Bun.sleep(10)
-}
-
-function tables(): string[] {
-  const nfTables = new NfTables()
-  try {
-    return nfTables.tables()
-  } finally {
-    nfTables.close()
-  }
 }
