@@ -3,9 +3,8 @@ import { openSocket, SOCK_DGRAM } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { NotHeld } from "./held-descriptors.ts"
-import { addressFor, connectSocket, endpointName, sameEndpoint, socketFamily } from "./socket-info.ts"
+import { addressFor, connectSocket, endpointName, type Loopback, sameEndpoint, socketFamily } from "./socket-info.ts"
 import { withDescriptor } from "./tracee.ts"
-import type { UdpLoopback } from "./udp-associations.ts"
 
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
@@ -25,10 +24,10 @@ export interface ConnectedSocket {
  * refuses: one of ours that is connected to itself and thus open for nobody else.
  */
 export class DatagramRefusal {
-  readonly #sockets = new Map<UdpLoopback, number>()
+  readonly #sockets = new Map<Loopback, number>()
 
   /** `at`: where the socket is connected. One that is gone or connected elsewhere by now hears nothing. */
-  tell({ tid, fd }: ConnectedSocket, at: { ip: UdpLoopback; port: number }): void {
+  tell({ tid, fd }: ConnectedSocket, at: { ip: Loopback; port: number }): void {
     try {
       withDescriptor(tid, fd, (copy) => {
         if (!sameEndpoint(endpointName("getpeername", copy), at)) return
@@ -49,7 +48,7 @@ export class DatagramRefusal {
   }
 
   /** @throws LinuxError */
-  #port(ip: UdpLoopback): number {
+  #port(ip: Loopback): number {
     let fd = this.#sockets.get(ip)
     if (fd === undefined) {
       fd = openSocket(ip === "::1" ? AF_INET6 : AF_INET, SOCK_DGRAM)

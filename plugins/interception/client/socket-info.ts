@@ -91,6 +91,9 @@ export function writeAddress(tid: number, address: bigint, lengthAddress: bigint
   writeBoth(tid, address, bytes.subarray(0, space), lengthAddress, room)
 }
 
+/** The address of the machine itself, in one of the families. */
+export type Loopback = "127.0.0.1" | "::1"
+
 export function isLoopback(ip: string): boolean {
   return ip.startsWith("127.") || ip === "::1"
 }

@@ -6,7 +6,7 @@ import type { Logger } from "../../../core/log.ts"
 import { type ConnectedSocket, DatagramRefusal } from "./datagram-refusal.ts"
 import type { ResolverPlace } from "./quick-resolver.ts"
 import type { SharedState } from "./shared-state.ts"
-import { isUnspecified, sameEndpoint } from "./socket-info.ts"
+import { isUnspecified, type Loopback, sameEndpoint } from "./socket-info.ts"
 
 /** More pairs of socket and destination than this are not kept; the ones unused longest go first. */
 const maxAssociations = 512
@@ -17,12 +17,10 @@ const sweepMs = 10_000
 /** Of /proc/net/udp: number, own address and port, the peer's, state, what waits to be sent and to be read. */
 const udpLine = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]+ [0-9A-F]+ [0-9A-F]+:([0-9A-F]+)/gm
 
-export type UdpLoopback = "127.0.0.1" | "::1"
-
 /** One socket of the program talking to one remote endpoint, by way of a socket of ours on the loopback. */
 export class UdpAssociation {
   readonly peer: Endpoint
-  readonly ip: UdpLoopback
+  readonly ip: Loopback
   readonly port: number
   /** Name of the program's socket, once it has one. */
   program: Endpoint | undefined
@@ -40,7 +38,7 @@ export class UdpAssociation {
   #closed = false
 
   static async open(
-    ip: UdpLoopback,
+    ip: Loopback,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
     refusal: DatagramRefusal,
@@ -61,7 +59,7 @@ export class UdpAssociation {
 
   private constructor(
     socket: Bun.udp.Socket<"buffer">,
-    ip: UdpLoopback,
+    ip: Loopback,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
     refusal: DatagramRefusal,
@@ -164,7 +162,7 @@ export class UdpAssociations {
   /** The way of the socket with this cookie to `peer`, made when there is none. */
   async of(
     cookie: bigint,
-    ip: UdpLoopback,
+    ip: Loopback,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
   ): Promise<UdpAssociation> {
