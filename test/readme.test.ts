@@ -2,7 +2,7 @@ import { expect, test } from "bun:test"
 import { existsSync } from "node:fs"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { scripts } from "../package.json"
 import { podside } from "./binary.ts"
 
@@ -16,11 +16,28 @@ test("every npm command it names is there", () => {
   for (const name of new Set(named)) expect(Object.keys(scripts)).toContain(name)
 })
 
-test("every link leads to a file", () => {
-  for (const [, target = ""] of readme.matchAll(/\]\(([^)#]+)\)/g)) {
-    if (!target.includes("://")) expect([target, existsSync(join(root, target))]).toEqual([target, true])
+test("every link of every page leads to a file", async () => {
+  const pages = [...new Bun.Glob("**/*.md").scanSync(root)].filter((path) => !path.includes("node_modules/"))
+  expect(pages).toContain("agent/README.md")
+  for (const page of pages) {
+    for (const [, target = ""] of (await Bun.file(join(root, page)).text()).matchAll(/\]\(([^)#]+)\)/g)) {
+      if (!target.includes("://"))
+        expect([page, target, existsSync(join(root, dirname(page), target))]).toEqual([page, target, true])
+    }
   }
 })
+
+test("its configuration file is valid", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "podside-readme-"))
+  try {
+    const file = join(folder, "mirrord.json")
+    await writeFile(file, /```json\n([\s\S]*?)```/.exec(readme)?.[1] as string)
+    const { stdout } = await podside(["verify-config", file])
+    expect(JSON.parse(stdout)).toMatchObject({ type: "Success", warnings: [] })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}, 120_000)
 
 test("its plugin is accepted", async () => {
   const source = /```ts\n\/\/ plugins\/port-guard\.ts[^\n]*\n([\s\S]*?)```/.exec(readme)?.[1] as string
