@@ -7,6 +7,7 @@ const SUBSYSTEM = 1 << 8
 const GET = 1
 const DELETE = 2
 const TUPLE_ORIGINAL = 1
+const TUPLE_REPLY = 2
 const STATUS = 3
 const MARK = 8
 const ID = 12
@@ -15,6 +16,7 @@ const NESTED = 0x8000
 const TCP = 6
 /** Source or destination is translated: connections some rule redirected, which must not lose their original destination. */
 const TRANSLATED = 0x30
+const SOURCE_TRANSLATED = 0x10
 
 /**
  * Makes the kernel forget connections made directly to one of `ports`, in the calling thread's network namespace. What such a
@@ -25,9 +27,7 @@ export function forgetConnections(ports: readonly number[]): number {
   const wanted = new Set(ports)
   const socket = new NetlinkSocket(NETLINK_NETFILTER)
   try {
-    const anyFamily = Buffer.alloc(4)
-    const entries = socket.dump({ type: SUBSYSTEM | GET, body: anyFamily }, "list tracked connections")
-    return entries.filter((entry) => forget(socket, entry, wanted)).length
+    return trackedConnections(socket).filter((entry) => forget(socket, entry, wanted)).length
   } finally {
     socket.close()
   }
@@ -42,6 +42,45 @@ export function forgetMarked(mark: number): void {
   } finally {
     socket.close()
   }
+}
+
+/**
+ * Connections to which some rule gives another caller than their packets come from, in the calling thread's network namespace: by the flow
+ * as the application's socket knows it, the flow as the caller's packets name it (see `connectedFlows`). @throws LinuxError
+ */
+export function translatedCallers(): Map<string, string> {
+  const socket = new NetlinkSocket(NETLINK_NETFILTER)
+  try {
+    return new Map(trackedConnections(socket).flatMap(translatedCaller))
+  } finally {
+    socket.close()
+  }
+}
+
+function trackedConnections(socket: NetlinkSocket): Buffer[] {
+  const anyFamily = Buffer.alloc(4)
+  return socket.dump({ type: SUBSYSTEM | GET, body: anyFamily }, "list tracked connections")
+}
+
+function translatedCaller(entry: Buffer): [seen: string, sent: string][] {
+  const fields = readAttributes(entry.subarray(4))
+  if (((fields.get(STATUS)?.readUInt32BE(0) ?? 0) & SOURCE_TRANSLATED) === 0) return []
+  const [original, reply] = [readTuple(fields.get(TUPLE_ORIGINAL)), readTuple(fields.get(TUPLE_REPLY))]
+  if (!original || !reply) return []
+  const flow = (caller: Buffer, port: Buffer) =>
+    Buffer.concat([caller, reply.source, port, reply.sourcePort]).toString("latin1")
+  return [[flow(reply.destination, reply.destinationPort), flow(original.source, original.sourcePort)]]
+}
+
+/** Undefined: not TCP, or not whole. */
+function readTuple(tuple: Buffer | undefined) {
+  if (!tuple) return undefined
+  const [addresses, protocol] = [1, 2].map((part) => readAttributes(readAttributes(tuple).get(part) ?? Buffer.alloc(0)))
+  const source = addresses?.get(1) ?? addresses?.get(3)
+  const destination = addresses?.get(2) ?? addresses?.get(4)
+  const [sourcePort, destinationPort] = [protocol?.get(2), protocol?.get(3)]
+  if (protocol?.get(1)?.[0] !== TCP || !source || !destination || !sourcePort || !destinationPort) return undefined
+  return { source, destination, sourcePort, destinationPort }
 }
 
 function forget(socket: NetlinkSocket, entry: Buffer, ports: ReadonlySet<number>): boolean {

@@ -29,6 +29,9 @@ export interface CopierEvents {
   onCut(port: number): void
 }
 
+/** Which flows the kernel has a connection for; at least those with one of `ports` on this side and among `flows`. */
+export type Connected = (ports: readonly number[], flows: readonly string[]) => ReadonlySet<string>
+
 /** Follows the connections in a packet log, from the SYN on. Knows no kernel: it is given what was logged, and the time. */
 export class Copier {
   readonly #events: CopierEvents
@@ -64,9 +67,9 @@ export class Copier {
 
   /**
    * To be called every second. `connected` is asked for the flows of the kernel's connections when some have been quiet for long, with
-   * their ports.
+   * their ports and flows.
    */
-  tick(connected: (ports: readonly number[]) => ReadonlySet<string>): void {
+  tick(connected: Connected): void {
     this.#now++
     if (this.#losses > 0) this.#giveUpGaps()
     if (this.#now % quietSeconds === 0) this.#dropEnded(connected)
@@ -194,10 +197,13 @@ export class Copier {
     }
   }
 
-  #dropEnded(connected: (ports: readonly number[]) => ReadonlySet<string>): void {
+  #dropEnded(connected: Connected): void {
     const quiet = [...this.#connections].filter(([, { seenAt }]) => this.#now - seenAt >= quietSeconds)
     if (quiet.length === 0) return
-    const alive = connected([...new Set(quiet.map(([, { port }]) => port))])
+    const alive = connected(
+      [...new Set(quiet.map(([, { port }]) => port))],
+      quiet.map(([flow]) => flow),
+    )
     for (const [flow, connection] of quiet) {
       if (alive.has(flow)) continue
       if (connection.soundUntil === this.#losses && !connection.hasGap) connection.close()

@@ -1,10 +1,10 @@
 import { errorText } from "../../../core/errors.ts"
 import type { DiversionOptions } from "../../../core/interceptor.ts"
 import type { Logger } from "../../../core/log.ts"
+import { connectedCallers } from "./connected-callers.ts"
 import { Copier } from "./copier.ts"
 import { openPacketLog, type PacketLogSocket } from "./packet-log-socket.ts"
 import type { CopyRules } from "./rule-set.ts"
-import { connectedFlows } from "./sock-diag.ts"
 
 const tickMilliseconds = 1000
 /** What was logged of a connection's first packets has been read after this. */
@@ -96,7 +96,7 @@ export class Copying {
 
   #tick(): void {
     try {
-      this.#copier.tick((ports) => this.#options.inNamespace(() => connectedFlows(ports)))
+      this.#copier.tick((ports, flows) => this.#options.inNamespace(() => connectedCallers(ports, flows)))
       this.#release()
     } catch (thrown) {
       this.#log.debug("copied connections not looked after", { reason: errorText(thrown) })

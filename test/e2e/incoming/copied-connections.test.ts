@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
+import { connectedCallers } from "../../../plugins/interception/agent/connected-callers.ts"
 import { connectedFlows } from "../../../plugins/interception/agent/sock-diag.ts"
 import { startAgentProcess } from "./agent-process.ts"
 import { call, exchange, startApplication, subscribe } from "./kit.ts"
@@ -16,6 +17,9 @@ if (reason) console.warn(`SKIPPED: copied connections: ${reason}`)
 const python = "/usr/bin/python3"
 const hasPython = Bun.file(python).size > 0
 if (!hasPython) console.warn(`SKIPPED: callers that take the same port again: there is no ${python}`)
+
+const nft = Bun.which("nft")
+if (!nft) console.warn("SKIPPED: callers whose addresses are changed: the program nft is missing")
 
 /** The kernel counts a receive buffer double, and less than this is too little for copies. */
 const leastReceiveBytes = 512 << 10
@@ -130,6 +134,34 @@ for count in range(50):
     for (const caller of callers) caller.reset()
     listener.stop(true)
   })
+
+  test.skipIf(!nft)(
+    "one whose caller's address a rule of the pod changes is copied, and found alive under both",
+    async () => {
+      const rules = `add table ip other
+      add chain ip other arriving { type nat hook input priority 100; }
+      add rule ip other arriving ip saddr 10.77.0.1 snat to 10.77.0.99`
+      const { exitCode } = pod.inPod(() => Bun.spawnSync(["nft", "-f", "-"], { stdin: Buffer.from(rules) }))
+      expect(exitCode).toBe(0)
+      const app = startApplication(pod, (text) => (text === "" ? "" : `app: ${text}`))
+      apps.push(app)
+      const client = await (await agent()).connect()
+      expect(await subscribe(client, mirror(app.port))).toBe("Ok")
+      const seen = watch(client)
+      const caller = await call(pod, pod.ip4, app.port)
+      caller.send("x")
+      await caller.until("app: x")
+      expect(app.callers).toEqual(["10.77.0.99"])
+      const [known] = pod.inPod(() => connectedFlows([app.port]))
+      const [sent] = [...pod.inPod(() => connectedCallers([app.port], ["none"]))].filter((flow) => flow !== known)
+      expect(Buffer.from(sent!, "latin1").subarray(0, 8)).toEqual(Buffer.from([10, 77, 0, 1, 10, 77, 0, 2]))
+      expect(sent!.slice(10)).toBe(known!.slice(10))
+      caller.end()
+      await seen.until("the end of the copy", () => seen.connections.get(0n)?.closed === true)
+      expect(textOf(seen.connections.get(0n)!)).toBe("x")
+      expect([...pod.inPod(() => connectedCallers([app.port], ["none"]))]).toEqual([])
+    },
+  )
 
   test("where packets are too large for copies, connections after the first pass through the agent", async () => {
     const enlarge = (device: string) =>
