@@ -4,7 +4,8 @@ import { makePod, type Pod, whyNoPods } from "../e2e/incoming/pod.ts"
 
 /*
  * A client that stops reading while a caller sends 1 GB: how much the agent grows meanwhile, and whether everything arrives
- * once the client reads again. SECONDS_STOPPED: 60 unless told otherwise. `bun test/bench/stopped-client.ts`
+ * once the client reads again; of a mirrored connection, whether it arrives at the application. SECONDS_STOPPED: 60 unless told otherwise.
+ * `bun test/bench/stopped-client.ts`
  */
 
 const secondsStopped = Number(process.env["SECONDS_STOPPED"] ?? 60)
@@ -78,6 +79,51 @@ function hashOfAll(): bigint {
   return BigInt(`0x${hash.digest("hex")}`)
 }
 
+/** The most the agent has in memory while the client is stopped, in bytes. */
+async function watchMemory(pid: number): Promise<number> {
+  let most = 0
+  for (let second = 0; second < secondsStopped; second++) {
+    await Bun.sleep(1000)
+    most = Math.max(most, await residentBytes(pid))
+  }
+  return most
+}
+
+const grown = (name: string, before: number, most: number) =>
+  `${name.padEnd(28)} stopped ${secondsStopped} s: RSS ${(before / mebibyte).toFixed(0)} MiB + ${((most - before) / mebibyte).toFixed(0)} MiB (must: <= 64)`
+
+async function measureMirrored(pod: Pod): Promise<void> {
+  let received = 0
+  let ended = 0
+  const application = pod.inPod(() =>
+    Bun.listen({
+      hostname: "::",
+      port: 0,
+      socket: {
+        data(_, bytes) {
+          received += bytes.length
+          ended = performance.now()
+        },
+      },
+    }),
+  )
+  const agent = await startAgentProcess(pod.pid)
+  const client = await agent.connect()
+  await client.ask({ kind: "Tcp", value: { kind: "PortSubscribe", value: application.port } })
+  const before = await residentBytes(agent.pid)
+  client.link.pause()
+  const started = performance.now()
+  await send(pod, application.port, "")
+  const most = await watchMemory(agent.pid)
+  const rate = (received / (ended - started) / 1000).toFixed(0)
+  console.log(
+    `${grown("mirrored connection", before, most)}; the application got ${received === totalBytes ? "everything" : "PARTS"} at ${rate} MB/s`,
+  )
+  application.stop(true)
+  client.link.close()
+  await agent.stop()
+}
+
 async function measure(pod: Pod, { name, port, type, head, content }: Way): Promise<void> {
   const agent = await startAgentProcess(pod.pid)
   const client = await agent.connect()
@@ -85,11 +131,7 @@ async function measure(pod: Pod, { name, port, type, head, content }: Way): Prom
   const before = await residentBytes(agent.pid)
   client.link.pause()
   await send(pod, port, head)
-  let most = before
-  for (let second = 0; second < secondsStopped; second++) {
-    await Bun.sleep(1000)
-    most = Math.max(most, await residentBytes(agent.pid))
-  }
+  const most = await watchMemory(agent.pid)
   const hash = new Bun.CryptoHasher("sha256")
   let received = 0
   const complete = Promise.withResolvers<void>()
@@ -106,7 +148,7 @@ async function measure(pod: Pod, { name, port, type, head, content }: Way): Prom
   const seconds = (performance.now() - started) / 1000
   const isWhole = BigInt(`0x${hash.digest("hex")}`) === hashOfAll()
   console.log(
-    `${name.padEnd(28)} stopped ${secondsStopped} s: RSS ${(before / mebibyte).toFixed(0)} MiB + ${((most - before) / mebibyte).toFixed(0)} MiB (must: <= 64); ` +
+    `${grown(name, before, most)}; ` +
       `then ${(totalBytes / seconds / 1e6).toFixed(0)} MB/s, ${isWhole ? "nothing lost" : "CONTENT DIFFERS"}`,
   )
   client.link.close()
@@ -118,6 +160,7 @@ if (reason) throw new Error(`cannot measure here: ${reason}`)
 const pod = await makePod()
 try {
   for (const way of ways) await measure(pod, way)
+  await measureMirrored(pod)
 } finally {
   pod.close()
 }
