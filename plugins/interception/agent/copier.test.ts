@@ -17,6 +17,7 @@ let routes: Route[]
 let copier: Copier
 let over: boolean
 let number: number
+let drops: number
 
 beforeEach(() => {
   heard = []
@@ -25,6 +26,7 @@ beforeEach(() => {
   routes = []
   over = false
   number = 7
+  drops = 0
   copier = new Copier({
     onCopied(route) {
       routes.push(route)
@@ -81,7 +83,7 @@ function log(...packets: Buffer[]): void {
 
 const opened = [packet(0, SYN), packet(1, ACK)]
 const ticks = (count: number, connected: () => Set<string> = () => new Set()) => {
-  for (let tick = 0; tick < count; tick++) copier.tick(connected)
+  for (let tick = 0; tick < count; tick++) copier.tick(drops, connected)
 }
 
 test("a connection is told from its SYN on, in order, with both ends", () => {
@@ -211,6 +213,18 @@ test("a quiet connection that ended where the log lost something is not taken fo
   log(packet(0, SYN, "", { port: 2 }))
   ticks(130)
   expect(heard).toEqual(["a", "<lost: the agent could not keep up with the traffic>"])
+})
+
+test("a loss that nothing came after is told, and ends what the kernel has no more", () => {
+  const flow = Buffer.from([10, 0, 0, 1, 10, 0, 0, 2, 40_000 >> 8, 40_000 & 255, 0, 80]).toString("latin1")
+  log(...opened, packet(1, ACK, "a"), packet(0, SYN, "", { port: 2 }), packet(1, ACK, "b", { port: 2 }))
+  drops++
+  ticks(1)
+  expect(missed).toEqual(["the agent could not keep up with the traffic"])
+  ticks(9, () => new Set([flow]))
+  expect(heard).toEqual(["a", "b", "<lost: the agent could not keep up with the traffic>"])
+  log(packet(2, ACK, "still"))
+  expect(heard.slice(3)).toEqual(["still"])
 })
 
 test("a connection nobody looks at is not followed", () => {

@@ -18,6 +18,8 @@ const maxHeldBytes = 16 << 20
 const gapSeconds = 2
 /** Nothing was seen of a connection for so long: it may have ended without a packet. */
 const quietSeconds = 60
+/** So long after a loss it is looked for connections whose last packets were lost, in seconds. */
+const lookSeconds = 5
 /** The same is not told more often, in seconds. */
 const toldSeconds = 10
 const cannotKeepUp = "the agent could not keep up with the traffic"
@@ -43,6 +45,8 @@ export class Copier {
   readonly #held = new HeldBytes(maxHeldBytes)
   #nextNumber: number | undefined
   #losses = 0
+  #drops = 0
+  #lookAt: number | undefined
   #toldAt = Number.NEGATIVE_INFINITY
   #now = 0
 
@@ -66,13 +70,17 @@ export class Copier {
   }
 
   /**
-   * To be called every second. `connected` is asked for the flows of the kernel's connections when some have been quiet for long, with
-   * their ports and flows.
+   * To be called every second. `drops` counts how often the kernel had no room: what it lost last no later packet shows. `connected` is
+   * asked for the flows of the kernel's connections when some have been quiet for long, with their ports and flows.
    */
-  tick(connected: Connected): void {
+  tick(drops: number, connected: Connected): void {
     this.#now++
+    if (drops !== this.#drops) this.#lose()
+    this.#drops = drops
     if (this.#losses > 0) this.#giveUpGaps()
-    if (this.#now % quietSeconds === 0) this.#dropEnded(connected)
+    if (this.#now !== this.#lookAt && this.#now % quietSeconds !== 0) return
+    this.#lookAt = undefined
+    this.#dropEnded(connected)
   }
 
   /** Connections nobody looks at any more are not followed. */
@@ -177,6 +185,7 @@ export class Copier {
 
   #lose(): void {
     this.#losses++
+    this.#lookAt ??= this.#now + lookSeconds
     this.#tell(cannotKeepUp)
   }
 
@@ -198,7 +207,9 @@ export class Copier {
   }
 
   #dropEnded(connected: Connected): void {
-    const quiet = [...this.#connections].filter(([, { seenAt }]) => this.#now - seenAt >= quietSeconds)
+    const quiet = [...this.#connections].filter(
+      ([, { seenAt, soundUntil }]) => this.#now - seenAt >= (soundUntil === this.#losses ? quietSeconds : gapSeconds),
+    )
     if (quiet.length === 0) return
     const alive = connected(
       [...new Set(quiet.map(([, { port }]) => port))],

@@ -96,7 +96,9 @@ export class Copying {
 
   #tick(): void {
     try {
-      this.#copier.tick((ports, flows) => this.#options.inNamespace(() => connectedCallers(ports, flows)))
+      this.#copier.tick(this.#socket?.drops() ?? 0, (ports, flows) =>
+        this.#options.inNamespace(() => connectedCallers(ports, flows)),
+      )
       this.#release()
     } catch (thrown) {
       this.#log.debug("copied connections not looked after", { reason: errorText(thrown) })

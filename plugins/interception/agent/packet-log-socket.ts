@@ -1,6 +1,7 @@
 import type { Socket } from "bun"
 import { AppError } from "../../../core/errors.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
+import { syscall } from "../../../core/linux/syscall.ts"
 import { attribute, be16, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK } from "./netlink.ts"
 
 /* Numbers: linux/netfilter/nfnetlink_log.h, linux/netlink.h. */
@@ -18,6 +19,9 @@ const NUMBER_PACKETS = 1
 const SOL_SOCKET = 1
 const SO_RCVBUF = 8
 const SO_RCVBUFFORCE = 33
+/** Nine u32 about the socket; the last counts what there was no room for. Source: linux/sock_diag.h, SK_MEMINFO_DROPS. */
+const SO_MEMINFO = 55
+const meminfoFields = 9
 const SOL_NETLINK = 270
 const NETLINK_NO_ENOBUFS = 5
 
@@ -39,6 +43,8 @@ const groupAttempts = 16
 export interface PacketLogSocket {
   /** What rules log to, for this socket to get it. */
   group: number
+  /** How often the kernel had no room for packets, since the beginning. Wraps at 2^32. */
+  drops(): number
   close(): void
 }
 
@@ -61,8 +67,9 @@ export function openPacketLog(
     netlink.close()
     throw thrown
   }
-  const socket = adopt(netlink.release(), on)
-  return { group, close: () => void socket.terminate() }
+  const fd = netlink.release()
+  const socket = adopt(fd, on)
+  return { group, drops: () => dropsOf(fd), close: () => void socket.terminate() }
 }
 
 function bindGroup(netlink: NetlinkSocket, preferred: number): number {
@@ -105,6 +112,13 @@ function enlarge(netlink: NetlinkSocket): void {
       `The kernel keeps just ${granted} bytes of copies (net.core.rmem_max)`,
     )
   }
+}
+
+/** 0: the kernel does not tell (before Linux 4.12). */
+function dropsOf(fd: number): number {
+  const fields = new Uint32Array(meminfoFields)
+  const result = syscall("getsockopt", fd, SOL_SOCKET, SO_MEMINFO, fields, new Int32Array([fields.byteLength]))
+  return result < 0 ? 0 : fields[meminfoFields - 1]!
 }
 
 /** The runtime reads any socket as a stream: one piece for each datagram. */

@@ -135,6 +135,30 @@ for count in range(50):
     listener.stop(true)
   })
 
+  test("one whose last packets were lost is over for the client soon, though nothing comes after it", async () => {
+    const app = startApplication(pod, (_, isEnd) => (isEnd ? "done" : ""))
+    apps.push(app)
+    const slow = await agent()
+    const client = await slow.connect()
+    expect(await subscribe(client, mirror(app.port))).toBe("Ok")
+    const seen = watch(client)
+    const flood = await call(pod, pod.ip4, app.port)
+    flood.send("begun")
+    await seen.until("the first bytes", () => bytesSeen(seen) === 5)
+    process.kill(slow.pid, "SIGSTOP")
+    flood.send(Buffer.alloc(64 << 20, "x"))
+    flood.end()
+    expect(await flood.ended).toBe("done")
+    // The kernel gathers packets for a hundredth of a second before it finds no room for them.
+    await Bun.sleep(200)
+    process.kill(slow.pid, "SIGCONT")
+    await seen.until("the end of the copy", () => seen.connections.get(0n)?.closed === true)
+    expect(seen.connections.get(0n)?.ended).toBe(false)
+    // Unless the client was too slow as well.
+    if (seen.warnings.length === 1) await seen.until("the loss", () => seen.warnings.length > 1)
+    expect(seen.warnings).toContain("mirrored connections may be missing: the agent could not keep up with the traffic")
+  }, 60_000)
+
   test.skipIf(!nft)(
     "one whose caller's address a rule of the pod changes is copied, and found alive under both",
     async () => {
