@@ -27,7 +27,8 @@ export class AgentConnection implements RemoteConnection {
   #waiting: Uint8Array[] = []
   #paused = false
   #delivering = false
-  #remoteEnd: "open" | "ended" | "closed" = "open"
+  #remoteEnded = false
+  #remoteClosed = false
   #told: "open" | "ended" | "closed" = "open"
   #localEnd = false
   #draining = false
@@ -78,7 +79,7 @@ export class AgentConnection implements RemoteConnection {
 
   close(): void {
     if (this.#told === "closed") return
-    if (this.#remoteEnd !== "closed") this.#wire.close()
+    if (!this.#remoteClosed) this.#wire.close()
     this.#finish()
   }
 
@@ -96,7 +97,7 @@ export class AgentConnection implements RemoteConnection {
   received(data: Uint8Array): void {
     if (this.#told === "closed") return
     if (data.byteLength === 0) {
-      if (this.#isStream && this.#remoteEnd === "open") this.#remoteEnd = "ended"
+      if (this.#isStream) this.#remoteEnded = true
     } else {
       this.#waiting.push(data)
       this.#budget.add(data.byteLength)
@@ -105,14 +106,14 @@ export class AgentConnection implements RemoteConnection {
   }
 
   closedByAgent(): void {
-    this.#remoteEnd = "closed"
+    this.#remoteClosed = true
     this.#forget()
     this.#deliver()
   }
 
   /** Nothing more can come: the agent is gone. */
   lost(): void {
-    this.#remoteEnd = "closed"
+    this.#remoteClosed = true
     this.#finish()
   }
 
@@ -126,11 +127,11 @@ export class AgentConnection implements RemoteConnection {
     }
     this.#delivering = false
     if (this.#waiting.length > 0 || this.#told === "closed") return
-    if (this.#remoteEnd !== "open" && this.#told === "open") {
+    if (this.#remoteEnded && this.#told === "open") {
       this.#told = "ended"
-      if (this.#remoteEnd === "ended") this.#handlers.onEnd()
+      this.#handlers.onEnd()
     }
-    if (this.#remoteEnd === "closed") this.#finish(true)
+    if (this.#remoteClosed) this.#finish(true)
   }
 
   #finish(byPeer = false): void {

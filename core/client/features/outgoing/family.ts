@@ -28,8 +28,8 @@ export class OutgoingFamily {
   readonly #conversation: Conversation
   readonly #budget: InputBudget
   readonly #open = new Map<bigint, AgentConnection>()
-  readonly #byUid = new Map<string, (answer: Result<DaemonConnect>) => void>()
-  readonly #inOrder = new AnswerQueue<Result<DaemonConnect>>()
+  readonly #byUid = new Map<string, (answer: Result<AgentConnection>) => void>()
+  readonly #inOrder = new AnswerQueue<Result<AgentConnection>>()
 
   constructor(kind: FamilyKind, conversation: Conversation, budget: InputBudget) {
     this.#kind = kind
@@ -48,12 +48,18 @@ export class OutgoingFamily {
   async connect(remoteAddress: SocketAddress): Promise<AgentConnection> {
     const answer = await this.#ask(remoteAddress)
     if (answer.kind === "Err") throw this.#refusal(answer.value)
-    const { connectionId, localAddress } = answer.value
+    return answer.value
+  }
+
+  /** To be called in the turn in which the answer came: what a peer says first may have come along with it. */
+  #opened(answer: Result<DaemonConnect>): Result<AgentConnection> {
+    if (answer.kind === "Err") return answer
+    const { connectionId, localAddress, remoteAddress } = answer.value
     const connection = new AgentConnection({
       isStream: this.#kind === "TcpOutgoing",
       budget: this.#budget,
       local: endpointOf(localAddress),
-      remote: endpointOf(answer.value.remoteAddress),
+      remote: endpointOf(remoteAddress),
       forget: () => this.#open.delete(connectionId),
       wire: {
         write: (bytes) => this.#send({ kind: "Write", value: { connectionId, bytes } }),
@@ -62,17 +68,17 @@ export class OutgoingFamily {
       },
     })
     this.#open.set(connectionId, connection)
-    return connection
+    return { kind: "Ok", value: connection }
   }
 
-  #ask(remoteAddress: SocketAddress): Promise<Result<DaemonConnect>> {
+  #ask(remoteAddress: SocketAddress): Promise<Result<AgentConnection>> {
     if (!this.#conversation.supports("connectV2")) {
       if (this.#kind === "SeqpacketOutgoing") throw new ErrnoError(errno.EINVAL, "the agent is too old for this")
       const answered = this.#inOrder.next()
       this.#send({ kind: "Connect", value: { remoteAddress } })
       return answered
     }
-    const { promise, resolve } = Promise.withResolvers<Result<DaemonConnect>>()
+    const { promise, resolve } = Promise.withResolvers<Result<AgentConnection>>()
     const uid = randomUUID()
     const limit = setTimeout(() => {
       this.#byUid.delete(uid)
@@ -98,12 +104,12 @@ export class OutgoingFamily {
   #received(message: DaemonTcpOutgoing): void {
     switch (message.kind) {
       case "Connect":
-        if (!this.#inOrder.answer(message.value)) this.#conversation.broken("an outgoing connection")
+        if (!this.#inOrder.answer(this.#opened(message.value))) this.#conversation.broken("an outgoing connection")
         return
       case "ConnectV2": {
         const { uid, connect } = message.value
         const waiting = this.#byUid.get(uid)
-        if (waiting) waiting(connect)
+        if (waiting) waiting(this.#opened(connect))
         // The program did not wait that long; without this the agent would keep the connection for ever.
         else if (connect.kind === "Ok")
           this.#send({ kind: "Close", value: { connectionId: connect.value.connectionId } })
@@ -133,7 +139,7 @@ export class OutgoingFamily {
   }
 }
 
-function lostAnswer(rawOsError: number): Result<DaemonConnect> {
+function lostAnswer(rawOsError: number): { kind: "Err"; value: ResponseError } {
   return { kind: "Err", value: { kind: "RemoteIO", value: { rawOsError, kind: { kind: "Other" } } } }
 }
 

@@ -98,6 +98,34 @@ test("a ping succeeds without asking anybody", async () => {
   expect(heard.filter(({ kind }) => kind === "TcpOutgoing")).toEqual([])
 })
 
+test.each(["1.29.0", "1.10.0"])(
+  "what a peer says in the breath in which it is reached is heard (%s)",
+  async (version) => {
+    const { world, heard, say } = outgoing({}, version)
+    const connecting = world.connect(tcp("10.0.0.1"))
+    const named = version === "1.29.0"
+    if (!named) await until(() => heard.some(({ kind }) => kind === "TcpOutgoing"))
+    const address = { kind: "Ip", value: { ip: "10.0.0.1", port: 80 } } as const
+    const connect = { kind: "Ok", value: { connectionId: 4n, remoteAddress: address, localAddress: address } } as const
+    const read = (text: string) =>
+      ({ kind: "Read", value: { kind: "Ok", value: { connectionId: 4n, bytes: Buffer.from(text) } } }) as const
+    const answer = named
+      ? ({ kind: "ConnectV2", value: { uid: await uidOf(heard), connect } } as const)
+      : ({ kind: "Connect", value: connect } as const)
+    for (const value of [answer, read("220 ready"), read(""), { kind: "Close", value: 4n } as const])
+      say({ kind: "TcpOutgoing", value })
+    const told: string[] = []
+    const connection = await connecting
+    connection.attach({
+      onData: (data) => told.push(Buffer.from(data).toString()),
+      onDrain() {},
+      onEnd: () => told.push("end"),
+      onClose: () => told.push("close"),
+    })
+    expect(told).toEqual(["220 ready", "end", "close"])
+  },
+)
+
 test("data flows both ways, half closes are told, and the end comes once", async () => {
   const { world, heard, say } = outgoing()
   const connecting = world.connect(tcp("10.0.0.1"))
