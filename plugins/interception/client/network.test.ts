@@ -158,6 +158,24 @@ go(80); go(81)
     )
   })
 
+  test("a connection that breaks off does not look ended, and what came before is there", async () => {
+    const outgoing = new MemoryNetwork({
+      answer: (data) => Buffer.from("half of the answ").subarray(0, data.length * 4),
+      refuses: (peer) => "endpoint" in peer && peer.endpoint.port === 81,
+    })
+    const script = `
+import socket
+def end(port):
+    s = socket.create_connection(("10.99.1.1", port)); s.sendall(b"tell"); s.shutdown(socket.SHUT_WR); said = b""
+    try:
+        while piece := s.recv(9): said += piece
+    except OSError as e: return said, e.errno
+    return said
+print(end(80), end(81))
+`
+    expect((await runIn({ outgoing }, python(script))).output).toBe("b'half of the answ' (b'', 104)\n")
+  })
+
   test("bytes come through whole in both directions, with half close", async () => {
     const script = `
 import socket, threading, hashlib, os

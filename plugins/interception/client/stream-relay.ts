@@ -35,6 +35,8 @@ export class StreamRelay implements Speaker {
   #queue: Uint8Array[] = []
   #ending = false
   #closing = false
+  /** The agent ended it before both directions were over. */
+  #broken = false
   #closed = false
 
   /** To be called with an open socket whose handlers are `relayHandlers`. Without `program` every end is one of its own direction. */
@@ -67,8 +69,9 @@ export class StreamRelay implements Speaker {
         this.#ending = true
         this.#finish()
       },
-      onClose: () => {
+      onClose: (byPeer) => {
         this.#closing = true
+        this.#broken = byPeer === true && !(this.#ending && this.#localEnded)
         this.#finish()
       },
     })
@@ -149,7 +152,9 @@ export class StreamRelay implements Speaker {
 
   #finish(): void {
     if (this.#closed || this.#queue.length > 0) return
-    if (this.#closing) this.#socket.end()
+    // Whoever reads until the end must not take what has come for all of it.
+    if (this.#broken) this.#socket.terminate()
+    else if (this.#closing) this.#socket.end()
     else if (this.#ending) this.#socket.shutdown()
   }
 }
