@@ -179,6 +179,59 @@ except OSError as e: print(e)
     other.stop(true)
   })
 
+  /** Binds and listens one after the other, and prints how each went. */
+  const binds = (...calls: string[]) =>
+    runIn(
+      { incoming: new MemoryIncoming() },
+      python(`
+import errno
+kept = []
+def bind(ip, port, share=False):
+    s = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET); kept.append(s)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(share))
+    if ":" in ip: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try: s.bind((ip, port)); s.listen(); print("ok", end=" ")
+    except OSError as e: print(errno.errorcode[e.errno], end=" ")
+${calls.join("\n")}`),
+    )
+
+  test.each([
+    ["twice on one address", ["0.0.0.0", "0.0.0.0"], "ok EADDRINUSE "],
+    ["on one address after all of them", ["0.0.0.0", "127.0.0.1"], "ok EADDRINUSE "],
+    ["on all addresses after one of the pod's", ["10.99.0.7", "0.0.0.0"], "ok EADDRINUSE "],
+    ["twice on one of the pod's", ["10.99.0.7", "10.99.0.7"], "ok EADDRINUSE "],
+    ["on different addresses", ["127.0.0.1", "10.99.0.7"], "ok ok "],
+    ["on both families", ["0.0.0.0", "::"], "ok ok "],
+  ])(
+    "a program that listens %s has what it would have in the pod, also where the port is taken here",
+    async (_, ips, expected) => {
+      const free = takenPort()
+      free.stop(true)
+      const calls = (port: number) => ips.map((ip) => `bind("${ip}", ${port})`)
+      expect((await binds(...calls(free.port))).output).toBe(expected)
+      const other = Bun.listen({ hostname: "::", port: 0, socket: { data() {} } })
+      expect((await binds(...calls(other.port))).output).toBe(expected)
+      other.stop(true)
+    },
+  )
+
+  test("a port that is shared on purpose is, at any place", async () => {
+    const other = takenPort()
+    const call = `bind("0.0.0.0", ${other.port}, True)`
+    expect((await binds(call, call, `bind("0.0.0.0", ${other.port})`)).output).toBe("ok ok EADDRINUSE ")
+    other.stop(true)
+  })
+
+  test("an address of the pod can be spoken from", async () => {
+    const network = new MemoryNetwork()
+    const script = `
+s = socket.socket(); s.bind(("10.99.0.7", 0)); s.connect(("10.99.1.1", 80)); s.sendall(b"hello"); print(s.recv(9), s.getsockname()[0])
+u = socket.socket(type=socket.SOCK_DGRAM); u.bind(("10.99.0.7", 0)); u.sendto(b"hello", ("10.99.1.1", 80)); print(u.recv(9))
+`
+    const { output } = await runIn({ incoming: new MemoryIncoming(), outgoing: network }, python(script))
+    expect(output).toBe("b'hello' 10.99.0.7\nb'hello'\n")
+  })
+
   test("a signal interrupts an accept that waits", async () => {
     const free = takenPort()
     free.stop(true)

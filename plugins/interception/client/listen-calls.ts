@@ -1,13 +1,12 @@
 import { ErrnoError } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { errno } from "../../../core/linux/errno.ts"
-import { getIntOption, SOCK_STREAM } from "../../../core/linux/socket.ts"
+import { SOCK_STREAM } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
 import { O_CLOEXEC } from "./notification.ts"
 import { EPOLLIN } from "./readiness.ts"
-import { SOL_SOCKET } from "./rules.ts"
 import {
   addressBytes,
   addressFor,
@@ -26,7 +25,6 @@ import type { NetworkSupervision } from "./supervision.ts"
 import { fetchDescriptor, withDescriptor } from "./tracee.ts"
 
 const SHUT_RDWR = 2
-const SO_REUSEPORT = 15
 const SOCK_NONBLOCK = 0o4000
 /** Reasons to try another place than the one a program asked for. */
 const movable: readonly number[] = [errno.EACCES, errno.EADDRINUSE, errno.EADDRNOTAVAIL]
@@ -39,16 +37,27 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
     if (!requested) return proceed
     return withDescriptor(call.tid, call.int(0), (fd) => {
       const family = socketFamily(fd)
-      if (socketType(fd) !== SOCK_STREAM || address.readUInt16LE(0) !== family) return proceed
+      if (address.readUInt16LE(0) !== family) return proceed
+      if (socketType(fd) !== SOCK_STREAM) return bindAsAsked(fd, family, address, requested)
       if (requested.port === 0) {
         listeners.remember(fd, requested)
-        return proceed
+        return bindAsAsked(fd, family, address, requested)
       }
       const given = world.incoming?.listenPort?.(requested.port)
       if (given !== undefined) return bindExactly(fd, family, { ip: requested.ip, port: given }, requested)
       if (!world.incoming?.wants(requested.port)) return proceed
       return bindSomewhere(fd, family, address, requested)
     })
+  }
+
+  /** To the port asked for, but on this machine when the address is the pod's: what is sent from there comes from the pod anyway. */
+  function bindAsAsked(fd: number, family: number, address: Buffer, requested: Endpoint): Answer {
+    const ip = fallbackFor(requested.ip)
+    if (ip === undefined) return proceed
+    let result = syscall("bind", fd, ...sized(address))
+    if (result === -errno.EADDRNOTAVAIL)
+      result = syscall("bind", fd, ...sized(addressFor(family, { ip, port: requested.port })))
+    return result < 0 ? failure(-result) : success
   }
 
   /** To the port the user chose for it, or not at all. */
@@ -66,18 +75,12 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
     const first = attempt(address)
     if (first >= 0) return success
     if (!movable.includes(-first)) return failure(-first)
-    const moved = listeners.movedTo(requested.port)
-    if (moved !== undefined) {
-      // The program has this port already, at another place; sharing it is the program's wish, or an error as usual.
-      if (first === -errno.EADDRNOTAVAIL || getIntOption(fd, SOL_SOCKET, SO_REUSEPORT) === 0)
-        return failure(errno.EADDRINUSE)
-      return done(attempt(addressFor(family, { ip: requested.ip, port: moved })), fd, requested)
-    }
-    const places: Endpoint[] = [{ ip: requested.ip, port: 0 }]
-    const fallback = fallbackFor(requested.ip)
-    if (fallback !== undefined) {
-      places.push({ ip: fallback, port: requested.port }, { ip: fallback, port: 0 })
-    }
+    // What the program has there already is in the way as it would be in the pod, wherever it really is.
+    const own = listeners.inTheWayOf(requested)?.local.port
+    const places: Endpoint[] = [{ ip: requested.ip, port: own ?? 0 }]
+    const ip = fallbackFor(requested.ip)
+    if (ip !== undefined)
+      places.push(...(own === undefined ? [requested.port, 0] : [own]).map((port) => ({ ip, port })))
     let result = first
     for (const place of places) {
       result = attempt(addressFor(family, place))

@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync } from "node:fs"
 import type { IncomingWorld } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import type { SharedState } from "./shared-state.ts"
-import { socketCookie } from "./socket-info.ts"
+import { isUnspecified, socketCookie } from "./socket-info.ts"
 
 /** How often closed listeners are looked for. */
 const sweepMs = 250
@@ -73,6 +73,13 @@ export class Listeners {
     return undefined
   }
 
+  /** The listener that keeps the program from having this one, too, unless they share the port (SO_REUSEPORT). */
+  inTheWayOf(place: Endpoint): Listener | undefined {
+    return [...this.#live.values()].find(
+      ({ requested }) => requested.port === place.port && overlap(requested.ip, place.ip),
+    )
+  }
+
   /** Names of a socket that listens or was accepted, given the kernel's. */
   async named(
     fd: number,
@@ -123,6 +130,13 @@ export class Listeners {
     clearInterval(this.#sweeper)
     this.#sweeper = undefined
   }
+}
+
+/** Whether the address listened on takes in `other`, or the other way round. Most listeners on :: serve IPv4, too. */
+function overlap(listening: string, other: string): boolean {
+  if (listening === other) return true
+  const sameFamily = listening.includes(":") === other.includes(":")
+  return sameFamily ? isUnspecified(listening) || isUnspecified(other) : listening === "::"
 }
 
 /** Ports with a TCP listener. The kernel lists listeners before all other sockets, so only the beginning is read. */
