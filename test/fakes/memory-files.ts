@@ -68,7 +68,7 @@ export class MemoryFiles implements FileWorld {
     const node = this.#follow(path)
     const stat = statOf(node)
     const small = node.kind === "file" && node.bytes.length <= (this.#options.readAheadBytes ?? 128_000)
-    const file = this.#open(node, { append: false })
+    const file = this.#open(node, { read: true, append: false })
     return small ? { file, stat, content: new Uint8Array(node.bytes) } : { file, stat }
   }
 
@@ -164,7 +164,7 @@ export class MemoryFiles implements FileWorld {
     return [{ name: ".", ino: node.ino, type: 4 }, { name: "..", ino: node.ino, type: 4 }, ...entries]
   }
 
-  #open(node: Node, mode: { append: boolean }): RemoteFile {
+  #open(node: Node, mode: { read: boolean; append: boolean }): RemoteFile {
     this.openFiles++
     let open = true
     const file = () => {
@@ -185,6 +185,7 @@ export class MemoryFiles implements FileWorld {
       stat: async () => statOf(node),
       readAt: async (offset, length) => {
         await this.#ask("read", String(offset))
+        if (!mode.read) throw new ErrnoError(errno.EBADF, "not open for reading")
         return new Uint8Array(file().bytes.subarray(Number(offset), Number(offset) + length))
       },
       writeAt: async (offset, data) => writeAt(mode.append ? file().bytes.length : Number(offset), data),

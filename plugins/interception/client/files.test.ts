@@ -112,6 +112,17 @@ print(os.fstat(f).st_mtime_ns, oct(os.fstat(f).st_mode), os.fstat(f).st_size)
     expect(output).toBe("1700000000123456789 0o100644 19\n")
   })
 
+  test("a descriptor opened again by its name", async () => {
+    const script = `
+import hashlib, os
+for path in ["/remote/big", "/remote/a.txt"]:
+    f = os.open(path, 0)
+    print({hashlib.md5(open(name % f, "rb").read()).hexdigest() for name in ["/dev/fd/%d", "/proc/self/fd/%d"]})
+`
+    const { output } = await runIn({ files: pod() }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe(`{'${sum(big)}'}\n{'${sum(Buffer.from("hello from the pod\n"))}'}\n`)
+  })
+
   test("what is not there", async () => {
     const { code, output } = await sh("cat /remote/none")
     expect(code).toBe(1)
@@ -285,6 +296,11 @@ describe("writing", () => {
       "echo abcdef > /remote/new; printf XY | dd of=/remote/new bs=1 seek=2 conv=notrunc status=none",
       "abXYef\n",
     ],
+    [
+      "by sort onto its own input, which it puts on its standard output",
+      "printf '1\\n3\\n2\\n' > /remote/new; sort -r /remote/new -o /remote/new",
+      "3\n2\n1\n",
+    ],
     ["by truncation", "echo abcdef > /remote/new; truncate -s 3 /remote/new", "abc"],
     ["by tee", "echo one | tee /remote/new > /dev/null; echo two | tee -a /remote/new > /dev/null", "one\ntwo\n"],
     ["by sed in place", "echo one > /remote/new; sed -i s/one/two/ /remote/new", "two\n"],
@@ -378,6 +394,21 @@ print([(oct(s.st_mode & 0o777), int(s.st_mtime)) for s in map(os.stat, ["/remote
     const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
     expect(output).toBe("[('0o700', 5), ('0o600', 6), ('0o711', 7)]\n")
     expect(files.openFiles).toBe(0)
+  })
+
+  test("new files have the rights asked for, others keep theirs", async () => {
+    const script = `
+import os
+def rights(path, flags, mode):
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | flags, mode)); return oct(os.stat(path).st_mode & 0o777)
+print(rights("/remote/key", os.O_EXCL, 0o600), rights("/remote/tool", os.O_TRUNC, 0o755), rights("/remote/a.txt", 0, 0o600))
+os.umask(0o077); print(rights("/remote/plain", 0, 0o666), rights("/remote/plain", 0, 0o777))
+`
+    const files = pod()
+    expect((await runIn({ files }, ["/usr/bin/python3", "-c", script])).output).toBe("0o600 0o755 0o644\n0o600 0o600\n")
+    files.asked.length = 0
+    await sh("echo > /remote/usual", files)
+    expect(files.asked.filter((what) => what.endsWith("usual"))).toEqual(["open-for-writing /remote/usual"])
   })
 
   test("a session that only reads changes no attributes either", async () => {

@@ -22,6 +22,7 @@ export class LiveFile implements Injected {
   readonly file: RemoteFile
   readonly #memory: number
   readonly #cache: ChunkCache
+  readonly #openForReading: () => Promise<RemoteFile>
   readonly #onReleased: (flushed: Promise<void>) => void
   #stat: RemoteStat
   #askedAt = Date.now()
@@ -37,6 +38,8 @@ export class LiveFile implements Injected {
     file: RemoteFile
     stat: RemoteStat
     mode: OpenMode
+    /** Opens it once more: what a program only writes cannot be read by its descriptor. */
+    openForReading: () => Promise<RemoteFile>
     /** Settles when everything written past the engine has arrived. */
     onReleased: (flushed: Promise<void>) => void
   }) {
@@ -45,6 +48,7 @@ export class LiveFile implements Injected {
     this.file = options.file
     this.#memory = options.memory
     this.#stat = options.stat
+    this.#openForReading = options.openForReading
     this.#onReleased = options.onReleased
     this.#cache = new ChunkCache((offset, length) => this.file.readAt(offset, length))
     dress(this.#memory, this.#stat)
@@ -153,12 +157,25 @@ export class LiveFile implements Injected {
     if (size > BigInt(wholeFileBytes)) {
       throw new ErrnoError(errno.EFBIG, `${this.path} has ${size} bytes, at most ${wholeFileBytes} can be mapped`)
     }
-    for (let at = 0; ; ) {
-      const bytes = await this.#cache.read(at, 1024 * 1024)
-      if (bytes.length === 0 || at > wholeFileBytes) break
-      writeAll(this.#memory, bytes, at)
-      at += bytes.length
+    if (this.mode.read) return this.#copyWhole(this.#cache)
+    const file = await this.#openForReading()
+    try {
+      await this.#copyWhole(new ChunkCache((offset, length) => file.readAt(offset, length)))
+    } finally {
+      file.close()
     }
-    this.#cache.clear()
+  }
+
+  async #copyWhole(content: ChunkCache): Promise<void> {
+    try {
+      for (let at = 0; ; ) {
+        const bytes = await content.read(at, 1024 * 1024)
+        if (bytes.length === 0 || at > wholeFileBytes) break
+        writeAll(this.#memory, bytes, at)
+        at += bytes.length
+      }
+    } finally {
+      content.clear()
+    }
   }
 }

@@ -24,6 +24,8 @@ export type Located =
   | { kind: "descriptor"; object: Injected }
 
 const local: Located = { kind: "local" }
+/** A program's own descriptor by its name. */
+const descriptorName = /^\/(?:dev|proc\/(?:self|thread-self))\/fd\/(\d+)$/
 const decoder = new TextDecoder("utf-8", { fatal: true })
 
 export interface Locator {
@@ -71,6 +73,13 @@ export function createLocator(state: {
         if (directory === AT_FDCWD || !isRoot(shared, call.tid, directory)) return relative(call, path, directory)
         path = posix.normalize(`/${path}`)
       }
+      if (isOpened(argument)) {
+        // The kernel would open the memory file, in which there need not be anything.
+        const [, number] = descriptorName.exec(path) ?? []
+        const object = number === undefined ? undefined : injected.of(call.tid, Number(number))
+        if (object?.range === "live") return { kind: "remote", path: object.path }
+        if (number !== undefined) return local
+      }
       const intent = intended ?? intentOf(argument, int)
       // The bytes are only good until the next look into the program's memory.
       const rememberLocal = () => shared.rememberLocal(Buffer.from(path), intent)
@@ -90,4 +99,8 @@ export function createLocator(state: {
       return local
     },
   }
+}
+
+function isOpened({ intent }: PathArgument): boolean {
+  return typeof intent === "object" && "openFlags" in intent
 }

@@ -47,7 +47,7 @@ export function openCalls(supervision: Supervision): Handlers {
           const opened =
             openIntent(flags) === "read"
               ? await openForReading(files, located.path, flags)
-              : await openForWriting(files, located.path, flags)
+              : await openForWriting(files, located.path, flags, flags & O_CREAT ? mode & ~maskOf(call.tid) : undefined)
           return { ...opened, closeOnExec }
         } catch (thrown) {
           if (!(thrown instanceof OpenLocally)) throw thrown
@@ -102,11 +102,21 @@ export function openCalls(supervision: Supervision): Handlers {
     return live(path, empty, file, stat, { ...readingMode })
   }
 
-  async function openForWriting(files: FileWorld, path: string, flags: number): Promise<Answer & { kind: "give" }> {
+  /** `rights`: those of the file, should it be made here. */
+  async function openForWriting(
+    files: FileWorld,
+    path: string,
+    flags: number,
+    rights: number | undefined,
+  ): Promise<Answer & { kind: "give" }> {
     if ((flags & O_TMPFILE) === O_TMPFILE) throw new ErrnoError(errno.EOPNOTSUPP, "no unnamed remote files")
     const mode = openMode(flags)
+    const hasOwnRights = rights !== undefined && (rights & 0o777) !== usualRights
+    // Asked before it is made, answered by the time it is.
+    const isMissing = hasOwnRights && !mode.exclusive && files.stat(path, true).then(() => false, isNoEntry)
     const file = await files.open(path, mode)
     try {
+      if (hasOwnRights && (mode.exclusive || (await isMissing))) await file.setMode(rights & 0o777).catch(ignoreTooOld)
       const stat = await file.stat()
       return live(path, injected.prepare(path, flags & (O_ACCMODE | O_APPEND)), file, stat, mode)
     } catch (thrown) {
@@ -122,8 +132,11 @@ export function openCalls(supervision: Supervision): Handlers {
     stat: ConstructorParameters<typeof LiveFile>[0]["stat"],
     mode: OpenMode,
   ): Answer & { kind: "give" } {
-    const onReleased = (flushed: Promise<void>) => pendingWrites.add(path, flushed)
-    const fd = injected.complete(empty, (memory) => new LiveFile({ path, memory, file, stat, mode, onReleased }))
+    const ways = {
+      openForReading: () => world.files!.open(path, readingMode),
+      onReleased: (flushed: Promise<void>) => pendingWrites.add(path, flushed),
+    }
+    const fd = injected.complete(empty, (memory) => new LiveFile({ path, memory, file, stat, mode, ...ways }))
     return { kind: "give", fd, closeOnExec: false, range: "live" }
   }
 
@@ -131,6 +144,8 @@ export function openCalls(supervision: Supervision): Handlers {
 }
 
 const openat2Path = { dir: 0, path: 1, intent: "read" } as const
+/** What agents give new files; the protocol's open has no room for it. */
+const usualRights = 0o644
 const readingMode: OpenMode = {
   read: true,
   write: false,
@@ -168,10 +183,22 @@ function openMode(flags: number): OpenMode {
   }
 }
 
+/** A thread's mask for new files. */
+function maskOf(tid: number): number {
+  return Number.parseInt(statusLine(tid, "Umask"), 8) || 0
+}
+
+function isNoEntry(thrown: unknown): boolean {
+  return thrown instanceof ErrnoError && thrown.errno === errno.ENOENT
+}
+
+function ignoreTooOld(thrown: unknown): void {
+  if (!(thrown instanceof ErrnoError && thrown.errno === errno.ENOSYS)) throw thrown
+}
+
 /** Opens a file of this machine for the program, with the program's mask for new files. */
 function openMapped(call: Call, path: string, flags: number, mode: number): number {
-  const mask = Number.parseInt(statusLine(call.tid, "Umask"), 8) || 0
-  const mine = process.umask(mask)
+  const mine = process.umask(maskOf(call.tid))
   try {
     return openSync(path, flags | O_CLOEXEC, mode & 0o7777)
   } catch (thrown) {

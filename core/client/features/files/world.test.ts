@@ -192,3 +192,22 @@ test("-1 leaves an owner as it is, and what cannot be said breaks nothing", asyn
   await expect(file.setMode(-1)).rejects.toThrow("u32")
   await file.setOwner(1, 2)
 })
+
+test("what agents refuse to open is opened in a way they take", async () => {
+  const { files, asked, release } = world((request) =>
+    request.kind === "Open" ? { kind: "Open", value: ok({ fd: 0n }) } : { kind: "Ftruncate", value: ok(null) },
+  )
+  release()
+  const mode = { read: false, write: true, append: true, truncate: true, create: true, exclusive: false }
+  await files.open("/log", mode)
+  await files.open("/old", { ...mode, read: true, write: false, append: false, create: false })
+  const options = { read: false, write: true, append: true, truncate: false, create: true, createNew: false }
+  expect(asked).toEqual([
+    { kind: "Open", value: { path: "/log", openOptions: options } },
+    { kind: "Ftruncate", value: { fd: 0n, length: 0n } },
+    {
+      kind: "Open",
+      value: { path: "/old", openOptions: { ...options, read: true, append: false, truncate: true, create: false } },
+    },
+  ])
+})

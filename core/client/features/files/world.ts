@@ -68,7 +68,15 @@ export function createFileWorld(
 
     async open(path, mode) {
       const { descriptor } = await opener.open(path, openOptions(mode))
-      return new AgentFile(link, descriptor) satisfies RemoteFile
+      const file: RemoteFile = new AgentFile(link, descriptor)
+      if (!mode.append || !mode.truncate) return file
+      try {
+        await file.truncate(0n)
+        return file
+      } catch (thrown) {
+        file.close()
+        throw thrown
+      }
     },
 
     async stat(path, followLinks) {
@@ -134,9 +142,16 @@ export function createFileWorld(
   }
 }
 
-function openOptions(mode: OpenMode): OpenOptions {
-  const { read, write, append, truncate, create, exclusive } = mode
-  return { read, write, append, truncate, create: create && !exclusive, createNew: create && exclusive }
+/** Agents refuse what Rust's library does: to truncate without writing, and to truncate what is appended to. */
+function openOptions({ read, write, append, truncate, create, exclusive }: OpenMode): OpenOptions {
+  return {
+    read,
+    write: write || truncate,
+    append,
+    truncate: truncate && !append,
+    create: create && !exclusive,
+    createNew: create && exclusive,
+  }
 }
 
 /**
