@@ -41,6 +41,7 @@ test.each([
   ["targetless -l 80", "-l"],
   ["process", "--pid takes a number"],
   ["--listen tcp:1 targetless", "unix:<path>"],
+  ["--metrics 9000 targetless", "--metrics takes <ip:port>"],
 ])("%p is refused with exit code 2", (line, reason) => {
   expect(() => readCommandLine(line === "" ? [] : words(line))).toThrow(
     expect.objectContaining({ code: "bad-command-line", exitCode: 2, message: expect.stringContaining(reason) }),

@@ -2,6 +2,7 @@ import { type ParseArgsConfig, parseArgs } from "node:util"
 import { AppError } from "../core/errors.ts"
 import { maxConnections } from "./clients.ts"
 import { maxDescriptors } from "./files/descriptors.ts"
+import { readMetricsAddress } from "./metrics-address.ts"
 
 /** Where clients connect. */
 export type ListenAddress = { kind: "tcp"; port: number } | { kind: "unix"; path: string }
@@ -96,7 +97,7 @@ export function readCommandLine(argv: readonly string[]): AgentOptions | undefin
     mode: readMode(argv[split], argv.slice(split + 1)),
     listen: general.listen === undefined ? { kind: "tcp", port } : unixAddress(general.listen),
     firstClientSeconds: integer("--communication-timeout", general["communication-timeout"], 65535),
-    ...(general.metrics !== undefined && { metricsAddress: general.metrics }),
+    ...(general.metrics !== undefined && { metricsAddress: metricsAddress(general.metrics) }),
     ...(general["operator-tls-cert-pem"] !== undefined && { operatorCertificate: general["operator-tls-cert-pem"] }),
     ...(general["clean-iptables-on-start"] && { cleanRulesOnStart: true }),
     ...(general["is-mesh"] && { inServiceMesh: true }),
@@ -143,6 +144,11 @@ function unixAddress(text: string): ListenAddress {
   const path = text.startsWith("unix:") ? text.slice("unix:".length) : ""
   if (path === "") throw badCommandLine(`--listen takes unix:<path>, not "${text}"`)
   return { kind: "unix", path }
+}
+
+function metricsAddress(text: string): string {
+  if (!readMetricsAddress(text)) throw badCommandLine(`--metrics takes <ip:port>, not "${text}"`)
+  return text
 }
 
 function integer(name: string, text: string | undefined, max: number): number {

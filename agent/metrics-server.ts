@@ -1,14 +1,14 @@
 import { AppError, errorText } from "../core/errors.ts"
 import type { AgentMetrics } from "./metrics.ts"
+import { readMetricsAddress } from "./metrics-address.ts"
 
 /** Serves `GET /metrics` at "ip:port" or "[ip]:port". @throws AppError "metrics-unavailable" */
 export function serveMetrics(address: string, metrics: AgentMetrics): { port: number; stop(): void } {
-  const [, hostname = "", port = ""] = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address) ?? []
   try {
-    if (hostname === "") throw new Error("not an address with a port")
+    const at = readMetricsAddress(address)
+    if (!at) throw new Error("not an address with a port")
     const server = Bun.serve({
-      hostname,
-      port: Number(port),
+      ...at,
       fetch(request) {
         if (new URL(request.url).pathname !== "/metrics") return new Response("not found\n", { status: 404 })
         if (request.method !== "GET") return new Response("use GET\n", { status: 405 })

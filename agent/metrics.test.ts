@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test"
-import { silentLogger } from "../core/log.ts"
 import { AgentMetrics } from "./metrics.ts"
+import { readMetricsAddress } from "./metrics-address.ts"
 import { serveMetrics } from "./metrics-server.ts"
-import { readSettings } from "./settings.ts"
 
 test("numbers are served as Prometheus reads them", async () => {
   const metrics = new AgentMetrics()
@@ -20,16 +19,21 @@ test("numbers are served as Prometheus reads them", async () => {
   server.stop()
 })
 
-test("an address that is none is refused", () => {
-  expect(() => serveMetrics("9000", new AgentMetrics())).toThrow("Cannot serve metrics at 9000")
+test.each([
+  ["0.0.0.0:9000", { hostname: "0.0.0.0", port: 9000 }],
+  ["[::]:0", { hostname: "::", port: 0 }],
+  ["9000", undefined],
+  ["::1:9000", undefined],
+  ["[127.0.0.1]:9000", undefined],
+  ["localhost:9000", undefined],
+  ["127.0.0.1:65536", undefined],
+])("an address to serve them at: %s", (text, address) => {
+  expect(readMetricsAddress(text)).toEqual(address)
 })
 
-test("settings keep their defaults for what is absent or cannot be read", () => {
-  const settings = readSettings({ MIRRORD_AGENT_IDLE_TTL: "soon", PODSIDE_AGENT_RULES: "ipfw" }, silentLogger)
-  expect(settings).toMatchObject({ idleSeconds: 0, rules: undefined, flushConntrack: true, overrideCacheControl: true })
-  const given = readSettings(
-    { MIRRORD_AGENT_IDLE_TTL: "7", PODSIDE_AGENT_RULES: "iptables-nft", RUST_LOG: "info,mirrord=trace" },
-    silentLogger,
-  )
-  expect(given).toMatchObject({ idleSeconds: 7, rules: "iptables-nft", logLevel: "debug" })
+test("an address somebody else has is refused", () => {
+  const taken = serveMetrics("127.0.0.1:0", new AgentMetrics())
+  const address = `127.0.0.1:${taken.port}`
+  expect(() => serveMetrics(address, new AgentMetrics())).toThrow(`Cannot serve metrics at ${address}`)
+  taken.stop()
 })

@@ -1,5 +1,6 @@
 import { type DiversionBackend, diversionBackends } from "../core/interceptor.ts"
 import type { Logger } from "../core/log.ts"
+import { readMetricsAddress } from "./metrics-address.ts"
 
 /**
  * What the agent is told through its environment. Variables and defaults: mirrord's agent, plus podside's own. Not read, because
@@ -50,6 +51,9 @@ export interface AgentSettings {
   idleSeconds: number
 }
 
+/** No timer waits longer, 24 days: one that is told to is over at once. */
+const maxTimerMilliseconds = 2 ** 31 - 1
+
 type Environment = Readonly<Record<string, string | undefined>>
 
 /** A variable that cannot be read counts as absent and is named in the log, as with mirrord's agent. */
@@ -62,14 +66,14 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     return value
   }
   const flag = (name: string, unset = false) => read(name, boolean) ?? unset
-  const count = (name: string, unset: number) => read(name, whole) ?? unset
+  const count = (name: string, unset: number, parse: (text: string) => number | undefined) => read(name, parse) ?? unset
   const text = (name: string) => read(name, (value) => (value === "" ? undefined : value))
   return {
     logLevel: logLevel(env["RUST_LOG"]),
     jsonLog: flag("MIRRORD_AGENT_JSON_LOG"),
     operatorCertificate: text("AGENT_OPERATOR_CERT_ENV"),
     requireTls: flag("PODSIDE_AGENT_REQUIRE_TLS"),
-    metricsAddress: text("MIRRORD_AGENT_METRICS"),
+    metricsAddress: read("MIRRORD_AGENT_METRICS", (value) => readMetricsAddress(value) && value),
     inServiceMesh: flag("MIRRORD_AGENT_IN_SERVICE_MESH"),
     istioCni: flag("MIRRORD_AGENT_ISTIO_CNI"),
     excludeFromMesh: flag("MIRRORD_AGENT_EXCLUDE_FROM_MESH"),
@@ -81,18 +85,18 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
     externalIpFix: flag("MIRRORD_AGENT_EXTERNAL_IP_FIX", true),
     keepCallers: flag("PODSIDE_AGENT_KEEP_CALLERS", true),
     copyMirrored: flag("PODSIDE_AGENT_COPY_MIRRORED", true),
-    unusedPortLingerSeconds: count("MIRRORD_AGENT_UNUSED_PORT_LINGER_SECS", 0),
-    httpDetectionTimeoutSeconds: count("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", 2),
-    maxBodyBufferBytes: count("MIRRORD_MAX_BODY_BUFFER_SIZE", 65536),
-    maxBodyBufferMilliseconds: count("MIRRORD_MAX_BODY_BUFFER_TIMEOUT", 1000),
+    unusedPortLingerSeconds: count("MIRRORD_AGENT_UNUSED_PORT_LINGER_SECS", 0, seconds),
+    httpDetectionTimeoutSeconds: count("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", 2, seconds),
+    maxBodyBufferBytes: count("MIRRORD_MAX_BODY_BUFFER_SIZE", 65536, whole),
+    maxBodyBufferMilliseconds: count("MIRRORD_MAX_BODY_BUFFER_TIMEOUT", 1000, milliseconds),
     injectHeaders: flag("MIRRORD_AGENT_INJECT_HEADERS"),
     overrideCacheControl: flag("MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL", true),
     stealTlsConfig: text("MIRRORD_AGENT_STEAL_TLS_CONFIG"),
-    dnsTimeoutSeconds: read("MIRRORD_AGENT_DNS_TIMEOUT", whole),
+    dnsTimeoutSeconds: read("MIRRORD_AGENT_DNS_TIMEOUT", seconds),
     dnsAttempts: read("MIRRORD_AGENT_DNS_ATTEMPTS", whole),
     keepNames: flag("PODSIDE_AGENT_KEEP_NAMES", true),
     ephemeralTargetContainerId: text("MIRRORD_AGENT_EPHEMERAL_TARGET_CONTAINER_ID") ?? "",
-    idleSeconds: count("MIRRORD_AGENT_IDLE_TTL", 0),
+    idleSeconds: count("MIRRORD_AGENT_IDLE_TTL", 0, seconds),
   }
 }
 
@@ -111,9 +115,12 @@ function backend(text: string): DiversionBackend | undefined {
   return diversionBackends.find((known) => known === text)
 }
 
-function whole(text: string): number | undefined {
-  return /^\d{1,15}$/.test(text) ? Number(text) : undefined
-}
+/** Numbers of up to 64 bits; larger ones than `most` count as that. */
+const wholeUpTo = (most: number) => (text: string) =>
+  /^\d{1,20}$/.test(text) ? Math.min(Number(text), most) : undefined
+const whole = wholeUpTo(Number.MAX_SAFE_INTEGER)
+const milliseconds = wholeUpTo(maxTimerMilliseconds)
+const seconds = wholeUpTo(Math.floor(maxTimerMilliseconds / 1000))
 
 /** `warn,mirrord=trace` is a filter of another program's modules; its most talkative level is taken. */
 function logLevel(filter: string | undefined): AgentSettings["logLevel"] {
