@@ -20,6 +20,8 @@ export interface ClaimEvents {
 }
 
 const proceed = Buffer.from("HTTP/1.1 100 Continue\r\n\r\n")
+/** What may come of an upgraded connection before its 101; the two overtake each other by a moment. */
+const maxEarlyBytes = 1 << 20
 
 /** One HTTP/1 request that a client answers: the caller's body one way, the answer the other, maybe an upgrade after that. */
 export class Claim {
@@ -35,6 +37,7 @@ export class Claim {
   #over = false
   /** Data of an upgraded connection may come before the 101 it belongs to. */
   #early: Uint8Array[] = []
+  #earlyBytes = 0
 
   constructor(
     channel: ClientChannel,
@@ -150,9 +153,15 @@ export class Claim {
   }
 
   #onTunnelData(bytes: Uint8Array): void {
-    if (!this.#tunnel) this.#early.push(bytes)
+    if (!this.#tunnel) this.#keepEarly(bytes)
     else if (bytes.length === 0) this.#outlet.end()
     else this.#outlet.write(bytes)
+  }
+
+  #keepEarly(bytes: Uint8Array): void {
+    this.#earlyBytes += bytes.length
+    if (this.#earlyBytes > maxEarlyBytes) this.#abandon("the client sent data of a connection it has not upgraded")
+    else this.#early.push(bytes)
   }
 
   #onClientGone(): void {

@@ -166,6 +166,17 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
     })
   })
 
+  test("a client that sends on and on without an answer is let go of, not kept in memory", async () => {
+    await filtered(header("x-user: me"), async (port) => {
+      const caller = await call(pod, pod.ip4, port)
+      caller.send(get("/ws", `Connection: Upgrade\r\nUpgrade: websocket\r\n${mine}`))
+      const { connectionId } = await stolenRequest(client)
+      for (let sent = 0; sent < 32; sent++) client.send(data(connectionId, Buffer.alloc(64 << 10)))
+      expect(await caller.ended).toStartWith("HTTP/1.1 502 ")
+      expect(await stolen(client)).toEqual({ kind: "Close", value: { connectionId } })
+    })
+  })
+
   test("an upgrade nobody claims becomes the application's, bytes and all", async () => {
     const reply = (text: string) =>
       text.endsWith("\r\n\r\n") ? "HTTP/1.1 101 Switching Protocols\r\n\r\n" : `[${text}]`
