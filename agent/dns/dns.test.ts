@@ -37,6 +37,7 @@ const zone: Record<
   "big.test.": { A: Array.from({ length: 200 }, (_, index) => `10.1.0.${index}`), truncated: true },
   "alias.test.": { cname: "real.test.", A: ["10.0.0.8"] },
   "7.0.0.10.in-addr.arpa.": { PTR: "api.shop.svc.cluster.local." },
+  [`7.${"0.".repeat(29)}d.f.ip6.arpa.`]: { PTR: "api6.shop.svc.cluster.local." },
 }
 const asked: string[] = []
 /** From which port each question by UDP came. */
@@ -438,6 +439,7 @@ when("addresses are looked up backwards, in hosts first", async () => {
     return answer.kind === "ReverseDnsLookup" && answer.value.kind === "Ok" ? answer.value.value.hostname : answer
   }
   expect(await reverse("10.0.0.7")).toEqual({ kind: "Ok", value: "api.shop.svc.cluster.local" })
+  expect(await reverse("fd00::7")).toEqual({ kind: "Ok", value: "api6.shop.svc.cluster.local" })
   expect(await reverse("10.9.9.9")).toEqual({ kind: "Ok", value: "Legacy" })
   expect(await reverse("10.0.0.99")).toMatchObject({ kind: "Err" })
 })

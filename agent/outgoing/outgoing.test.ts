@@ -76,6 +76,8 @@ async function connected(client: TestClient, address: SocketAddress, family = "T
   return connect_.value
 }
 
+const connectedByUdp = (client: TestClient, port: number) => connected(client, ip("127.0.0.1", port), "UdpOutgoing")
+
 const write = (connectionId: bigint, text: string | Uint8Array) =>
   ({ kind: "TcpOutgoing", value: { kind: "Write", value: { connectionId, bytes: Buffer.from(text) } } }) as const
 const read = (connectionId: bigint, text: string) => ({
@@ -122,6 +124,28 @@ when.each([
     value: { kind: "RemoteIO", value: { rawOsError, kind: { kind } as never } },
   })
 })
+
+when(
+  "a connection nobody answers is given up after 5 s, as timed out",
+  async () => {
+    // A listener that takes nobody, and whose queue is full, drops what comes.
+    const script = `
+import socket, time
+server = socket.socket(); server.bind(("127.0.0.1", 0)); server.listen(0)
+waiting = socket.socket(); waiting.connect(server.getsockname())
+print(server.getsockname()[1], flush=True); time.sleep(600)`
+    const full = Bun.spawn(["nsenter", "-t", `${target.pid}`, "-n", "python3", "-c", script], { stdout: "pipe" })
+    listeners.push({ stop: () => full.kill() })
+    const { value } = await full.stdout.getReader().read()
+    const started = performance.now()
+    expect(await connect(await newClient(), ip("127.0.0.1", Number(Buffer.from(value!))))).toEqual({
+      kind: "Err",
+      value: { kind: "RemoteIO", value: { rawOsError: 110, kind: { kind: "TimedOut" } } },
+    })
+    expect(performance.now() - started).toBeGreaterThan(4900)
+  },
+  30_000,
+)
 
 when("an address of the wrong kind is refused, and the client goes on", async () => {
   const client = await newClient()
@@ -286,22 +310,39 @@ when(
   120_000,
 )
 
-when("datagrams keep their borders; a half close does not stop what comes back", async () => {
+when("datagrams keep their borders; a half close stops what is sent, not what comes back", async () => {
+  const received: string[] = []
   const socket = await namespace.run(() =>
     Bun.udpSocket({
       hostname: "127.0.0.1",
       port: 0,
-      socket: { data: (own, data, port, address) => void own.send(`<${data}>`, port, address) },
+      socket: {
+        data(own, data, port, address) {
+          received.push(data.toString())
+          own.send(`<${data}>`, port, address)
+        },
+      },
     }),
   )
   const client = await newClient()
-  const { connectionId, localAddress } = await connected(client, ip("127.0.0.1", socket.port), "UdpOutgoing")
+  const [one, other] = [await connectedByUdp(client, socket.port), await connectedByUdp(client, socket.port)]
+  const { localAddress } = one
   expect(localAddress).toMatchObject({ kind: "Ip", value: { ip: "127.0.0.1" } })
-  const send = (text: string) =>
+  const send = ({ connectionId }: typeof one, text: string) =>
     client.send({ kind: "UdpOutgoing", value: { kind: "Write", value: { connectionId, bytes: Buffer.from(text) } } })
-  send("one")
-  send("two")
-  for (const text of ["<one>", "<two>"]) same(await client.next(), { ...read(connectionId, text), kind: "UdpOutgoing" })
+  const answered = async ({ connectionId }: typeof one, text: string) =>
+    same(await client.next(), { ...read(connectionId, text), kind: "UdpOutgoing" })
+  send(one, "one")
+  send(one, "two")
+  await answered(one, "<one>")
+  await answered(one, "<two>")
+  send(one, "")
+  send(one, "late")
+  send(other, "after")
+  await answered(other, "<after>")
+  if (localAddress.kind === "Ip") socket.send("more", localAddress.value.port, "127.0.0.1")
+  await answered(one, "more")
+  expect(received).toEqual(["one", "two", "after"])
   socket.close()
 })
 
