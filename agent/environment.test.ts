@@ -25,6 +25,20 @@ test("the filter wins over the selection, and what is withheld over both", () =>
   expect(names([], ["PATH", "DB_HOST"])).toEqual(["DB_HOST"])
 })
 
+test("what describes the machine is withheld by its whole name only", () => {
+  const described = `HOME HOMEPATH PATH PWD
+    CATALINA_HOME CLASSPATH JAVA_EXE JAVA_HOME JAVA_TOOL_OPTIONS _JAVA_OPTIONS
+    DOTNET_EnableDiagnostics DOTNET_STARTUP_HOOKS GOPATH GOMODCACHE PYTHONPATH
+    GEM_HOME GEM_PATH RUBYLIB RUBYOPT BUNDLER_VERSION BUNDLE_APP_CONFIG BUNDLE_BIN_PATH BUNDLE_FORCE_RUBY_PLATFORM
+    BUNDLE_GEMFILE BUNDLE_GEM_PATH BUNDLE_PATH BUNDLE_WITHOUT BUNDLER_ORIG_BUNDLER_ORIG_MANPATH
+    BUNDLER_ORIG_BUNDLER_VERSION BUNDLER_ORIG_BUNDLE_BIN_PATH BUNDLER_ORIG_BUNDLE_GEMFILE BUNDLER_ORIG_GEM_HOME
+    BUNDLER_ORIG_MANPATH BUNDLER_ORIG_PATH BUNDLER_ORIG_RB_USER_INSTALL BUNDLER_ORIG_RUBYLIB BUNDLER_ORIG_RUBYOPT
+    MIRRORD_LOG RUST_LOG`.split(/\s+/)
+  const all = new Map([...described, ...described.map((name) => `MY_${name}`)].map((name) => [name, "x"]))
+  const told = [...selectVariables(all, { envVarsFilter: [], envVarsSelect: ["*", ...described] }).keys()]
+  expect(told).toEqual(described.map((name) => `MY_${name}`))
+})
+
 test("the environment is that of the target's process", async () => {
   const env = { GREETING: "hello=world", PATH: process.env["PATH"] ?? "", RUST_LOG: "trace", EMPTY: "" }
   const target = Bun.spawn(["sleep", "600"], { env })

@@ -36,7 +36,7 @@ beforeAll(async () => {
   for (const name of ["bin", "lib", "lib64"]) symlinkSync(`usr/${name}`, join(root, name))
   writeFileSync(join(folder, "secret"), "of the host")
   writeFileSync(join(root, "app/hello"), "hello\n")
-  const setup = `cd ${root} && mount --bind /usr usr && mount --bind /proc proc && mount -t tmpfs tmpfs mounted &&
+  const setup = `cd ${root} && mount --bind /usr usr && mount --bind /proc proc && mount -t tmpfs -o nosuid,size=1M,nr_inodes=100 tmpfs mounted &&
     echo inside > mounted/file && echo ready && exec chroot . /bin/cat`
   target = Bun.spawn(["unshare", "--mount", "sh", "-c", setup], { stdin: "pipe", stdout: "pipe" })
   await target.stdout.getReader().read()
@@ -215,6 +215,30 @@ when("file systems tell their size, in both forms and by both ways", async () =>
   expect(v2).toMatchObject({ blocks: v1.blocks, nameLen: 255n })
   expect((await ask("XstatFsV2", { fd })).metadata.filesystemId).toEqual(v2.filesystemId)
   expect((await ask("StatFs", { path: "/mounted" })).metadata.filesystemType).toBe(0x01021994n)
+  // One that nothing changes meanwhile, of which every number is another.
+  const at = `/proc/${target.pid}/root/mounted`
+  const told = Bun.spawnSync(["stat", "--file-system", "--format", "%t %s %b %f %a %c %d %i %l %S", at]).stdout
+  const [type, blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, id, nameLen, fragmentSize] = told
+    .toString()
+    .trim()
+    .split(" ")
+  const old = {
+    filesystemType: BigInt(`0x${type}`),
+    blockSize: BigInt(blockSize!),
+    blocks: BigInt(blocks!),
+    blocksFree: BigInt(blocksFree!),
+    blocksAvailable: BigInt(blocksAvailable!),
+    files: BigInt(files!),
+    filesFree: BigInt(filesFree!),
+  }
+  expect(new Set([old.blocks, old.blocksFree, old.files, old.filesFree]).size).toBe(4)
+  expect((await ask("StatFs", { path: "/mounted" })).metadata).toEqual(old)
+  const { filesystemId, flags, ...told2 } = (await ask("StatFsV2", { path: "/mounted" })).metadata
+  expect(told2).toEqual({ ...old, nameLen: BigInt(nameLen!), fragmentSize: BigInt(fragmentSize!) })
+  const [low, high] = filesystemId.map((half: number) => BigInt.asUintN(32, BigInt(half)))
+  expect(((low << 32n) | high).toString(16)).toBe(BigInt(`0x${id}`).toString(16))
+  // ST_NOSUID, and that the flags mean something at all.
+  expect(flags & 0x22n).toBe(0x22n)
 })
 
 when("access asks for permissions, existence included", async () => {
@@ -289,6 +313,12 @@ when("a folder is listed by every way a client has", async () => {
     raw.push(...entries)
   }
   expect(raw.slice(0, 2).map(({ name }) => name)).toEqual([".", ".."])
+  // That position is forgotten with the stream of the same number.
+  client.send({ kind: "FileRequest", value: { kind: "CloseDir", value: { remoteFd: folderFd } } })
+  expect((await ask("GetDEnts64", { remoteFd: folderFd, bufferSize: 48n })).entries).toMatchObject([
+    { name: ".", position: 0n, fileType: 4 },
+    { name: "..", position: 1n, fileType: 4 },
+  ])
   expect(raw.map(({ position }) => position)).toEqual(raw.map((_, index) => BigInt(index)))
   expect(
     raw
