@@ -97,8 +97,8 @@ export class ClientConnection implements AgentClient {
     this.send({ kind: "LogMessage", value: { message, level: { kind: level } } })
   }
 
-  refuse(reason: string): void {
-    this.log.info("client refused", { reason })
+  refuse(reason: string, inLog = reason): void {
+    this.log.info("client refused", { reason: inLog })
     this.send({ kind: "Close", value: reason })
   }
 

@@ -62,8 +62,11 @@ export interface AgentClient {
   holdInput(): () => void
   /** A line for the user, if this client wants log lines (and is new enough for `Info`). */
   tell(level: "Warn" | "Error" | "Info", message: string): void
-  /** Sends `Close(reason)` and goes on serving, as mirrord's agent does for requests it cannot ever fulfil. */
-  refuse(reason: string): void
+  /**
+   * Sends `Close(reason)` and goes on serving, as mirrord's agent does for requests it cannot ever fulfil. `inLog` stands in the log where
+   * the reason quotes what nobody else should read.
+   */
+  refuse(reason: string, inLog?: string): void
   /** Sends `Close(reason)` and ends the connection. */
   end(reason: string): void
 }

@@ -47,6 +47,7 @@ let target: Bun.Subprocess<"pipe", "pipe", "inherit">
 let namespace: NetworkNamespace
 let agent: TestAgent
 let client: TestClient
+let metricsAddress: string
 const undo: (() => unknown)[] = []
 
 const configure = (
@@ -70,7 +71,10 @@ beforeAll(async () => {
   await target.stdout.getReader().read()
   namespace = joinNetworkNamespace(target.pid)
   await serveZone()
-  agent = await startAgent(["process", "--pid", `${target.pid}`])
+  const free = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+  metricsAddress = `127.0.0.1:${free.port}`
+  free.stop(true)
+  agent = await startAgent(["process", "--pid", `${target.pid}`], { metricsAddress })
   client = await agent.connect()
   await client.negotiate()
 })
@@ -374,12 +378,17 @@ when("hundreds of questions at once are all answered with what was asked, from m
   expect(new Set(ports).size).toBeGreaterThan(1)
 })
 
+const running = async () =>
+  /^mirrord_agent_dns_request_count (.*)$/m.exec(await (await fetch(`http://${metricsAddress}/metrics`)).text())?.[1]
+
 when("a question without an answer is asked again from another port, and holds up nobody else", async () => {
   const other = await agent.connect()
   await other.negotiate()
   const unanswered = ask("deaf.test.", "Ipv4Only")
   expect(result(await other.ask(question("many.test.", "Ipv4Only")))).toHaveLength(3)
+  expect(await running()).toBe("1")
   expect(await unanswered).toEqual({ kind: "Timeout" })
+  expect(await running()).toBe("0")
   const [first, second] = ports.filter((_, index) => asked[index] === "deaf.test.")
   expect(second).toBeNumber()
   expect(second).not.toBe(first)

@@ -147,7 +147,8 @@ class IncomingClient implements ClientFeature {
     try {
       return compileFilter(source)
     } catch (thrown) {
-      this.#client.refuse(`bad HTTP filter: ${errorText(thrown)}`)
+      // It may name a token.
+      this.#client.refuse(`bad HTTP filter: ${errorText(thrown)}`, "bad HTTP filter")
       return "refused"
     }
   }
