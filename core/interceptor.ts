@@ -1,5 +1,11 @@
 import type { Socket } from "bun"
 
+/**
+ * The mark (SO_MARK) of connections rules leave alone. The bit mirrord uses for the same purpose; clear of the marks of kube-proxy, Istio
+ * and the common network plugins.
+ */
+export const ownMark = 0x2000
+
 /** An IP endpoint; `ip` in text form without brackets, v4-mapped addresses shown as IPv4. */
 export interface Endpoint {
   ip: string

@@ -1,6 +1,14 @@
+import { ownMark } from "../../core/interceptor.ts"
 import { check, errno, isLinuxError } from "../../core/linux/errno.ts"
 import { openFlag, withOpenBelow } from "../../core/linux/open.ts"
-import { localEndpoint, openSocket, SOCK_SEQPACKET, SOCK_STREAM, setSocketOption } from "../../core/linux/socket.ts"
+import {
+  localEndpoint,
+  openSocket,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  setSocketOption,
+} from "../../core/linux/socket.ts"
 import { AF_UNIX, type Endpoint, encodeEndpoint, encodeUnixAddress, familyOf } from "../../core/linux/socket-address.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 import type { SocketAddress, UnixAddr } from "../../core/protocol/index.ts"
@@ -23,6 +31,10 @@ const connectMilliseconds = 5000
 const retryMilliseconds = 20
 const IPPROTO_TCP = 6
 const TCP_NODELAY = 1
+const SO_MARK = 36
+const markOption = Int32Array.of(ownMark)
+/** What is reached by the loopback interface and from a loopback address. */
+const onLoopback = /^(?:127\.|0\.0\.0\.0$|::1?$)/
 const unnamed: SocketAddress = { kind: "Unix", value: { kind: "Unnamed" } }
 
 /**
@@ -49,10 +61,19 @@ async function connectTcp(remote: Endpoint, surroundings: Surroundings): Promise
   const fd = surroundings.inNamespace(() => openSocket(familyOf(remote.ip), SOCK_STREAM))
   const isConnected = startConnect(fd, (connect) => {
     setSocketOption(fd, IPPROTO_TCP, TCP_NODELAY, 1)
+    if (onLoopback.test(remote.ip)) passRules(fd)
     return connect(encodeEndpoint(remote))
   })
   const socket = await AdoptedSocket.adopt(fd, isConnected, connectMilliseconds)
   return { socket, remoteAddress: ip(remote), localAddress: ip(localEndpoint(fd) ?? remote) }
+}
+
+/**
+ * By the pod's loopback a program reaches the application itself, also behind a port it steals, as with mirrord's agent. The kernel refuses
+ * the mark where the agent may not make rules, either.
+ */
+function passRules(fd: number): void {
+  syscall("setsockopt", fd, SOL_SOCKET, SO_MARK, markOption, markOption.byteLength)
 }
 
 async function connectUdp(remote: Endpoint, surroundings: Surroundings): Promise<Connected> {

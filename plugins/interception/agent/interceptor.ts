@@ -1,14 +1,15 @@
 import { hostname } from "node:os"
 import { AppError, errorText } from "../../../core/errors.ts"
-import type {
-  Diversion,
-  DiversionBackend,
-  DiversionOptions,
-  Endpoint,
-  Interceptor,
-  Route,
-  TcpEvents,
-  TcpSocket,
+import {
+  type Diversion,
+  type DiversionBackend,
+  type DiversionOptions,
+  type Endpoint,
+  type Interceptor,
+  ownMark,
+  type Route,
+  type TcpEvents,
+  type TcpSocket,
 } from "../../../core/interceptor.ts"
 import { raiseBacklog } from "../../../core/linux/backlog.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
@@ -26,8 +27,6 @@ import type { RuleSet, RuleSetOptions } from "./rule-set.ts"
 import { resetConnections } from "./sock-diag.ts"
 import { originalDestination, sourceOf, toEvents } from "./tcp-sockets.ts"
 
-/** The bit mirrord uses for the same purpose; clear of the marks of kube-proxy, Istio and the common network plugins. */
-const ownMark = 0x2000
 const listenBacklog = 4096
 
 export function createInterceptor(log: Logger): Interceptor {

@@ -85,6 +85,28 @@ describe.skipIf(reason !== undefined).each(mirroringWays)("whole connections, mi
     client.link.close()
   }, 120_000)
 
+  test("a client reaches the application behind the port it steals by the loopback, and itself by the pod's address", async () => {
+    const app = startApplication(pod, (text) => (text === "" ? "" : "from the application"))
+    const client = await agent.connect()
+    expect(await subscribe(client, steal({ kind: "All", value: app.port }))).toBe("Ok")
+    for (const [id, ip] of ["127.0.0.1", "::1", "0.0.0.0", pod.ip4].entries()) {
+      const remoteAddress = { kind: "Ip", value: { ip, port: app.port } } as const
+      const made = await client.ask({ kind: "TcpOutgoing", value: { kind: "Connect", value: { remoteAddress } } })
+      expect(made).toMatchObject({ value: { value: { kind: "Ok" } } })
+      const bytes = Buffer.from("who?")
+      client.send({ kind: "TcpOutgoing", value: { kind: "Write", value: { connectionId: BigInt(id), bytes } } })
+      const next = await client.next()
+      if (ip === pod.ip4) expect(next).toMatchObject({ kind: "TcpSteal", value: { kind: "NewConnectionV2" } })
+      else
+        expect(next).toMatchObject({
+          kind: "TcpOutgoing",
+          value: { value: { value: { bytes: new Uint8Array(Buffer.from("from the application")) } } },
+        })
+    }
+    client.link.close()
+    app.stop()
+  })
+
   test("a newcomer that steals the whole port replaces who was there", async () => {
     const [first, second] = [await agent.connect(), await agent.connect()]
     expect(await subscribe(first, steal({ kind: "All", value: 4002 }))).toBe("Ok")
