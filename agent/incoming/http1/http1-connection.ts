@@ -15,7 +15,7 @@ import { Pauses } from "./pauses.ts"
 import { parseRequestHead, type RequestHead } from "./request-head.ts"
 import { RequestLink } from "./request-link.ts"
 import { RequestOwner } from "./request-owner.ts"
-import { agentAnswer, endedAnswer } from "./response-head.ts"
+import { agentAnswer, endedAnswer, passedLines } from "./response-head.ts"
 import { ResponseScanner } from "./response-scanner.ts"
 
 /** The caller is read no further while this much waits to be looked at. */
@@ -188,8 +188,7 @@ export class Http1Connection implements Service {
   }
 
   #pass(head: RequestHead): void {
-    const cookie = this.#link.takeCookie()
-    this.#scanner.expect(head.method, cookie && `set-cookie: ${cookie}\r\n`)
+    this.#scanner.expect(head.method, passedLines(this.#parts.settings.marks, this.#link.takeCookie()))
     this.#http2Settings = head.http2Settings
     this.#body = new BodyReader(head.body)
     this.#input.gatherTo(head.end)

@@ -6,9 +6,9 @@ import { endedPage } from "../share-link/ended-page.ts"
 export type Framing = { kind: "none" } | { kind: "length"; bytes: number } | { kind: "chunked" } | { kind: "close" }
 
 export interface ResponseMarks {
-  /** Adds `Mirrord-Agent: forwarded-to-client`. */
+  /** Adds `Mirrord-Agent: forwarded-to-client`, or `passed-through` to the application's own answer. */
   inject: boolean
-  /** Replaces `Cache-Control`, so that no cache keeps what a developer's machine answered. */
+  /** Replaces `Cache-Control`, so that no cache keeps what a developer's machine answered; the application's own answers stay as they are. */
   overrideCacheControl: boolean
   /** Appended as a cookie of the agent's own. */
   setCookie?: string | undefined
@@ -42,6 +42,12 @@ export function encodeResponseHead(
   if (marks.setCookie !== undefined) head += `set-cookie: ${marks.setCookie}\r\n`
   if (marks.inject) head += "mirrord-agent: forwarded-to-client\r\n"
   return Buffer.from(`${head}\r\n`, "latin1")
+}
+
+/** What the application's own answer carries besides, as whole lines; undefined: nothing. */
+export function passedLines({ inject }: ResponseMarks, setCookie: string | undefined): string | undefined {
+  const cookie = setCookie === undefined ? "" : `set-cookie: ${setCookie}\r\n`
+  return `${cookie}${inject ? "mirrord-agent: passed-through\r\n" : ""}` || undefined
 }
 
 /** The answer to HEAD and a 304 may tell how long the body would be. */

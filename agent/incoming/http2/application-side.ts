@@ -1,6 +1,7 @@
 import type { TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { Outlet } from "../outlet.ts"
 import type { End } from "../pass-through.ts"
+import { AddedFields } from "./added-fields.ts"
 import { type CallerSide, frameSize } from "./caller-side.ts"
 import { encodeFrame, encodeHeaders, type Frame, FrameReader, flags, frameTypes, maxWindow } from "./frames.ts"
 import type { HeaderBlock } from "./header-block.ts"
@@ -23,6 +24,7 @@ export class ApplicationSide {
   readonly #caller: CallerSide
   readonly #listener: ApplicationListener
   readonly #reader = new FrameReader()
+  readonly #added = new AddedFields()
   #socket: TcpSocket | undefined
   #outlet: Outlet | undefined
   #standIn: NoApplication | undefined
@@ -79,11 +81,14 @@ export class ApplicationSide {
   // ---- to the application; nothing leaves before `flush`
 
   pass(frame: Frame): void {
+    if (frame.type === frameTypes.resetStream) this.#added.forget(frame.stream)
     if (this.#standIn) this.#caller.put(this.#standIn.answer(frame))
     else this.#out.push(frame.bytes)
   }
 
-  passBlock(block: HeaderBlock, fields: readonly HeaderField[]): void {
+  /** `added`: what its answer is to carry besides. */
+  passBlock(block: HeaderBlock, fields: readonly HeaderField[], added: readonly HeaderField[] = []): void {
+    if (added.length > 0) this.#added.add(block.stream, added)
     if (this.#standIn) this.#caller.put(this.#standIn.answerRequest(block.stream))
     else if (this.#isBehind) {
       this.#out.push(encodeHeaders(block.stream, encodeStateless(fields), block.endStream, frameSize))
@@ -141,7 +146,8 @@ export class ApplicationSide {
     if (frame.type === frameTypes.goAway) {
       this.#caller.openForOthers()
       this.#caller.forwardBytes(this.#withClaims(frame))
-    } else this.#caller.forward(frame)
+    } else if (this.#added.isEmpty) this.#caller.forward(frame)
+    else for (const each of this.#added.into(frame)) this.#caller.forward(each)
   }
 
   /** Claimed streams are being served, whatever the application has seen of them. */

@@ -69,6 +69,14 @@ export function responseFields(status: number, headers: HttpHeaders, marks: Resp
   return fields
 }
 
+/** What the application's answer carries besides its own. */
+export function passedFields({ inject }: ResponseMarks, setCookie: string | undefined): HeaderField[] {
+  const fields: HeaderField[] = []
+  if (setCookie !== undefined) fields.push(["set-cookie", setCookie])
+  if (inject) fields.push(["mirrord-agent", "passed-through"])
+  return fields
+}
+
 /** Of the answer to a shared link whose session is over. */
 export function endedFields(setCookie: string, bytes: number): HeaderField[] {
   return [

@@ -9,7 +9,7 @@ import { ApplicationSide } from "./application-side.ts"
 import { CallerSide, frameSize } from "./caller-side.ts"
 import { ClaimedStream, type StreamHost } from "./claimed-stream.ts"
 import { ClaimedStreams } from "./claimed-streams.ts"
-import { endedFields, type RequestFields } from "./fields.ts"
+import { endedFields, passedFields, type RequestFields } from "./fields.ts"
 import {
   encodeHeaders,
   errors,
@@ -77,7 +77,8 @@ export class Http2Connection implements Service, StreamHost {
     })
     this.#requests = new NewRequests(connection, port, incoming, {
       claim: (...request) => this.#claim(...request),
-      pass: (block, fields) => this.#application.passBlock(block, fields),
+      pass: (block, fields, setCookie) =>
+        this.#application.passBlock(block, fields, passedFields(incoming.marks, setCookie)),
       withhold: () => this.#application.withhold(),
       answerEnded: (...request) => this.#answerEnded(...request),
       goOn: (frames) => {

@@ -15,8 +15,8 @@ const maxHeld = 2000
 /** What becomes of a request, once it is known. */
 export interface RequestHost {
   claim(choice: FilteredSubscription, stream: number, request: RequestFields, isLast: boolean): void
-  /** Nobody's: the application gets it with these fields. */
-  pass(block: HeaderBlock, fields: readonly HeaderField[]): void
+  /** Nobody's: the application gets it with these fields; `setCookie` belongs into its answer. */
+  pass(block: HeaderBlock, fields: readonly HeaderField[], setCookie?: string): void
   /** The application does not see header blocks as the caller sent them any more. */
   withhold(): void
   /** Its shared link belongs to a session that is over. */
@@ -66,7 +66,7 @@ export class NewRequests {
     }
     const choice = this.#choose(request, new Uint8Array())
     if (choice) this.#host.claim(choice, block.stream, request, block.endStream)
-    else this.#host.pass(block, fields)
+    else this.#host.pass(block, fields, request.setCookie)
   }
 
   /** A frame of a stream, which may have to wait until it is clear whose an older one is. */
@@ -94,7 +94,7 @@ export class NewRequests {
     this.dispose()
     const choice = this.#choose(undecided.request, undecided.body)
     if (choice) this.#host.claim(choice, undecided.id, undecided.request, false)
-    else this.#host.pass(undecided.block, undecided.fields)
+    else this.#host.pass(undecided.block, undecided.fields, undecided.request.setCookie)
     const held = [...undecided.frames, ...this.#held]
     this.#held = []
     this.#host.goOn(held)
@@ -105,10 +105,7 @@ export class NewRequests {
     return chooseSubscription(this.#port.filtered, { method, target: path, headers, body }, { upgrade: false, tls })
   }
 
-  /**
-   * The request as if it had come without its shared link; undefined when that has been answered. The cookie comes with the answer of
-   * a client only: the application's headers pass as they are.
-   */
+  /** The request as if it had come without its shared link; undefined when that has been answered. */
   #withoutLink(request: RequestFields, { stream }: HeaderBlock): RequestFields | undefined {
     const { shareLinks } = this.#settings
     const link = readShareLink({ target: request.path, headers: request.headers }, (key) => shareLinks.has(key))

@@ -144,7 +144,13 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
         { status: 200, from: "client", length: 2, start: "ok", cookie: [`mirrord-session=mine; ${attributes}`] },
       ])
       const passed = await ask({ ":path": "/b?mirrord-session=other", body: { text: "body" } }, { ":path": "/plain" })
-      expect(passed.map(({ start }) => start)).toEqual(["app /b 4", "app /plain 0"])
+      expect(passed).toMatchObject([
+        { start: "app /b 4", from: "app", cookie: [`mirrord-session=other; ${attributes}`], trailer: "0" },
+        { start: "app /plain 0", from: "app", trailer: "0" },
+      ])
+      expect(passed[1]).not.toHaveProperty("cookie")
+      const [forgotten] = await ask({ ":path": "/d", cookie: "mirrord-session=gone" })
+      expect(forgotten).toMatchObject({ start: "app /d 0", cookie: [`mirrord-session=; ${attributes}; Max-Age=0`] })
       const [over, next] = await ask({ ":path": "/c?mirrord-session=gone" }, { ":path": "/next" })
       expect(over).toMatchObject({
         status: 200,
