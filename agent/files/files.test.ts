@@ -216,7 +216,7 @@ when("file systems tell their size, in both forms and by both ways", async () =>
   expect((await ask("XstatFsV2", { fd })).metadata.filesystemId).toEqual(v2.filesystemId)
   expect((await ask("StatFs", { path: "/mounted" })).metadata.filesystemType).toBe(0x01021994n)
   // One that nothing changes meanwhile, of which every number is another.
-  const at = `/proc/${target.pid}/root/mounted`
+  const at = join(`/proc/${target.pid}/root`, "mounted")
   const told = Bun.spawnSync(["stat", "--file-system", "--format", "%t %s %b %f %a %c %d %i %l %S", at]).stdout
   const [type, blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, id, nameLen, fragmentSize] = told
     .toString()

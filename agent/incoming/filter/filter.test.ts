@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test"
-import { compileFilter } from "./filter.ts"
+import type { HttpFilter } from "../../../core/protocol/index.ts"
+import { slack } from "../../../test/slack.ts"
+import { compileFilter, type FilterRequest } from "./filter.ts"
 import { compileJq } from "./jq/jq.ts"
 import { compileJsonPath } from "./json-path.ts"
 
@@ -102,4 +104,62 @@ test("an empty list of filters matches under all and not under any", () => {
   for (const all of [true, false]) {
     expect(compileFilter({ kind: "Composite", value: { all, filters: [] } }).matches(request)).toBe(all)
   }
+})
+
+const matchesBody = (query: string, matches: string, body: string) =>
+  compileFilter({ kind: "Body", value: { kind: "Json", value: { query, matches } } }).matches({
+    method: "POST",
+    target: "/",
+    headers: [],
+    body: Buffer.from(body),
+  })
+
+test("a body nested deeper than 127 is no JSON; brackets in texts do not nest", () => {
+  const nested = (depth: number) => `${'{"a":['.repeat(depth / 2)}"x"${"]}".repeat(depth / 2)}`
+  expect(matchesBody("$..*", "^x$", nested(126))).toBe(true)
+  expect(matchesBody("$..*", "^x$", nested(128))).toBe(false)
+  const text = `\\"${"[{".repeat(100)}\\\\`
+  expect(matchesBody("$.a[1]", "^x$", `{"a":["${text}","x"],"${text}":1}`)).toBe(true)
+  expect(matchesBody("$", "^x$", `"${'\\"a'.repeat(200_000)}"`)).toBe(false)
+})
+
+/** Of 64 KiB, the most that is looked at. */
+const largest = 65_536
+test.each<[string, HttpFilter, Partial<FilterRequest>]>([
+  [
+    "many nodes, each of them hard",
+    { kind: "Body", value: { kind: "Json", value: { query: "$[*]", matches: String.raw`^(a+)+\1(a+)+b$` } } },
+    { body: Buffer.from(JSON.stringify(Array(320).fill("a".repeat(200)))) },
+  ],
+  [
+    "a body of brackets",
+    { kind: "Body", value: { kind: "Json", value: { query: "$..*", matches: "x" } } },
+    { body: Buffer.from("[".repeat(largest / 2) + "]".repeat(largest / 2)) },
+  ],
+  [
+    "many headers, each of them hard",
+    { kind: "Header", value: String.raw`^.*: (a+)+\1(a+)+b$` },
+    { headers: Array.from({ length: 256 }, (_, index) => [`x-${index}`, "a".repeat(200)] as const) },
+  ],
+  [
+    "many headers for a slow program",
+    { kind: "HeaderJq", value: 'split("") | map(test("^(a+)+b$")) | any' },
+    { headers: Array.from({ length: 256 }, (_, index) => [`x-${index}`, "a".repeat(200)] as const) },
+  ],
+  [
+    "a program whose text grows without end",
+    { kind: "HeaderJq", value: `${Array(40).fill(". + .").join(" | ")} | length > 1` },
+    { headers: [["x", "y"]] },
+  ],
+  [
+    "a program that joins without end",
+    { kind: "HeaderJq", value: 'split("") as $all | $all | join($all | join($all | join($all | add))) | length > 1' },
+    { headers: [["x", "a".repeat(8000)]] },
+  ],
+])("%s: not found, and soon", (_, filter, request) => {
+  const { matches } = compileFilter(filter)
+  const started = performance.now()
+  expect(matches({ method: "POST", target: "/", headers: [], body: undefined, ...request })).toBe(false)
+  // About a tenth of a second; without a limit on all of it together some take minutes, and one the memory there is.
+  expect(performance.now() - started).toBeLessThan(1500 * slack)
 })

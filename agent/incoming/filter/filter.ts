@@ -1,7 +1,7 @@
 import type { HttpFilter, HttpMethodFilter } from "../../../core/protocol/index.ts"
-import { compileJq } from "./jq/jq.ts"
+import { compileJq, maxJqSteps } from "./jq/jq.ts"
 import { compileJsonPath } from "./json-path.ts"
-import { compileRegex } from "./regex/regex.ts"
+import { compileRegex, maxSearchSteps } from "./regex/regex.ts"
 
 /** What a filter may look at. */
 export interface FilterRequest {
@@ -45,7 +45,10 @@ function headerFilter(source: string): CompiledFilter {
   const regex = compileRegex(source, true)
   return {
     needsBody: false,
-    matches: ({ headers }) => headers.some(([name, value]) => visible.test(value) && regex.test(`${name}: ${value}`)),
+    matches({ headers }) {
+      const fuel = { steps: maxSearchSteps }
+      return headers.some(([name, value]) => visible.test(value) && regex.test(`${name}: ${value}`, fuel))
+    },
   }
 }
 
@@ -87,14 +90,30 @@ function bodyFilter(query: string, source: string): CompiledFilter {
     matches({ body }) {
       const value = body && parsedJson(body)
       if (!value) return false
-      return select(value.json).some((node) => regex.test(typeof node === "string" ? node : JSON.stringify(node)))
+      const fuel = { steps: 2 * maxSearchSteps }
+      return select(value.json).some((node) => regex.test(typeof node === "string" ? node : JSON.stringify(node), fuel))
     },
   }
 }
 
+/** As mirrord's agent; what is nested more deeply takes time beyond all measure. */
+const maxDepth = 127
+const textOrBracket = /"[^"\\]*(?:\\.[^"\\]*)*"?|[[{\]}]/g
+
+function isDeeperThan(json: string, limit: number): boolean {
+  let depth = 0
+  for (const [found] of json.matchAll(textOrBracket)) {
+    if (found === "[" || found === "{") depth++
+    else if (found === "]" || found === "}") depth--
+    if (depth > limit) return true
+  }
+  return false
+}
+
 function parsedJson(body: Uint8Array): { json: unknown } | undefined {
   try {
-    return { json: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body)) }
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(body)
+    return isDeeperThan(text, maxDepth) ? undefined : { json: JSON.parse(text) }
   } catch {
     return undefined
   }
@@ -105,10 +124,12 @@ function jqFilter(source: string): CompiledFilter {
   const run = compileJq(source)
   return {
     needsBody: false,
-    matches: ({ headers }) =>
-      headers.some(
+    matches({ headers }) {
+      const fuel = { steps: maxJqSteps }
+      return headers.some(
         ([name, value]) =>
-          run(`${name.toLowerCase()}: ${value}`).find((output) => typeof output === "boolean") === true,
-      ),
+          run(`${name.toLowerCase()}: ${value}`, fuel).find((output) => typeof output === "boolean") === true,
+      )
+    },
   }
 }

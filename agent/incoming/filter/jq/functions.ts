@@ -40,18 +40,12 @@ const plain: Record<string, (input: Json, ...args: Json[]) => Json> = {
       ? input.slice(0, -end.length)
       : input,
   "split/1": (input, separator) => text(input).split(text(separator)),
-  "join/1": (input, separator) =>
-    array(input)
-      .map((item) => (item === null ? "" : String(item)))
-      .join(text(separator)),
   "has/1": (input, key) =>
     Array.isArray(input) ? numeric(key) >= 0 && numeric(key) < input.length : Object.hasOwn(object(input), text(key)),
   "contains/1": contains,
   "inside/1": (input, other) => contains(other, input),
   "index/1": (input, part) => found(text(input).indexOf(text(part))),
   "rindex/1": (input, part) => found(text(input).lastIndexOf(text(part))),
-  "test/1": (input, pattern) => regex(pattern, "").test(text(input)),
-  "test/2": (input, pattern, flags) => regex(pattern, flags).test(text(input)),
   "error/1": (_, message) => {
     throw new JqError(typeof message === "string" ? message : JSON.stringify(message))
   },
@@ -68,6 +62,9 @@ const special = new Set([
   "first/1",
   "recurse/0",
   "values/0",
+  "join/1",
+  "test/1",
+  "test/2",
 ])
 
 export function knownFunction(name: string, argumentCount: number): boolean {
@@ -79,7 +76,10 @@ export function* functions(name: string, args: Expression[], input: Json, scope:
   const key = `${name}/${args.length}`
   const apply = plain[key]
   if (apply) {
-    for (const values of combinations(args, input, scope)) yield apply(input, ...values)
+    for (const values of combinations(args, input, scope)) {
+      scope.step(workOn(input) + values.reduce<number>((sum, value) => sum + workOn(value), 0))
+      yield apply(input, ...values)
+    }
     return
   }
   const [argument] = args as [Expression]
@@ -109,7 +109,21 @@ export function* functions(name: string, args: Expression[], input: Json, scope:
       return
     case "values/0":
       if (input !== null) yield input
+      return
+    case "join/1":
+      for (const separator of scope.run(argument, input, scope)) yield join(array(input), text(separator), scope)
+      return
+    default:
+      for (const [pattern, flags] of combinations(args, input, scope)) {
+        yield scope.search(regex(pattern!, flags ?? ""), text(input))
+      }
   }
+}
+
+function join(items: Json[], separator: string, scope: Scope): string {
+  // Before there is a text: it may be very long.
+  scope.step(workOn(items) + (items.length * separator.length) / unitsOfStep)
+  return items.map((item) => (item === null ? "" : String(item))).join(separator)
 }
 
 function* combinations(args: Expression[], input: Json, scope: Scope): Generator<Json[]> {
@@ -127,6 +141,15 @@ function* recurse(value: Json, scope: Scope): Generator<Json> {
   yield value
   if (typeof value === "object" && value !== null)
     for (const child of Object.values(value)) yield* recurse(child, scope)
+}
+
+/** Characters or items gone through in the time of one step. */
+const unitsOfStep = 16
+
+/** Steps it takes to go through a value once, as far as its own length counts. */
+export function workOn(value: Json): number {
+  if (typeof value === "string" || Array.isArray(value)) return value.length / unitsOfStep
+  return typeof value === "object" && value !== null ? Object.keys(value).length / unitsOfStep : 0
 }
 
 const compiled = new Map<string, Regex>()

@@ -1,27 +1,38 @@
 import { AppError } from "../../../../core/errors.ts"
-import { functions, knownFunction } from "./functions.ts"
+import type { Fuel, Regex } from "../regex/regex.ts"
+import { functions, knownFunction, workOn } from "./functions.ts"
 import { type Expression, parseJq } from "./parse.ts"
 import type { Scope } from "./scope.ts"
 import { add, compare, JqError, type Json, kindOf, multiply, truth } from "./values.ts"
 
 /** Steps one run may take, about 50 ms. */
-const maxSteps = 200_000
+export const maxJqSteps = 200_000
+/** What a regular expression does in the time of one step. */
+const searchStepsOfStep = 40
 
 /**
- * A jq program as a function: the values it gives for a text, those before an error or the end of its time.
+ * A jq program as a function: the values it gives for a text, those before an error or the end of its time. Runs that get the same `fuel`
+ * share its steps.
  * @throws AppError "bad-jq"
  */
-export function compileJq(source: string): (input: string) => unknown[] {
+export function compileJq(source: string): (input: string, fuel?: Fuel) => unknown[] {
   const program = parseJq(source)
   checkNames(program, new Set())
-  return (input) => {
-    let left = maxSteps
-    const step = () => {
-      if (--left < 0) throw new JqError("the program takes too long")
+  return (input, fuel = { steps: maxJqSteps }) => {
+    const step = (count = 1) => {
+      fuel.steps -= count
+      if (fuel.steps < 0) throw new JqError("the program takes too long")
+    }
+    const search = (regex: Regex, text: string) => {
+      const before = fuel.steps * searchStepsOfStep
+      const searching = { steps: before }
+      const found = regex.test(text, searching)
+      step((before - searching.steps) / searchStepsOfStep)
+      return found
     }
     const outputs: Json[] = []
     try {
-      for (const output of run(program, input, { variables: new Map(), step, run })) outputs.push(output)
+      for (const output of run(program, input, { variables: new Map(), step, search, run })) outputs.push(output)
     } catch (thrown) {
       if (!(thrown instanceof JqError || thrown instanceof RangeError)) throw thrown
     }
@@ -123,7 +134,9 @@ function* texts(
   else if (typeof part === "string") yield* texts(parts, at + 1, before + part, input, scope)
   else {
     for (const value of run(part, input, scope)) {
-      yield* texts(parts, at + 1, before + (typeof value === "string" ? value : JSON.stringify(value)), input, scope)
+      const text = typeof value === "string" ? value : JSON.stringify(value)
+      scope.step(workOn(before) + workOn(text))
+      yield* texts(parts, at + 1, before + text, input, scope)
     }
   }
 }
@@ -163,7 +176,10 @@ function* binary(operator: string, left: Expression, right: Expression, input: J
     }
   } else {
     for (const second of run(right, input, scope)) {
-      for (const first of run(left, input, scope)) yield calculate(operator, first, second)
+      for (const first of run(left, input, scope)) {
+        scope.step(workOn(first) + workOn(second))
+        yield calculate(operator, first, second)
+      }
     }
   }
 }

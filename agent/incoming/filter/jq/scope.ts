@@ -1,3 +1,4 @@
+import type { Regex } from "../regex/regex.ts"
 import type { Expression } from "./parse.ts"
 import type { Json } from "./values.ts"
 
@@ -5,6 +6,8 @@ import type { Json } from "./values.ts"
 export interface Scope {
   variables: ReadonlyMap<string, Json>
   /** Counts work; throws when it is too much. */
-  step(): void
+  step(count?: number): void
+  /** `regex.test`, whose work counts, too. */
+  search(regex: Regex, text: string): boolean
   run(expression: Expression, input: Json, scope: Scope): Generator<Json>
 }

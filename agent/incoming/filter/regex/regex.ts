@@ -3,13 +3,18 @@ import { parseRegex } from "./parse.ts"
 import { compileNode, firstUnits, isAnchored, type Program } from "./program.ts"
 
 /** Steps one search may take, about 20 ms. Only large machines on long texts and back-references can come near it. */
-const maxSteps = 2_000_000
+export const maxSearchSteps = 2_000_000
 /** Memory of where a search has been, in bits. */
 const maxVisitedBits = 1 << 24
 
+/** What several searches may take together; each leaves less. */
+export interface Fuel {
+  steps: number
+}
+
 export interface Regex {
   /** Is there a match anywhere in `text`? A search that takes too long counts as no match. */
-  test(text: string): boolean
+  test(text: string, fuel?: Fuel): boolean
 }
 
 /**
@@ -24,7 +29,7 @@ export function compileRegex(source: string, ignoreCase = false): Regex {
   const first = firstUnits(program)
   const anchored = isAnchored(program)
   return {
-    test(text) {
+    test(text, fuel = { steps: maxSearchSteps }) {
       let search: Search | undefined
       const lastStart = anchored ? 0 : text.length
       for (let at = 0; at <= lastStart; at++) {
@@ -32,16 +37,12 @@ export function compileRegex(source: string, ignoreCase = false): Regex {
           const unit = text.charCodeAt(at)
           if (at === text.length || (unit < 256 && first[unit] === 0)) continue
         }
-        search ??= new Search(program, text, { steps: maxSteps })
+        search ??= new Search(program, text, fuel)
         if (search.matchAt(at)) return true
       }
       return false
     },
   }
-}
-
-interface Fuel {
-  steps: number
 }
 
 class Search {
