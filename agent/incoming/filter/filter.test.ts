@@ -132,6 +132,14 @@ test.each<[string, HttpFilter, Partial<FilterRequest>]>([
     { body: Buffer.from(JSON.stringify(Array(320).fill("a".repeat(200)))) },
   ],
   [
+    "a query with a hard search in each node",
+    {
+      kind: "Body",
+      value: { kind: "Json", value: { query: String.raw`$[?search(@, '^(a+)+\\1(a+)+b$')]`, matches: "" } },
+    },
+    { body: Buffer.from(JSON.stringify(Array(320).fill("a".repeat(200)))) },
+  ],
+  [
     "a body of brackets",
     { kind: "Body", value: { kind: "Json", value: { query: "$..*", matches: "x" } } },
     { body: Buffer.from("[".repeat(largest / 2) + "]".repeat(largest / 2)) },

@@ -7,7 +7,7 @@ import {
   type Selector,
   type Test,
 } from "../../../core/json-path.ts"
-import { compileRegex, type Regex } from "./regex/regex.ts"
+import { compileRegex, maxSearchSteps, type Regex } from "./regex/regex.ts"
 
 /** Nodes one query may visit, about 50 ms; what is found until then counts. Source of the language: RFC 9535. */
 const maxVisits = 500_000
@@ -40,6 +40,8 @@ const children = (value: unknown): unknown[] =>
 class Evaluation {
   readonly #root: unknown
   readonly #regexes = new Map<string, Regex | undefined>()
+  /** Of all searches together. */
+  readonly #fuel = { steps: maxSearchSteps }
   #visits = 0
 
   constructor(root: unknown) {
@@ -130,7 +132,7 @@ class Evaluation {
     if (typeof value !== "string" || typeof source !== "string") return false
     const key = whole ? `^(?:${source})$` : source
     if (!this.#regexes.has(key)) this.#regexes.set(key, compiledOrNothing(key))
-    return this.#regexes.get(key)?.test(value) ?? false
+    return this.#regexes.get(key)?.test(value, this.#fuel) ?? false
   }
 }
 
