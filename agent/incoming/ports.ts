@@ -21,9 +21,6 @@ export interface ConnectionRouter {
 /** `look`: is content with a copy of what comes. */
 export type Interest = "look" | "take"
 
-/** Of an unused port; timers of the runtime reach no further. */
-const maxLingerSeconds = 2_000_000
-
 interface Join {
   number: number
   interest: Interest
@@ -149,9 +146,9 @@ export class Ports {
   async #dropUnused(ports: Port[]): Promise<void> {
     const unused = ports.filter((port) => port.unused)
     if (unused.length === 0) return
-    const lingerSeconds = Math.min(this.#context.settings.unusedPortLingerSeconds, maxLingerSeconds)
-    if (lingerSeconds === 0) return this.#drop(unused)
-    for (const port of unused) this.#linger(port, lingerSeconds)
+    const { unusedPortLingerSeconds } = this.#context.settings
+    if (unusedPortLingerSeconds === 0) return this.#drop(unused)
+    for (const port of unused) this.#linger(port, unusedPortLingerSeconds)
   }
 
   #linger(port: Port, seconds: number): void {
