@@ -75,12 +75,88 @@ test.each([
   expect(compileJq(program)("x: y")).toEqual(expected)
 })
 
-test.each(["", "(", "foo", "def f: 1; f", "$x", '"a', ". as x | 1", "reduce . as $x (0; 1)", "if . then 1"])(
-  "jq %s is refused",
-  (program) => {
-    expect(() => compileJq(program)).toThrow(expect.objectContaining({ code: "bad-jq" }))
-  },
-)
+test.each([
+  ['split(": ") as [$name, $value] | $name + $value', ["xy"]],
+  ["{a: [1, {b: 2}]} as {a: [$one, {b: $two}]} | $one, $two", [1, 2]],
+  [
+    '{a: 1} as {$a} | {$a, b: 2} | {a, "b", (("c", "d")): 3}',
+    [
+      { a: 1, b: 2, c: 3 },
+      { a: 1, b: 2, d: 3 },
+    ],
+  ],
+  ["[1] as [$a, $b] | $b", [null]],
+  ["reduce (1, 2, 3) as $x (0; . + $x)", [6]],
+  ["[foreach (1, 2) as $x (0; . + $x)]", [[1, 3]]],
+  ["[foreach (1, 2) as $x (0; . + $x; -.)]", [[-1, -3]]],
+  ["def twice(f): f | f; def add($n; $m): $n + n + $m; 1 | twice(. + 3), add(2; 4)", [7, 8]],
+  ["def outer: def inner: 1; inner + 1; outer, (def f(g): def h: g; h; f(3))", [2, 3]],
+  ["def f: if . > 3 then . else (. + 1 | f) end; 0 | f", [4]],
+  ["def f(x): 2 as $y | x; 1 as $y | f($y)", [1]],
+  ["[..], ([[1]] | [..] | length)", [["x: y"], 3]],
+  ['@base64, ("eyJzdWIiOiJtZSJ9" | @base64d | fromjson | .sub)', ["eDogeQ==", "me"]],
+  ['"-_8=" | @base64d | length', [2]],
+  ['("!" | @base64d)?, @json, @text, @uri', ['"x: y"', "x: y", "x%3A%20y"]],
+  ['"<" | @html "<b>\\(.)</b>"', ["<b>&lt;</b>"]],
+  ['capture("(?<name>[^:]+): (?<value>.*)")', [{ name: "x", value: "y" }]],
+  ['match("(y)|(z)") | .offset, .length, .string, [.captures[].string]', [3, 1, "y", ["y", null]]],
+  ['[scan("[xy]")], [scan("(.)(: )")]', [["x", "y"], [["x", ": "]]]],
+  ['sub("x"; "a"), gsub("(?<c>[xy])"; "<\\(.c)>"), gsub("X"; "b"; "i")', ["a: y", "<x>: <y>", "b: y"]],
+  ['[splits(", *")], split("[ :]+"; null)', [["x: y"], ["x", "y"]]],
+  ['"aXbxc" | split("x"; "gi")', [["a", "b", "c"]]],
+  [
+    "[limit(2; 1, 2, 3)], [limit(0; 1)], first(range(5; 9)), last(range(3)), nth(1; 4, 5), [range(3)]",
+    [[1, 2], [], 5, 2, 5, [0, 1, 2]],
+  ],
+  ["[.[]?], [empty], isempty(empty), isempty(1), (if empty then 1 else 2 end)", [[], [], true, false]],
+  ['any(1, 2; . > 1), all(1, 2; . > 1), ("a" | IN("a", "b")), ("a" | in({a: 1}))', [true, false, true, true]],
+  [
+    "{a: 1} | to_entries, with_entries(.value as $v | {key, value: ($v + 1)}), map_values(. + 2)",
+    [[{ key: "a", value: 1 }], { a: 2 }, { a: 3 }],
+  ],
+  ["[[3, [1]], 2] | flatten | ., min, max, sort_by(-.)", [[3, 1, 2], 1, 3, [3, 2, 1]]],
+  ["[1 | until(. > 5; . * 2)], [1 | while(. < 5; . * 2)], [limit(3; 1 | repeat(. + 1))]", [[8], [1, 2, 4], [1, 2, 3]]],
+  ['("0x1", "", "1e2", " 7 ") | tonumber? // "no"', ["no", "no", 100, 7]],
+  ["explode | implode | utf8bytelength", [4]],
+  ['[1, null, "a", true] | map(numbers), map(strings)', [[1], ["a"]]],
+])("jq %s", (program, expected) => {
+  expect(compileJq(program)("x: y")).toEqual(expected)
+})
+
+test.each([
+  ["", "unexpected"],
+  ["(", "unexpected"],
+  ["foo", "foo/0"],
+  ["def f: 1; f(2)", "f/1"],
+  ["def f(g): 1; g", "g/0"],
+  ["def f: 1", ";"],
+  ["$x", "$x"],
+  [". as [$a] | $b", "$b"],
+  ["reduce . as $x (0; $y)", "$y"],
+  ["reduce . as $x (0)", ";"],
+  ['"a', "without an end"],
+  [". as x | 1", "$variable"],
+  ["if . then 1", "end"],
+  ["@sh", "@sh"],
+  [".a = 1", "="],
+  ["label $f | 1", "$f"],
+])("jq %s is refused, and %j is in the reason", (program, reason) => {
+  expect(() => compileJq(program)).toThrow(
+    expect.objectContaining({ code: "bad-jq", message: expect.stringContaining(reason) }),
+  )
+})
+
+test("definitions that call themselves for ever end", () => {
+  for (const program of [
+    "def f: f; f",
+    "def f: ., f; [f]",
+    "[repeat(.)]",
+    "def f(g): f(g | g); f(.)",
+    "[range(1e12)]",
+  ]) {
+    expect(compileJq(program)("x: y")).toEqual([])
+  }
+})
 
 test("a header is what a jq filter looks at, and its first boolean counts", () => {
   const { matches } = compileFilter({
@@ -153,6 +229,11 @@ test.each<[string, HttpFilter, Partial<FilterRequest>]>([
     "many headers for a slow program",
     { kind: "HeaderJq", value: 'split("") | map(test("^(a+)+b$")) | any' },
     { headers: Array.from({ length: 256 }, (_, index) => [`x-${index}`, "a".repeat(200)] as const) },
+  ],
+  [
+    "a program that calls itself for ever, for many headers",
+    { kind: "HeaderJq", value: "def f: f; f" },
+    { headers: Array.from({ length: 256 }, (_, index) => [`x-${index}`, "y"] as const) },
   ],
   [
     "a program whose text grows without end",

@@ -11,6 +11,11 @@ const plain: Record<string, (input: Json, ...args: Json[]) => Json> = {
   "tostring/0": (input) => (typeof input === "string" ? input : JSON.stringify(input)),
   "tonumber/0": number,
   "tojson/0": (input) => JSON.stringify(input),
+  "utf8bytelength/0": (input) => Buffer.byteLength(text(input)),
+  "implode/0": (input) =>
+    attempt("are no characters", () => String.fromCodePoint(...array(input).map((code) => numeric(code)))),
+  "min/0": (input) => [...array(input)].sort(compare)[0] ?? null,
+  "max/0": (input) => [...array(input)].sort(compare).at(-1) ?? null,
   "fromjson/0": (input) => attempt("cannot be parsed as JSON", () => JSON.parse(text(input))),
   "ascii_downcase/0": (input) => text(input).replace(/[A-Z]/g, (letter) => letter.toLowerCase()),
   "ascii_upcase/0": (input) => text(input).replace(/[a-z]/g, (letter) => letter.toUpperCase()),
@@ -60,6 +65,11 @@ const special = new Set([
   "any/1",
   "all/1",
   "first/1",
+  "limit/2",
+  "isempty/1",
+  "range/2",
+  "match/2",
+  "sort_by/1",
   "recurse/0",
   "values/0",
   "join/1",
@@ -67,13 +77,12 @@ const special = new Set([
   "test/2",
 ])
 
-export function knownFunction(name: string, argumentCount: number): boolean {
-  const key = `${name}/${argumentCount}`
+/** `key`: name and number of arguments, as "map/1". */
+export function knownFunction(key: string): boolean {
   return special.has(key) || Object.hasOwn(plain, key)
 }
 
-export function* functions(name: string, args: Expression[], input: Json, scope: Scope): Generator<Json> {
-  const key = `${name}/${args.length}`
+export function* functions(key: string, args: Expression[], input: Json, scope: Scope): Generator<Json> {
   const apply = plain[key]
   if (apply) {
     for (const values of combinations(args, input, scope)) {
@@ -84,6 +93,8 @@ export function* functions(name: string, args: Expression[], input: Json, scope:
   }
   const [argument] = args as [Expression]
   switch (key) {
+    case "empty/0":
+      return
     case "error/0":
       throw new JqError(typeof input === "string" ? input : JSON.stringify(input))
     case "select/1":
@@ -104,6 +115,30 @@ export function* functions(name: string, args: Expression[], input: Json, scope:
         return
       }
       return
+    case "isempty/1":
+      yield scope.run(argument, input, scope).next().done === true
+      return
+    case "limit/2":
+      for (const count of scope.run(argument, input, scope)) yield* limited(numeric(count), args[1]!, input, scope)
+      return
+    case "range/2":
+      for (const [from, to] of combinations(args, input, scope)) {
+        for (let value = numeric(from!); value < numeric(to!); value++) {
+          scope.step()
+          yield value
+        }
+      }
+      return
+    case "sort_by/1":
+      yield array(input)
+        .map((item) => ({ item, by: [...scope.run(argument, item, scope)] }))
+        .sort((left, right) => compare(left.by, right.by))
+        .map(({ item }) => item)
+      return
+    case "match/2":
+      for (const [pattern, flags] of combinations(args, input, scope))
+        yield* matches(text(input), pattern!, flags!, scope)
+      return
     case "recurse/0":
       yield* recurse(input, scope)
       return
@@ -117,6 +152,39 @@ export function* functions(name: string, args: Expression[], input: Json, scope:
       for (const [pattern, flags] of combinations(args, input, scope)) {
         yield scope.search(regex(pattern!, flags ?? ""), text(input))
       }
+  }
+}
+
+function* limited(count: number, of: Expression, input: Json, scope: Scope): Generator<Json> {
+  let left = count
+  if (left <= 0) return
+  for (const value of scope.run(of, input, scope)) {
+    yield value
+    if (--left <= 0) return
+  }
+}
+
+/** As jq describes them; offsets count UTF-16 units, as slices do here. Flag `g`: all, not only the first. */
+function* matches(input: string, pattern: Json, flags: Json, scope: Scope): Generator<Json> {
+  const compiledRegex = regex(pattern, flags)
+  const isGlobal = typeof flags === "string" && flags.includes("g")
+  for (let from = 0; from <= input.length; ) {
+    const found = scope.find(compiledRegex, input, from)
+    if (!found) return
+    const { start, end, groups } = found
+    yield {
+      offset: start,
+      length: end - start,
+      string: input.slice(start, end),
+      captures: groups.map((group) => ({
+        offset: group.start,
+        length: group.start < 0 ? 0 : group.end - group.start,
+        string: group.start < 0 ? null : input.slice(group.start, group.end),
+        name: group.name ?? null,
+      })),
+    }
+    if (!isGlobal) return
+    from = end > start ? end : end + 1
   }
 }
 
@@ -200,9 +268,9 @@ function length(input: Json): Json {
 
 function number(input: Json): Json {
   if (typeof input === "number") return input
-  const value = Number(text(input))
-  if (text(input).trim() === "" || Number.isNaN(value)) throw new JqError("cannot be parsed as a number")
-  return value
+  if (!/^\s*-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$/.test(text(input)))
+    throw new JqError("cannot be parsed as a number")
+  return Number(input)
 }
 
 function text(value: Json): string {

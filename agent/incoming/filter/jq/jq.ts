@@ -1,9 +1,13 @@
-import { AppError } from "../../../../core/errors.ts"
-import type { Fuel, Regex } from "../regex/regex.ts"
-import { functions, knownFunction, workOn } from "./functions.ts"
+import type { Fuel } from "../regex/regex.ts"
+import { call, withDefinition } from "./calls.ts"
+import { checkNames } from "./check-names.ts"
+import { formats } from "./formats.ts"
+import { knownFunction, workOn } from "./functions.ts"
+import { library } from "./library.ts"
 import { type Expression, parseJq } from "./parse.ts"
+import { bound, boundToEach } from "./patterns.ts"
 import type { Scope } from "./scope.ts"
-import { add, compare, JqError, type Json, kindOf, multiply, truth } from "./values.ts"
+import { add, compare, elements, index, JqError, type Json, kindOf, multiply, truth } from "./values.ts"
 
 /** Steps one run may take, about 50 ms. */
 export const maxJqSteps = 200_000
@@ -17,43 +21,37 @@ const searchStepsOfStep = 40
  */
 export function compileJq(source: string): (input: string, fuel?: Fuel) => unknown[] {
   const program = parseJq(source)
-  checkNames(program, new Set())
+  checkNames(program, (key) => library.has(key) || knownFunction(key))
   return (input, fuel = { steps: maxJqSteps }) => {
     const step = (count = 1) => {
       fuel.steps -= count
       if (fuel.steps < 0) throw new JqError("the program takes too long")
     }
-    const search = (regex: Regex, text: string) => {
+    const counted = <T>(work: (searching: Fuel) => T): T => {
       const before = fuel.steps * searchStepsOfStep
       const searching = { steps: before }
-      const found = regex.test(text, searching)
+      const result = work(searching)
       step((before - searching.steps) / searchStepsOfStep)
-      return found
+      return result
     }
     const outputs: Json[] = []
+    const scope: Scope = {
+      variables: new Map(),
+      definitions: undefined,
+      depth: 0,
+      step,
+      search: (regex, text) => counted((searching) => regex.test(text, searching)),
+      find: (regex, text, from) => counted((searching) => regex.find(text, from, searching)),
+      run,
+    }
     try {
-      for (const output of run(program, input, { variables: new Map(), step, search, run })) outputs.push(output)
+      for (const output of run(program, input, scope)) outputs.push(output)
     } catch (thrown) {
       if (!(thrown instanceof JqError || thrown instanceof RangeError)) throw thrown
+      // Too deep, or too long a text: it would be so for the next header as well.
+      if (thrown instanceof RangeError) fuel.steps = 0
     }
     return outputs
-  }
-}
-
-function checkNames(expression: Expression, variables: ReadonlySet<string>): void {
-  if (expression.kind === "variable" && !variables.has(expression.name)) {
-    throw new AppError("bad-jq", `the jq program uses ${expression.name}, which nothing binds`)
-  }
-  if (expression.kind === "call" && !knownFunction(expression.name, expression.args.length)) {
-    throw new AppError("bad-jq", `the jq function ${expression.name}/${expression.args.length} is not known here`)
-  }
-  if (expression.kind === "as") {
-    checkNames(expression.value, variables)
-    checkNames(expression.body, new Set([...variables, expression.name]))
-    return
-  }
-  for (const part of Object.values(expression).flat(2)) {
-    if (typeof part === "object" && part !== null && "kind" in part) checkNames(part as Expression, variables)
   }
 }
 
@@ -94,15 +92,44 @@ function* run(expression: Expression, input: Json, scope: Scope): Generator<Json
       }
       return
     case "call":
-      yield* functions(expression.name, expression.args, input, scope)
+      yield* call(expression.name, expression.args, input, scope)
+      return
+    case "format":
+      scope.step(workOn(input))
+      yield formats[expression.name]!(input)
+      return
+    case "def":
+      yield* run(expression.rest, input, withDefinition(expression, scope))
       return
     case "if":
       yield* condition(expression.branches, expression.otherwise, input, scope)
       return
     case "as":
       for (const value of run(expression.value, input, scope)) {
-        const variables = new Map(scope.variables).set(expression.name, value)
-        yield* run(expression.body, input, { ...scope, variables })
+        for (const inner of bound(expression.pattern, value, input, scope)) yield* run(expression.body, input, inner)
+      }
+      return
+    case "reduce":
+      for (const init of run(expression.init, input, scope)) {
+        let state: Json = init
+        for (const inner of boundToEach(expression, input, scope)) {
+          let next: Json = null
+          for (const output of run(expression.update, state, inner)) next = output
+          state = next
+        }
+        yield state
+      }
+      return
+    case "foreach":
+      for (const init of run(expression.init, input, scope)) {
+        let state: Json = init
+        for (const inner of boundToEach(expression, input, scope)) {
+          for (const output of run(expression.update, state, inner)) {
+            state = output
+            if (expression.extract) yield* run(expression.extract, output, inner)
+            else yield output
+          }
+        }
       }
       return
     case "try":
@@ -254,19 +281,4 @@ function* guarded(optional: boolean, values: () => Json[]): Generator<Json> {
   } catch (thrown) {
     if (!optional || !(thrown instanceof JqError)) throw thrown
   }
-}
-
-function index(of: Json, name: Json): Json {
-  if (of === null) return null
-  if (Array.isArray(of) && typeof name === "number") return of.at(Math.floor(name)) ?? null
-  if (kindOf(of) === "object" && typeof name === "string") {
-    return Object.hasOwn(of as object, name) ? (of as Record<string, Json>)[name]! : null
-  }
-  throw new JqError(`cannot index ${kindOf(of)} with ${kindOf(name)}`)
-}
-
-function elements(of: Json): Json[] {
-  if (Array.isArray(of)) return of
-  if (kindOf(of) === "object") return Object.values(of as object)
-  throw new JqError(`cannot iterate over ${kindOf(of)}`)
 }

@@ -1,6 +1,6 @@
 import { AppError } from "../../../../core/errors.ts"
 
-/** The part of jq a test of a text needs: paths, comparisons, arithmetic, pipes, conditions, variables, and functions without definitions. */
+/** jq without what changes its input (assignments and paths), modules, labels and alternative destructuring. */
 export type Expression =
   | { kind: "identity" }
   | { kind: "literal"; value: unknown }
@@ -13,10 +13,27 @@ export type Expression =
   | { kind: "negate"; of: Expression }
   | { kind: "call"; name: string; args: Expression[] }
   | { kind: "if"; branches: [test: Expression, then: Expression][]; otherwise: Expression | undefined }
-  | { kind: "as"; value: Expression; name: string; body: Expression }
+  | { kind: "as"; value: Expression; pattern: Pattern; body: Expression }
+  | { kind: "reduce"; value: Expression; pattern: Pattern; init: Expression; update: Expression }
+  | {
+      kind: "foreach"
+      value: Expression
+      pattern: Pattern
+      init: Expression
+      update: Expression
+      extract: Expression | undefined
+    }
+  | { kind: "def"; name: string; params: string[]; body: Expression; rest: Expression }
+  | { kind: "format"; name: string }
   | { kind: "try"; body: Expression; rescue: Expression | undefined }
   | { kind: "array"; of: Expression | undefined }
   | { kind: "object"; entries: [key: Expression, value: Expression][] }
+
+/** What a value is taken apart into. */
+export type Pattern =
+  | { kind: "name"; name: string }
+  | { kind: "items"; items: Pattern[] }
+  | { kind: "entries"; entries: [key: Expression, pattern: Pattern][] }
 
 const maxLength = 8192
 const maxNesting = 100
@@ -33,7 +50,7 @@ const levels: { operators: string[]; right?: boolean }[] = [
   { operators: ["*", "/", "%"] },
 ]
 const tokens =
-  /\s*(?:#[^\n]*\s*)*(?:(\$__loc__|\$?[A-Za-z_]\w*(?:::\w+)*)|(\.[A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+)|(\?\/\/|\/\/|==|!=|<=|>=|\.\.|[.[\](){}|,:;<>+\-*/%?])|(")|($))/y
+  /\s*(?:#[^\n]*\s*)*(?:(\$__loc__|[$@]?[A-Za-z_]\w*(?:::\w+)*)|(\.[A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+)|(\?\/\/|\/\/|==|!=|<=|>=|\.\.|[.[\](){}|,:;<>+\-*/%?])|(")|($))/y
 
 interface Token {
   kind: "word" | "field" | "number" | "sign" | "quote" | "end"
@@ -62,7 +79,7 @@ class Parser {
 
   #fault(why: string): AppError {
     return new AppError("bad-jq", `the jq program "${this.#source}" ${why} (before character ${this.#at + 1})`, {
-      next: "Correct the filter; definitions, reductions, formats and assignments are not known here.",
+      next: "Correct the filter; assignments, paths, labels and modules are not known here.",
     })
   }
 
@@ -102,9 +119,24 @@ class Parser {
 
   pipe(): Expression {
     if (++this.#depth > maxNesting) throw this.#fault(`is nested deeper than ${maxNesting}`)
-    const expression = this.#binary(0)
+    const expression = this.#take("def") ? this.#definition() : this.#binary(0)
     this.#depth--
     return expression
+  }
+
+  /** `name(params): body; rest` */
+  #definition(): Expression {
+    const name = this.#next().text
+    const params: string[] = []
+    if (this.#take("(")) {
+      do params.push(this.#next().text)
+      while (this.#take(";"))
+      this.#expect(")")
+    }
+    this.#expect(":")
+    const body = this.pipe()
+    this.#expect(";")
+    return { kind: "def", name, params, body, rest: this.pipe() }
   }
 
   #binary(level: number): Expression {
@@ -113,19 +145,21 @@ class Parser {
     let left = this.#binary(level + 1)
     while (this.#token.kind !== "quote" && operators.includes(this.#token.text)) {
       const operator = this.#next().text
+      if (operator === "|" && this.#token.text === "def") return { kind: "binary", operator, left, right: this.pipe() }
       left = { kind: "binary", operator, left, right: right ? this.#binary(level) : this.#binary(level + 1) }
     }
     return left
   }
 
-  #postfix(): Expression {
+  /** `mayBind`: `as` behind it belongs to it. */
+  #postfix(mayBind = true): Expression {
     let of = this.#primary()
     for (;;) {
       if (this.#token.kind === "field")
         of = this.#withOptional("field", of, { kind: "literal", value: this.#next().text.slice(1) })
       else if (this.#take("[")) of = this.#bracket(of)
       else if (this.#take("?")) of = { kind: "try", body: of, rescue: undefined }
-      else if (this.#take("as")) return this.#binding(of)
+      else if (mayBind && this.#take("as")) return this.#binding(of)
       else if (this.#token.text === "." && this.#token.kind === "sign") {
         this.#next()
         if (this.#take("[")) of = this.#bracket(of)
@@ -152,10 +186,70 @@ class Parser {
   }
 
   #binding(value: Expression): Expression {
-    const name = this.#next().text
-    if (!name.startsWith("$")) throw this.#fault("binds something that is not a $variable")
+    const pattern = this.#pattern()
     this.#expect("|")
-    return { kind: "as", value, name, body: this.pipe() }
+    return { kind: "as", value, pattern, body: this.pipe() }
+  }
+
+  #pattern(): Pattern {
+    if (++this.#depth > maxNesting) throw this.#fault(`is nested deeper than ${maxNesting}`)
+    const pattern = this.#take("[") ? this.#items() : this.#take("{") ? this.#entries() : this.#name()
+    this.#depth--
+    return pattern
+  }
+
+  #name(): Pattern {
+    const { kind, text } = this.#next()
+    if (kind !== "word" || !text.startsWith("$")) throw this.#fault("binds something that is not a $variable")
+    return { kind: "name", name: text }
+  }
+
+  #items(): Pattern {
+    const items: Pattern[] = []
+    do items.push(this.#pattern())
+    while (this.#take(","))
+    this.#expect("]")
+    return { kind: "items", items }
+  }
+
+  #entries(): Pattern {
+    const entries: [Expression, Pattern][] = []
+    do {
+      const { text } = this.#token
+      const key = this.#key()
+      if (text.startsWith("$")) entries.push([key, { kind: "name", name: text }])
+      if (this.#take(":")) entries.push([key, this.#pattern()])
+      else if (!text.startsWith("$")) throw this.#fault('lacks ":"')
+    } while (this.#take(","))
+    this.#expect("}")
+    return { kind: "entries", entries }
+  }
+
+  /** Of an object; that of a variable is its name. */
+  #key(): Expression {
+    if (this.#token.kind === "quote") return this.#text()
+    if (this.#take("(")) {
+      const key = this.pipe()
+      this.#expect(")")
+      return key
+    }
+    const { kind, text } = this.#next()
+    if (kind !== "word" && kind !== "number") throw this.#fault(`has an unexpected "${text}"`)
+    return { kind: "literal", value: text.replace(/^\$/, "") }
+  }
+
+  /** `reduce` or `foreach`: a term, a pattern, and what is done for each value. */
+  #fold(kind: "reduce" | "foreach"): Expression {
+    const value = this.#postfix(false)
+    this.#expect("as")
+    const pattern = this.#pattern()
+    this.#expect("(")
+    const init = this.pipe()
+    this.#expect(";")
+    const update = this.pipe()
+    const extract = kind === "foreach" && this.#take(";") ? this.pipe() : undefined
+    this.#expect(")")
+    return kind === "reduce" ? { kind, value, pattern, init, update } : { kind, value, pattern, init, update, extract }
   }
 
   #primary(): Expression {
@@ -168,6 +262,8 @@ class Parser {
     switch (text) {
       case ".":
         return this.#atQuote() ? this.#withOptional("field", { kind: "identity" }, this.#text()) : { kind: "identity" }
+      case "..":
+        return { kind: "call", name: "recurse", args: [] }
       case "-":
         return { kind: "negate", of: this.#postfix() }
       case "(": {
@@ -193,6 +289,8 @@ class Parser {
     if (text === "true" || text === "false") return { kind: "literal", value: text === "true" }
     if (text === "null") return { kind: "literal", value: null }
     if (text === "if") return this.#condition()
+    if (text === "reduce" || text === "foreach") return this.#fold(text)
+    if (text.startsWith("@")) return this.#atQuote() ? this.#text(text) : { kind: "format", name: text }
     if (text === "try") {
       const body = this.#postfix()
       return { kind: "try", body, rescue: this.#take("catch") ? this.#postfix() : undefined }
@@ -221,17 +319,18 @@ class Parser {
   #object(): Expression {
     const entries: [Expression, Expression][] = []
     while (!this.#take("}")) {
-      const key: Expression =
-        this.#token.kind === "quote" ? this.#text() : { kind: "literal", value: this.#next().text }
-      this.#expect(":")
-      entries.push([key, this.#binary(2)])
+      const { text } = this.#token
+      const key = this.#key()
+      if (this.#take(":")) entries.push([key, this.#binary(2)])
+      else if (text.startsWith("$")) entries.push([key, { kind: "variable", name: text }])
+      else entries.push([key, { kind: "field", of: { kind: "identity" }, name: key, optional: false }])
       if (this.#token.text !== "}") this.#expect(",")
     }
     return { kind: "object", entries }
   }
 
-  /** A string, with `\(…)` inside; the current token is its opening quote. */
-  #text(): Expression {
+  /** A string, with `\(…)` inside, each in the given format; the current token is its opening quote. */
+  #text(format?: string): Expression {
     const parts: (string | Expression)[] = []
     let raw = ""
     const finish = () => {
@@ -250,7 +349,9 @@ class Parser {
         finish()
         this.#at++
         this.#token = this.#read()
-        parts.push(this.pipe())
+        const part = this.pipe()
+        const formatted: Expression = { kind: "format", name: format ?? "@text" }
+        parts.push(format === undefined ? part : { kind: "binary", operator: "|", left: part, right: formatted })
         // The closing parenthesis is the current token: what follows it is text again.
         if (this.#token.text !== ")") throw this.#fault('lacks ")"')
       } else raw += character === "\\" ? character + (this.#source[this.#at++] ?? "") : character

@@ -56,3 +56,20 @@ export function multiply(operator: string, left: Json, right: Json): Json {
   }
   throw new JqError(`cannot calculate ${kindOf(left)} ${operator} ${kindOf(right)}`)
 }
+
+/** `.[name]` */
+export function index(of: Json, name: Json): Json {
+  if (of === null) return null
+  if (Array.isArray(of) && typeof name === "number") return of.at(Math.floor(name)) ?? null
+  if (kindOf(of) === "object" && typeof name === "string") {
+    return Object.hasOwn(of as object, name) ? (of as Record<string, Json>)[name]! : null
+  }
+  throw new JqError(`cannot index ${kindOf(of)} with ${kindOf(name)}`)
+}
+
+/** `.[]` */
+export function elements(of: Json): Json[] {
+  if (Array.isArray(of)) return of
+  if (kindOf(of) === "object") return Object.values(of as object)
+  throw new JqError(`cannot iterate over ${kindOf(of)}`)
+}

@@ -1,12 +1,12 @@
 import { AppError } from "../../../../core/errors.ts"
 import { type CharSet, classes, foldCase, negated, posixClass, range, setOf, unicodeClass, union } from "./char-set.ts"
 
-/** A regular expression as a tree. Laziness is not kept: it does not change whether something matches. */
+/** A regular expression as a tree. Laziness changes what a match is, not whether there is one. */
 export type Node =
   | { kind: "set"; set: CharSet }
   | { kind: "sequence"; nodes: Node[] }
   | { kind: "choice"; nodes: Node[] }
-  | { kind: "repeat"; node: Node; min: number; max: number }
+  | { kind: "repeat"; node: Node; min: number; max: number; isLazy: boolean }
   | { kind: "assert"; what: "start" | "end" | "line-start" | "line-end" | "word" | "no-word" }
   | { kind: "look"; node: Node; behind: boolean; negate: boolean }
   | { kind: "group"; node: Node; index: number }
@@ -23,12 +23,19 @@ const maxPatternLength = 8192
 const maxNesting = 100
 const maxCount = 1000
 
+export interface ParsedRegex {
+  node: Node
+  groups: number
+  /** Numbers of the groups that have names. */
+  names: ReadonlyMap<string, number>
+}
+
 /**
  * Reads the syntax of Rust's `regex` crate with the look-around and back-references of `fancy-regex`. Not known: atomic groups,
  * possessive repetition, conditionals, `\G`, `\K`, and class set operations (`&&`, `--`, `~~`).
  * @throws AppError "bad-regex"
  */
-export function parseRegex(source: string, ignoreCase: boolean): { node: Node; groups: number } {
+export function parseRegex(source: string, ignoreCase: boolean): ParsedRegex {
   if (source.length > maxPatternLength) throw bad(source, `is longer than ${maxPatternLength} characters`)
   const parser = new Parser(source, { i: ignoreCase, m: false, s: false, x: false })
   return parser.whole()
@@ -52,10 +59,10 @@ class Parser {
     this.#flags = flags
   }
 
-  whole(): { node: Node; groups: number } {
+  whole(): ParsedRegex {
     const node = this.#choice()
     if (this.#at < this.#source.length) throw this.#fault("has an unmatched )")
-    return { node, groups: this.#groups }
+    return { node, groups: this.#groups, names: this.#names }
   }
 
   #fault(why: string): AppError {
@@ -110,9 +117,9 @@ class Parser {
     if (from > to || from > maxCount || (to !== Infinity && to > maxCount)) {
       throw this.#fault(`repeats in a way that is not possible (at most ${maxCount} times)`)
     }
-    this.#take("?")
+    const isLazy = this.#take("?")
     if (this.#peek("+")) throw this.#fault("uses possessive repetition, which is not known here")
-    return this.#repeated({ kind: "repeat", node, min: from, max: to })
+    return this.#repeated({ kind: "repeat", node, min: from, max: to, isLazy })
   }
 
   /** Undefined for what matches nothing by itself, such as `(?i)`. */

@@ -15,20 +15,21 @@ export type Step =
 
 export interface Program {
   steps: Step[]
-  /** Number of capture slots that back-references need; 0 lets the matcher remember where it has been. */
+  /** Where groups begin and end; 0 when nobody asks. */
   slots: number
+  /** What comes of a step at a position does not depend on groups: the matcher may remember that it was there in vain. */
+  remembers: boolean
 }
 
 const maxSteps = 5000
 const maxLookBehind = 255
 
-/** @throws AppError "bad-regex" when the machine would be too large */
-export function compileNode(node: Node, groups: number): Program {
-  const slots = refersBack(node) ? 2 * (groups + 1) : 0
-  return { steps: assemble(node, slots), slots }
+/** `keepsGroups`: where each group was is found out, too; else only whether there is a match. @throws AppError "bad-regex" when the machine would be too large */
+export function compileNode(node: Node, groups: number, keepsGroups = refersBack(node)): Program {
+  return assemble(node, keepsGroups ? 2 * (groups + 1) : 0, !refersBack(node))
 }
 
-function assemble(root: Node, slots: number): Step[] {
+function assemble(root: Node, slots: number, remembers: boolean): Program {
   const steps: Step[] = []
   const push = (step: Step) => {
     if (steps.length >= maxSteps) throw new AppError("bad-regex", "the regular expression is too large")
@@ -65,7 +66,7 @@ function assemble(root: Node, slots: number): Step[] {
         if (behind && behind.max > maxLookBehind) {
           throw new AppError("bad-regex", `the regular expression looks back further than ${maxLookBehind} characters`)
         }
-        push({ op: "look", program: { steps: assemble(node.node, slots), slots }, behind, negate: node.negate })
+        push({ op: "look", program: assemble(node.node, slots, remembers), behind, negate: node.negate })
       }
     }
   }
@@ -87,29 +88,33 @@ function assemble(root: Node, slots: number): Step[] {
     for (const exit of exits) exit.next = steps.length
   }
 
-  function emitRepeat({ node, min, max }: Extract<Node, { kind: "repeat" }>): void {
+  function emitRepeat({ node, min, max, isLazy }: Extract<Node, { kind: "repeat" }>): void {
+    /** The lazy one tries to leave first. */
+    const leave = (split: { next: number; other: number }) => {
+      split[isLazy ? "next" : "other"] = steps.length
+    }
     for (let count = 0; count < min; count++) emit(node)
     if (max === Infinity) {
-      const split = { op: "split" as const, next: steps.length + 1, other: 0 }
+      const split = { op: "split" as const, next: steps.length + 1, other: steps.length + 1 }
       const start = push(split)
       emit(node)
       push({ op: "jump", next: start })
-      split.other = steps.length
+      leave(split)
       return
     }
     const exits: { op: "split"; next: number; other: number }[] = []
     for (let count = min; count < max; count++) {
-      const split = { op: "split" as const, next: steps.length + 1, other: 0 }
+      const split = { op: "split" as const, next: steps.length + 1, other: steps.length + 1 }
       push(split)
       exits.push(split)
       emit(node)
     }
-    for (const exit of exits) exit.other = steps.length
+    for (const exit of exits) leave(exit)
   }
 
   emit(root)
   push({ op: "match" })
-  return steps
+  return { steps, slots, remembers }
 }
 
 function refersBack(node: Node): boolean {

@@ -77,3 +77,25 @@ test("case is ignored on demand, also inside negated classes", () => {
   expect(compileRegex("^X-User: ME$", true).test("x-user: me")).toBe(true)
   expect(compileRegex("^[^a]$", true).test("A")).toBe(false)
 })
+
+const found = (pattern: string, text: string, from = 0) => {
+  const match = compileRegex(pattern).find(text, from, { steps: 100_000 })
+  return match && [match.start, match.end, ...match.groups.map(({ start, end, name }) => [start, end, name])]
+}
+
+test.each<[string, string, number, unknown]>([
+  ["b+", "abbc", 0, [1, 3]],
+  ["b+?", "abbc", 0, [1, 2]],
+  ["b+", "abbc", 2, [2, 3]],
+  ["b", "abbc", 3, undefined],
+  ["a|ab", "ab", 0, [0, 1]],
+  ["(a)(?<n>b)?", "ac", 0, [0, 1, [0, 1, undefined], [-1, -1, "n"]]],
+  ["<(.*?)>", "<a><b>", 0, [0, 3, [1, 2, undefined]]],
+  ["<(.*)>", "<a><b>", 0, [0, 6, [1, 5, undefined]]],
+  ["(a{1,3}?)(a*)", "aaaa", 0, [0, 4, [0, 1, undefined], [1, 4, undefined]]],
+  ["(a*)*b", "aab", 0, [0, 3, [0, 2, undefined]]],
+  [String.raw`(\w)\1`, "abba", 0, [1, 3, [1, 2, undefined]]],
+  ["(?=(b))", "ab", 0, [1, 1, [1, 2, undefined]]],
+])("%s in %j from %d is found at %j", (pattern, text, from, expected) => {
+  expect(found(pattern, text, from)).toEqual(expected as never)
+})

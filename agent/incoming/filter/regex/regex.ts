@@ -15,6 +15,15 @@ export interface Fuel {
 export interface Regex {
   /** Is there a match anywhere in `text`? A search that takes too long counts as no match. */
   test(text: string, fuel?: Fuel): boolean
+  /** The first match that begins at `from` or later. Its time is bounded by the fuel alone. */
+  find(text: string, from: number, fuel: Fuel): Match | undefined
+}
+
+export interface Match {
+  start: number
+  end: number
+  /** In the order of their opening parentheses; -1 for one that took no part. */
+  groups: { start: number; end: number; name: string | undefined }[]
 }
 
 /**
@@ -24,11 +33,21 @@ export interface Regex {
  * @throws AppError "bad-regex"
  */
 export function compileRegex(source: string, ignoreCase = false): Regex {
-  const { node, groups } = parseRegex(source, ignoreCase)
+  const { node, groups, names } = parseRegex(source, ignoreCase)
   const program = compileNode(node, groups)
   const first = firstUnits(program)
   const anchored = isAnchored(program)
+  let withGroups: Program | undefined
   return {
+    find(text, from, fuel) {
+      withGroups ??= compileNode(node, groups, true)
+      const search = new Search(withGroups, text, fuel)
+      for (let start = from; start <= text.length; start++) {
+        const end = search.endFrom(start)
+        if (end >= 0) return { start, end, groups: groupsOf(search.captures, names) }
+      }
+      return undefined
+    },
     test(text, fuel = { steps: maxSearchSteps }) {
       let search: Search | undefined
       const lastStart = anchored ? 0 : text.length
@@ -38,18 +57,26 @@ export function compileRegex(source: string, ignoreCase = false): Regex {
           if (at === text.length || (unit < 256 && first[unit] === 0)) continue
         }
         search ??= new Search(program, text, fuel)
-        if (search.matchAt(at)) return true
+        if (search.endFrom(at) >= 0) return true
       }
       return false
     },
   }
 }
 
+function groupsOf(captures: readonly number[], names: ReadonlyMap<string, number>): Match["groups"] {
+  const nameOf = new Map([...names].map(([name, index]) => [index, name]))
+  return Array.from({ length: captures.length / 2 - 1 }, (_, at) => {
+    const index = at + 1
+    return { start: captures[2 * index]!, end: captures[2 * index + 1]!, name: nameOf.get(index) }
+  })
+}
+
 class Search {
   readonly #program: Program
   readonly #text: string
   readonly #fuel: Fuel
-  readonly #captures: number[]
+  readonly captures: number[]
   #visited: Uint32Array | undefined
   /** Where a match must end; -1: anywhere. */
   readonly #endAt: number
@@ -64,13 +91,14 @@ class Search {
     this.#program = program
     this.#text = text
     this.#fuel = fuel
-    this.#captures = captures
+    this.captures = captures
     this.#endAt = endAt
     const bits = program.steps.length * (text.length + 1)
-    if (program.slots === 0 && bits <= maxVisitedBits) this.#visited = new Uint32Array((bits >>> 5) + 1)
+    if (program.remembers && bits <= maxVisitedBits) this.#visited = new Uint32Array((bits >>> 5) + 1)
   }
 
-  matchAt(start: number): boolean {
+  /** Where a match that begins at `start` ends; -1: there is none. */
+  endFrom(start: number): number {
     const { steps } = this.#program
     const text = this.#text
     const width = text.length + 1
@@ -81,11 +109,11 @@ class Search {
       let position = stack.pop()!
       let at = stack.pop()!
       if (at < 0) {
-        this.#captures[-at - 1] = position
+        this.captures[-at - 1] = position
         continue
       }
       for (;;) {
-        if (--this.#fuel.steps < 0) return false
+        if (--this.#fuel.steps < 0) return -1
         if (visited) {
           const bit = at * width + position
           const mask = 1 << (bit & 31)
@@ -104,11 +132,11 @@ class Search {
           // A loop around nothing would go on for ever without memory of where it was.
           at = step.next
         } else if (step.op === "match") {
-          if (this.#endAt === -1 || position === this.#endAt) return true
+          if (this.#endAt === -1 || position === this.#endAt) return position
           break
         } else if (step.op === "save") {
-          stack.push(-step.slot - 1, this.#captures[step.slot]!)
-          this.#captures[step.slot] = position
+          stack.push(-step.slot - 1, this.captures[step.slot]!)
+          this.captures[step.slot] = position
           at++
         } else if (step.op === "assert") {
           if (!holds(step.what, text, position)) break
@@ -124,26 +152,26 @@ class Search {
         }
       }
     }
-    return false
+    return -1
   }
 
   #look(
     { program, behind }: { program: Program; behind: { min: number; max: number } | undefined },
     position: number,
   ): boolean {
-    const within = (endAt: number) => new Search(program, this.#text, this.#fuel, this.#captures, endAt)
-    if (!behind) return within(-1).matchAt(position)
+    const within = (endAt: number) => new Search(program, this.#text, this.#fuel, this.captures, endAt)
+    if (!behind) return within(-1).endFrom(position) >= 0
     const search = within(position)
     for (let start = position - behind.min; start >= Math.max(0, position - behind.max); start--) {
-      if (search.matchAt(start)) return true
+      if (search.endFrom(start) >= 0) return true
     }
     return false
   }
 
   /** Length of what the group matched, when it stands here again; -1 otherwise. */
   #repeats(index: number, position: number, ignoreCase: boolean): number {
-    const from = this.#captures[2 * index]!
-    const to = this.#captures[2 * index + 1]!
+    const from = this.captures[2 * index]!
+    const to = this.captures[2 * index + 1]!
     if (from < 0 || to < from) return -1
     const same = this.#text.slice(from, to)
     const here = this.#text.slice(position, position + same.length)
