@@ -7,6 +7,7 @@ import { syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "./call.ts"
 import { ConnectLimit } from "./connect-limit.ts"
 import { remoteDestination } from "./destinations.ts"
+import { isForProgramItself } from "./own-datagrams.ts"
 import {
   addressFor,
   connectSocket,
@@ -76,7 +77,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
       }
       if (type === SOCK_DGRAM) forgetName(call)
       const remote = type === SOCK_STREAM ? byTcp : remoteDestination(world, "udp", peer)
-      if (!remote) return proceed
+      if (!remote || (type === SOCK_DGRAM && isForProgramItself(peer))) return proceed
       const bound = endpointName("getsockname", fd)?.port ?? 0
       const reach = bound === 0 ? remote : async () => withOwnPort(await remote(), bound)
       if (type === SOCK_DGRAM) {

@@ -6,6 +6,7 @@ import { addressOf, syscall } from "../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handler, type Handlers, proceed, value } from "./call.ts"
 import { remoteDestination } from "./destinations.ts"
 import { encodeHeader, headerBytes, type MessageHeader, mmsgBytes, readHeader, readHeaders } from "./message-header.ts"
+import { isForProgramItself } from "./own-datagrams.ts"
 import { EPOLLIN } from "./readiness.ts"
 import {
   addressBytes,
@@ -71,9 +72,11 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
     const peer = decodeEndpoint(address)
     const reach = peer && remoteDestination(world, "udp", peer)
     if (!peer || !reach) return undefined
+    const cookie = socketCookie(fd)
+    if (!udp.knows(cookie, peer) && isForProgramItself(peer)) return undefined
     const data = gather(call.tid, vectors())
     if (data.length > maxDatagramBytes) return -errno.EMSGSIZE
-    const association = await udp.of(socketCookie(fd), isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
+    const association = await udp.of(cookie, isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
     // The sender's port has to be known before its first datagram arrives.
     association.program ??= boundName(fd, family)
     const to = addressFor(family, association)

@@ -298,6 +298,27 @@ u.sendto(b"seven", l.getsockname()); d, a = l.recvfrom(10); print(d, a[1] == u.g
     )
   })
 
+  test("datagrams for its own sockets on the loopback stay here, those for others' go to the pod", async () => {
+    const other = await Bun.udpSocket({ hostname: "127.0.0.1", port: 0 })
+    const outgoing = new MemoryNetwork({ isRemote: ({ kind }) => kind === "udp" })
+    const script = `
+import os, socket
+def make(ip):
+    s = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); return s
+for ip in ("127.0.0.1", "::1"):
+    server, client, connected = make(ip), make(ip), make(ip); server.bind((ip, 0)); to = server.getsockname()
+    client.sendto(b"ask", to); question, whom = server.recvfrom(10); server.sendto(b"answer", whom); print(question, client.recv(10), end=" ")
+    if os.fork() == 0:
+        connected.connect(to); connected.send(b"child"); os._exit(0)
+    print(server.recv(10), end=" ")
+client = make("127.0.0.1"); client.sendto(b"echo", ("127.0.0.1", ${other.port})); print(client.recv(10))
+`
+    const { output } = await runIn({ outgoing }, python(script))
+    expect(output).toBe(`${"b'ask' b'answer' b'child' ".repeat(2)}b'echo'\n`)
+    expect(outgoing.connected).toEqual([{ kind: "udp", endpoint: { ip: "127.0.0.1", port: other.port } }])
+    other.close()
+  })
+
   test("a connected UDP socket learns that nobody takes its datagrams, and may go on", async () => {
     const script = `
 import errno, select, socket

@@ -166,7 +166,7 @@ export class UdpAssociations {
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
   ): Promise<UdpAssociation> {
-    const key = `${cookie} ${peer.ip} ${peer.port}`
+    const key = keyOf(cookie, peer)
     const known = this.#byKey.get(key)
     if (known) return known
     const made = await UdpAssociation.open(ip, peer, connect, this.#refusal, this.#log)
@@ -183,6 +183,11 @@ export class UdpAssociations {
     this.#sweeper.unref()
     if (this.#byKey.size > maxAssociations) this.#dropOldest()
     return made
+  }
+
+  /** Whether the socket has a way to `peer` already. */
+  knows(cookie: bigint, peer: Endpoint): boolean {
+    return this.#byKey.has(keyOf(cookie, peer))
   }
 
   /** The resolver's socket answers as the name server. */
@@ -250,6 +255,10 @@ export class UdpAssociations {
     this.#byPort.delete(association.port)
     association.close()
   }
+}
+
+function keyOf(cookie: bigint, { ip, port }: Endpoint): string {
+  return `${cookie} ${ip} ${port}`
 }
 
 /** Bytes that wait to be read, by local port, of all UDP sockets. Nothing else tells that a socket of the program is gone. */
