@@ -1,7 +1,9 @@
+import { AppError } from "../errors.ts"
 import { suggestion } from "../nearest.ts"
 import type { RoleContext } from "../role.ts"
 import type { CommandDescription } from "./command.ts"
 import { commandHelp, helpOption, leadingOptions, overview } from "./help.ts"
+import { missingCommands } from "./missing-commands.ts"
 import { parseOption } from "./options.ts"
 import { parseWords, usage } from "./parse.ts"
 
@@ -71,6 +73,9 @@ function findCommand(words: readonly string[], commands: readonly CommandDescrip
         leadingOptions.flatMap((option) => parseOption(option).names),
       ),
     )
+  const instead = group ? undefined : missingCommands.get(next)
+  if (instead)
+    throw new AppError("command-missing", `podside does not have mirrord's "${next}"`, { next: instead, exitCode: 2 })
   const names = commands
     .filter((command) => !command.hidden && (!group || command.name.startsWith(`${group} `)))
     .map((command) => command.name.split(" ")[depth] as string)

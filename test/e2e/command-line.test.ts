@@ -48,6 +48,13 @@ describe("a command line that is not understood ends with 2 and a hint:", () => 
   test.each([
     ["an unknown option", ["--verison"], 'Unknown option "--verison"', '"--version"'],
     ["an unknown command", ["plugn"], 'Unknown command "plugn"', '"plugin"'],
+    [
+      "a command of mirrord's that podside lacks",
+      ["container", "--", "docker", "run", "web"],
+      `does not have mirrord's "container"`,
+      '"podside exec" inside of the container',
+    ],
+    ["another one", ["up", "--help"], `does not have mirrord's "up"`, '"podside exec" for each service'],
     ["an unknown command of a group", ["plugin", "chek"], 'Unknown command "chek"', '"check"'],
     ["an unknown option of a command", ["plugin", "list", "--jsn"], 'Unknown option "--jsn"', '"--json"'],
     ["a missing word", ["plugin", "check"], "<file> is missing", "podside plugin check --help"],

@@ -1,5 +1,6 @@
 import { statSync } from "node:fs"
 import { userInfo } from "node:os"
+import { basename } from "node:path"
 import { type RunCommand, textOption } from "../../cli/command.ts"
 import { reportError } from "../../cli/report.ts"
 import { podsideVersion } from "../../cli/version.ts"
@@ -20,6 +21,7 @@ const nestedVariable = "PODSIDE_SESSION"
 /** A program that does not end on SIGTERM after its agent was lost is killed after this, in milliseconds. */
 const killAfterMs = 2_000
 const setUserId = 0o4000
+const startsContainers = /docker|podman|nerdctl/
 
 export const run: RunCommand = async ({ args, options }, context) => {
   if (process.env[nestedVariable] || process.env["MIRRORD_RESOLVED_CONFIG"]) {
@@ -52,6 +54,8 @@ export const run: RunCommand = async ({ args, options }, context) => {
       })
     }
     refuseForeignUser(executable)
+    if (startsContainers.test(basename(command)))
+      step.warn(`"${command}" is in the session; containers, which its service starts, are not`)
     const { session, conversation, world, env } = await step.run(`preparing ${command}`, async (inner) => {
       const session = await openSession({
         config,

@@ -80,6 +80,21 @@ test(
 )
 
 test(
+  "of a program that has containers started it is said that they are outside",
+  async () => {
+    await using agent = await startLocalAgent()
+    const docker = join(agent.folder, "docker")
+    copyFileSync(Bun.which("echo")!, docker)
+    const said = async (program: string) => {
+      const { stdout } = await run([agent.binary, "exec", ...agent.options, "--progress", "lines", "--", program])
+      return stdout.includes("containers, which its service starts, are not")
+    }
+    expect([await said(docker), await said("echo")]).toEqual([true, false])
+  },
+  limitMs,
+)
+
+test(
   "a session inside a session is refused",
   async () => {
     await using agent = await startLocalAgent()
