@@ -55,6 +55,7 @@ export function adopt<In, Out>(
 }
 
 class BunCarrier implements Carrier {
+  readonly keepsNothing = true
   readonly #socket: Socket<unknown>
 
   constructor(socket: Socket<unknown>) {

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test"
 import { createServer } from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -104,21 +105,23 @@ async function overWebSockets(): Promise<Ends> {
 }
 
 /** The serving side reads and writes the frames itself. */
-async function overServedWebSocket(): Promise<Ends> {
-  const { agent, ws } = await servedWebSocket()
+async function overServedWebSocket(tls: boolean): Promise<Ends> {
+  const { agent, ws } = await servedWebSocket(tls)
   return { client: webSocketLink(ws as never, askingSide), agent }
 }
 
-async function servedWebSocket(): Promise<{ agent: Ends["agent"]; ws: WebSocket }> {
+async function servedWebSocket(tls = false): Promise<{ agent: Ends["agent"]; ws: WebSocket }> {
   const accepted = Promise.withResolvers<Ends["agent"]>()
-  const http = createServer()
+  const http = tls ? createTlsServer(certificate) : createServer()
   http.on("upgrade", (request, socket, head) => {
     socket.write(switchingProtocols(request.headers["sec-websocket-key"] ?? "", "a"))
     accepted.resolve(servedWebSocketLink(socket, head, servingSide))
   })
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve))
   undo.push(() => http.close())
-  const ws = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}/`, ["a"])
+  const { port } = http.address() as AddressInfo
+  const options = { protocols: ["a"], tls: { ca: certificate.cert, serverName: "localhost" } }
+  const ws = new WebSocket(`${tls ? "wss" : "ws"}://127.0.0.1:${port}/`, options as never)
   await new Promise((resolve, reject) => {
     ws.onopen = resolve
     ws.onerror = reject
@@ -135,7 +138,8 @@ const carriers: [string, () => Promise<Ends>][] = [
   ["adopted descriptors", overDescriptors],
   ["node streams", overNodeStreams],
   ["WebSockets", overWebSockets],
-  ["a served WebSocket", overServedWebSocket],
+  ["a served WebSocket", () => overServedWebSocket(false)],
+  ["a served WebSocket over TLS", () => overServedWebSocket(true)],
 ]
 
 const pattern = Uint8Array.from({ length: 1024 * 1024 }, (_, i) => (i * 7 + (i >> 8)) & 255)

@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto"
+import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { AppError } from "../errors.ts"
 import type { Link, LinkEnd } from "../link.ts"
-import { Writer } from "../protocol/index.ts"
+import { joined, Writer } from "../protocol/index.ts"
 import { cutIntoFrames } from "./frame-parts.ts"
 import { LinkState, overflow } from "./link-state.ts"
 import { frameHead, opcode, ServerFrameReader } from "./server-frames.ts"
 import { defaultLinkLimits, type LinkLimits, type Side } from "./side.ts"
-import { fullWriteBytes, writePieces } from "./write-pieces.ts"
+import { fullWriteBytes, lentPiece, writeRuns } from "./write-runs.ts"
 
 /** RFC 6455, section 7.4.1. */
 const goodClose = 1000
@@ -54,6 +55,7 @@ export function servedWebSocketLink<In, Out>(
 
 class ServedWebSocketLink<In, Out> implements Link<In, Out> {
   readonly #socket: Duplex
+  readonly #isSocket: boolean
   readonly #side: Side<In, Out>
   readonly #limits: LinkLimits
   readonly #state: LinkState<In>
@@ -71,6 +73,7 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
 
   constructor(socket: Duplex, head: Uint8Array, side: Side<In, Out>, limits: LinkLimits) {
     this.#socket = socket
+    this.#isSocket = socket instanceof Socket
     this.#side = side
     this.#limits = limits
     this.#state = new LinkState((readable) => this.#setReading(readable))
@@ -215,11 +218,15 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
 
   #flush(): void {
     this.#flushScheduled = false
-    const pieces = writePieces(this.#frames)
+    const runs = writeRuns(this.#frames)
     this.#frames = []
     this.#frameBytes = 0
     if (!this.#socket.writable) return
-    for (const piece of pieces) this.#socket.write(piece, this.#written)
+    for (const run of runs) {
+      // A socket with nothing to send has copied or sent a piece when it returns; others keep it.
+      const lends = this.#isSocket && this.#socket.writableLength === 0
+      this.#socket.write(lends ? lentPiece(run) : joined(run), this.#written)
+    }
   }
 
   readonly #written = (): void => {

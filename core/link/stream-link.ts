@@ -1,14 +1,16 @@
 import { AppError } from "../errors.ts"
 import type { Link, LinkEnd } from "../link.ts"
-import { MessageDecoder, Writer } from "../protocol/index.ts"
+import { joined, MessageDecoder, Writer } from "../protocol/index.ts"
 import { cutOff, LinkState, overflow } from "./link-state.ts"
 import { defaultLinkLimits, type LinkLimits, type Side } from "./side.ts"
-import { fullWriteBytes, writePieces } from "./write-pieces.ts"
+import { fullWriteBytes, lentPiece, writeRuns } from "./write-runs.ts"
 
 /** What a stream link needs of whatever moves bytes. It starts paused. */
 export interface Carrier {
-  /** Bytes taken, 0 to all; after fewer than all `StreamLink.drained` must follow. The chunk is not changed later. */
+  /** Bytes taken, 0 to all; after fewer than all `StreamLink.drained` must follow. */
   write(chunk: Uint8Array): number
+  /** What `write` takes is copied or sent when it returns. Without this the chunk is not changed later. */
+  readonly keepsNothing?: boolean
   pause(): void
   resume(): void
   /** Everything is written: tells the peer so (half close). */
@@ -29,8 +31,8 @@ export class StreamLink<In, Out> implements Link<In, Out> {
   readonly #state: LinkState<In>
   readonly #decoder: MessageDecoder<In>
   readonly #writer = new Writer()
-  /** Encoded, not yet taken by the carrier. */
-  #queue: Uint8Array[] = []
+  /** Encoded, not yet taken by the carrier: runs of chunks, each for one write. */
+  #queue: Uint8Array[][] = []
   #queuedBytes = 0
   #blocked = false
   sentBytes = 0
@@ -190,21 +192,26 @@ export class StreamLink<In, Out> implements Link<In, Out> {
 
   #refill(): void {
     this.#queuedBytes = this.#writer.pendingBytes
-    this.#queue = writePieces(this.#writer.take())
+    this.#queue = writeRuns(this.#writer.take())
   }
 
   #writeQueue(): void {
+    const { keepsNothing } = this.#carrier
     let written = 0
-    for (const chunk of this.#queue) {
-      const taken = this.#carrier.write(chunk)
+    for (const run of this.#queue) {
+      const piece = keepsNothing ? lentPiece(run) : joined(run)
+      const taken = this.#carrier.write(piece)
       this.#queuedBytes -= taken
-      if (taken < chunk.length) {
-        this.#queue = this.#queue.slice(written)
-        this.#queue[0] = chunk.subarray(taken)
+      written++
+      if (taken < piece.length) {
+        const rest = piece.subarray(taken)
+        const isLent = keepsNothing && run.length > 1
+        // What waits is joined: its chunks may be small parts of what was received, and would keep all of that.
+        const waiting = this.#queue.slice(written).map((later) => [joined(later)])
+        this.#queue = [[isLent ? rest.slice() : rest], ...waiting]
         this.#blocked = true
         return
       }
-      written++
     }
     this.#queue = []
   }

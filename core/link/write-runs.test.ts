@@ -2,12 +2,12 @@ import { describe, expect, test } from "bun:test"
 import type { DaemonMessage } from "../protocol/index.ts"
 import { servingSide } from "./side.ts"
 import { StreamLink } from "./stream-link.ts"
-import { writePieces } from "./write-pieces.ts"
+import { lentPiece, writeRuns } from "./write-runs.ts"
 
 const kib = 1024
 const chunks = (...lengths: number[]) => lengths.map((length, index) => new Uint8Array(length).fill(index + 1))
 
-describe("pieces for a carrier that takes one at a time", () => {
+describe("writes for a carrier that takes one at a time", () => {
   test.each([
     ["nothing is nothing", [], []],
     ["small chunks leave together", [10, 20, 30], [60]],
@@ -17,15 +17,16 @@ describe("pieces for a carrier that takes one at a time", () => {
     ["a long payload alone is not copied", [512 * kib], [512 * kib]],
     ["what is long enough takes nothing along", [20 * kib, 512 * kib], [20 * kib, 512 * kib]],
   ])("%s", (_, given, expected) => {
-    const pieces = writePieces(chunks(...given))
+    const pieces = writeRuns(chunks(...given)).map((run) => Buffer.from(lentPiece(run)))
     expect(pieces.map(({ length }) => length)).toEqual(expected)
     expect(Buffer.concat(pieces).equals(Buffer.concat(chunks(...given)))).toBe(true)
   })
 
   test("a long payload is handed on by reference", () => {
     const [payload] = chunks(512 * kib)
-    expect(writePieces([payload!])[0]!.buffer).toBe(payload!.buffer)
-    expect(writePieces([new Uint8Array(10), payload!])[1]!.buffer).toBe(payload!.buffer)
+    const last = (given: Uint8Array[]) => lentPiece(writeRuns(given).at(-1)!).buffer
+    expect(last([payload!])).toBe(payload!.buffer)
+    expect(last([new Uint8Array(10), payload!])).toBe(payload!.buffer)
   })
 })
 
@@ -64,5 +65,39 @@ describe("when a stream link writes", () => {
     expect(writes).toEqual([])
     await new Promise(setImmediate)
     expect(writes).toEqual([link.sentBytes])
+  })
+
+  test("what is left of a piece is not what another link writes meanwhile", () => {
+    const link = (room: number) => {
+      const written: number[] = []
+      const carrier = {
+        keepsNothing: true,
+        room,
+        write(chunk: Uint8Array) {
+          const taken = chunk.subarray(0, this.room)
+          this.room -= taken.length
+          written.push(...taken)
+          return taken.length
+        },
+        pause() {},
+        resume() {},
+        end() {},
+        destroy() {},
+      }
+      return { carrier, written, link: new StreamLink(carrier, servingSide) }
+    }
+    const message = (fill: number, length: number): DaemonMessage => ({
+      kind: "Tcp",
+      value: { kind: "Data", value: { connectionId: 1n, bytes: new Uint8Array(length).fill(fill) } },
+    })
+    const slow = link(1000)
+    const other = link(Number.POSITIVE_INFINITY)
+    slow.link.send(message(1, 64 * kib))
+    other.link.send(message(2, 64 * kib))
+    slow.carrier.room = Number.POSITIVE_INFINITY
+    slow.link.drained()
+    expect(slow.written.length).toBe(slow.link.sentBytes)
+    expect(slow.written.indexOf(2, 10)).toBe(-1)
+    expect(other.written.length).toBe(other.link.sentBytes)
   })
 })
