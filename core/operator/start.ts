@@ -3,6 +3,7 @@ import type { Plugins } from "../host.ts"
 import type { Kube } from "../kube/kube.ts"
 import type { OwnerReference } from "../kube/objects.ts"
 import type { Logger } from "../log.ts"
+import { endsWithin } from "../time-limit.ts"
 import { ownerLabel } from "./agents/agent-object.ts"
 import { AgentPool } from "./agents/agent-pool.ts"
 import { EphemeralAgents } from "./agents/ephemeral-agents.ts"
@@ -59,10 +60,10 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
   const stop = async () => {
     for (let step = undo.pop(); step; step = undo.pop()) {
       const undone = (async (undo) => void (await undo()))(step).then(
-        () => "undone",
-        (error) => log.warn("a step of the end failed", { error }) ?? "failed",
+        () => {},
+        (error) => log.warn("a step of the end failed", { error }),
       )
-      if (!(await Promise.race([undone, Bun.sleep(stepMs)]))) log.warn("a step of the end is not waited for any longer")
+      if (!(await endsWithin(undone, stepMs))) log.warn("a step of the end is not waited for any longer")
     }
   }
   try {

@@ -7,6 +7,7 @@ import { getRequestListener } from "@hono/node-server"
 import type { Hono } from "hono"
 import type { Logger } from "../../log.ts"
 import type { Identity } from "../../session.ts"
+import { endsWithin } from "../../time-limit.ts"
 import type { FixedDocuments } from "./documents.ts"
 import { readFirstRequest } from "./first-request.ts"
 import { type FrontProxy, refusedPeer } from "./front-proxy.ts"
@@ -177,7 +178,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
     close: async () => {
       stopAccepting()
       for (const socket of sockets) socket.destroy()
-      await Promise.race([closed.promise, Bun.sleep(closeMs)])
+      await endsWithin(closed.promise, closeMs)
     },
   }
 }
