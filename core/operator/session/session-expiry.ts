@@ -26,8 +26,10 @@ type RestState = "closed" | "unused" | "lost"
 const sweepMs = 1_000
 /** How long a closed session is remembered, so that a client that comes back is told to stop trying: it does so for 70 s. */
 const rememberedMs = 300_000
+/** So many closed sessions are remembered; of more, those that were closed first are forgotten. */
+export const maxRemembered = 2_000
 
-/** Closes what nobody uses or what is too old, and forgets what has been closed for long. Any replica may. */
+/** Closes what nobody uses or what is too old, and forgets what has been closed for long or is too much. Any replica may. */
 export class SessionExpiry {
   readonly #options: SessionExpiryOptions
   /** Since when a record has been as it is, in milliseconds of this process: clocks of replicas need not agree. */
@@ -44,23 +46,32 @@ export class SessionExpiry {
   }
 
   #look(): void {
-    const { records, log } = this.#options
+    const { records, forget } = this.#options
     const now = performance.now()
     const present = new Set<bigint>()
+    const closed: { record: SessionRecord; restMs: number }[] = []
     for (const record of records()) {
       present.add(record.number)
-      this.#judge(record, now)?.catch((error) => {
-        log.warn("a session's record could not be changed", { session: record.info.id, error })
-      })
+      const state = this.#state(record)
+      const restMs = this.#restMs(record.number, state, now)
+      if (state === "closed") closed.push({ record, restMs })
+      else this.#follow(record, this.#judge(record, state, restMs))
     }
     for (const number of this.#since.keys()) if (!present.has(number)) this.#since.delete(number)
+    closed.sort((one, other) => other.restMs - one.restMs)
+    const surplus = closed.length - maxRemembered
+    for (const [index, { record, restMs }] of closed.entries()) {
+      if (index < surplus || restMs >= rememberedMs) this.#follow(record, forget(record))
+    }
   }
 
-  #judge(record: SessionRecord, now: number): Promise<void> | undefined {
-    const { unusedMs, lostMs, maxLifeMs, close, forget } = this.#options
-    const state = this.#state(record)
-    const restMs = this.#restMs(record.number, state, now)
-    if (state === "closed") return restMs >= rememberedMs ? forget(record) : undefined
+  #follow({ info }: SessionRecord, change: Promise<void> | undefined): void {
+    const { log } = this.#options
+    change?.catch((error) => log.warn("a session's record could not be changed", { session: info.id, error }))
+  }
+
+  #judge(record: SessionRecord, state: "unused" | "lost" | undefined, restMs: number): Promise<void> | undefined {
+    const { unusedMs, lostMs, maxLifeMs, close } = this.#options
     if (state && restMs >= (state === "lost" ? lostMs : unusedMs)) return close(record, "it was not used")
     if (maxLifeMs <= 0 || Date.now() - record.info.openedAt.getTime() < maxLifeMs) return undefined
     return close(record, "it reached the longest life the operator allows")

@@ -1,0 +1,55 @@
+import { afterEach, expect, test } from "bun:test"
+import { silentLogger } from "../../log.ts"
+import { formatSessionId, noPorts } from "./live-session.ts"
+import { maxRemembered, SessionExpiry } from "./session-expiry.ts"
+import type { SessionRecord } from "./session-record.ts"
+
+const record = (number: number, closed: boolean): SessionRecord => ({
+  number: BigInt(number),
+  info: {
+    id: formatSessionId(BigInt(number)),
+    openedAt: new Date(),
+    identity: { user: "ann", groups: [], extra: {} },
+    target: { kind: "deployment", name: "web" },
+    namespace: "shop",
+    client: {},
+  },
+  userId: "",
+  key: undefined,
+  headerFilter: undefined,
+  ci: false,
+  ports: noPorts,
+  replicas: ["one"],
+  ...(closed ? { closed: { why: "it was killed" } } : {}),
+})
+
+let expiry: SessionExpiry | undefined
+afterEach(() => expiry?.stop())
+
+/** An expiry that sees such records, and the numbers of those it forgets. */
+function watch(records: SessionRecord[]): Set<number> {
+  const forgotten = new Set<number>()
+  expiry = new SessionExpiry({
+    unusedMs: 60_000,
+    lostMs: 60_000,
+    maxLifeMs: 0,
+    records: () => records,
+    connected: () => true,
+    close: async () => {},
+    forget: async ({ number }) => void forgotten.add(Number(number)),
+    log: silentLogger,
+  })
+  return forgotten
+}
+
+const looks = () => Bun.sleep(1_500)
+
+test("of more closed sessions than are remembered those closed first are forgotten, open ones never", async () => {
+  const records = Array.from({ length: maxRemembered }, (_, i) => record(i, i >= 2))
+  const forgotten = watch(records)
+  await looks()
+  expect(forgotten.size).toBe(0)
+  for (let i = 0; i < 5; i++) records.unshift(record(maxRemembered + i, true))
+  await looks()
+  expect([...forgotten].sort((one, other) => one - other)).toEqual([2, 3, 4])
+})
