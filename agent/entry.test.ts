@@ -123,6 +123,36 @@ test("metrics follow what happens", async () => {
   expect(lines).toContain("mirrord_agent_tcp_outgoing_connection_count 1")
 })
 
+test("an option wins over the variable that means the same", async () => {
+  const env = { MIRRORD_AGENT_METRICS: "127.0.0.1:1", AGENT_OPERATOR_CERT_ENV: "" }
+  const agent = spawnAgent(["-l", "0", "--metrics", "127.0.0.1:0", "targetless"], { env })
+  const { metricsPort } = (await ready(agent)) as unknown as { metricsPort: number }
+  expect(metricsPort).toBeGreaterThan(1)
+  const secured = spawnAgent(["-l", "0", "--operator-tls-cert-pem", "no PEM", "targetless"], { env })
+  expect(await within("the exit", secured.exited)).toBe(1)
+  expect(await new Response(secured.stderr).text()).toContain("holds no certificate")
+})
+
+test("what it says of its variables is JSON, too, when that is wished", async () => {
+  const agent = spawnAgent(["-l", "0", "targetless"], { env: { MIRRORD_AGENT_IDLE_TTL: "soon" } })
+  const said = await lines(agent.stderr, (line) => line.includes('"listening"'))
+  expect(said.map((line) => JSON.parse(line))).toMatchObject([
+    { level: "error", variable: "MIRRORD_AGENT_IDLE_TTL" },
+    { level: "info", message: "listening" },
+  ])
+})
+
+test.each([
+  ["--bogus targetless", 2, "bogus"],
+  ["", 2, "no mode given"],
+  ["--help", 0, ""],
+])("%j ends with %d", async (line, code, reason) => {
+  const agent = spawnAgent(line.split(" ").filter((word) => word !== ""))
+  expect(await within("the exit", agent.exited)).toBe(code)
+  expect(await new Response(agent.stderr).text()).toContain(reason)
+  expect(await new Response(agent.stdout).text()).toContain(code === 0 ? "Usage: mirrord-agent" : "")
+})
+
 test("finds its target by the container's id and uses that network", async () => {
   const id = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex")
   const cgroups = folderOf("podside-cgroup-")

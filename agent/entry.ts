@@ -2,7 +2,7 @@ import { createLogger } from "../core/log.ts"
 import type { RunRole } from "../core/role.ts"
 import { runAgent } from "./agent.ts"
 import { type AgentOptions, agentUsage, readCommandLine } from "./command-line.ts"
-import { type AgentSettings, readSettings } from "./settings.ts"
+import { type AgentSettings, logFormat, readSettings } from "./settings.ts"
 
 /** The agent role. Exit codes: 0 done, 1 failed, 2 bad command line, 99 another agent's firewall rules are in the way. */
 export const run: RunRole = async (argv, context) => {
@@ -32,7 +32,7 @@ export const run: RunRole = async (argv, context) => {
 
 /** Options win over the variables that mean the same. */
 function settingsOf(options: AgentOptions): AgentSettings {
-  const settings = readSettings(process.env, createLogger())
+  const settings = readSettings(process.env, createLogger({ format: logFormat(process.env) }))
   return {
     ...settings,
     metricsAddress: options.metricsAddress ?? settings.metricsAddress,

@@ -113,6 +113,14 @@ test("one that cannot be read counts as absent and is named, its value is not", 
   expect(lines.join("")).not.toContain("9x9")
 })
 
+test("an empty text is none", () => {
+  const lines: string[] = []
+  const log = createLogger({ write: (line) => void lines.push(line) })
+  const empty = { AGENT_OPERATOR_CERT_ENV: "", MIRRORD_AGENT_STEAL_TLS_CONFIG: "", RUST_LOG: "" }
+  expect(readSettings(empty, log)).toMatchObject(defaults)
+  expect(lines).toEqual([])
+})
+
 test("a time no timer can wait for is the longest one that it can, not none", () => {
   const forEver = "18446744073709551615"
   const settings = readSettings(

@@ -67,7 +67,7 @@ export function readSettings(env: Environment, log: Logger): AgentSettings {
   }
   const flag = (name: string, unset = false) => read(name, boolean) ?? unset
   const count = (name: string, unset: number, parse: (text: string) => number | undefined) => read(name, parse) ?? unset
-  const text = (name: string) => read(name, (value) => (value === "" ? undefined : value))
+  const text = (name: string) => env[name] || undefined
   return {
     logLevel: logLevel(env["RUST_LOG"]),
     jsonLog: flag("MIRRORD_AGENT_JSON_LOG"),
@@ -121,6 +121,11 @@ const wholeUpTo = (most: number) => (text: string) =>
 const whole = wholeUpTo(Number.MAX_SAFE_INTEGER)
 const milliseconds = wholeUpTo(maxTimerMilliseconds)
 const seconds = wholeUpTo(Math.floor(maxTimerMilliseconds / 1000))
+
+/** How the first lines are written, before the other variables are read. */
+export function logFormat(env: Environment): "json" | "text" {
+  return env["MIRRORD_AGENT_JSON_LOG"] === "true" ? "json" : "text"
+}
 
 /** `warn,mirrord=trace` is a filter of another program's modules; its most talkative level is taken. */
 function logLevel(filter: string | undefined): AgentSettings["logLevel"] {
