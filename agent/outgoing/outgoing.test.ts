@@ -215,6 +215,14 @@ when("a reset of the remote closes the connection, with a warning for a client t
   same(await client.next(), closed(connectionId))
 })
 
+when("and without a word for one that has not asked for logs", async () => {
+  const port = listen("127.0.0.1", { data: (socket) => void socket.terminate() })
+  const client = await newClient()
+  const { connectionId } = await connected(client, ip("127.0.0.1", port))
+  client.send(write(connectionId, "x"))
+  same(await client.next(), closed(connectionId))
+})
+
 when("a client's own close is not answered, and unknown ids are ignored", async () => {
   const gone = Promise.withResolvers<void>()
   const port = listen("127.0.0.1", { end: () => gone.resolve(), close: () => gone.resolve() })

@@ -179,6 +179,20 @@ describe.skipIf(reason !== undefined).each(mirroringWays)("whole connections, mi
     app.stop()
   })
 
+  test("a client too old for requests outside of stealing gets none, and is told", async () => {
+    const app = startApplication(pod, answerWithPath)
+    const client = await agent.connect("1.19.3")
+    expect(await subscribe(client, mirror(app.port, header("x-user: me")))).toBe("Ok")
+    const request = "GET /b HTTP/1.1\r\nHost: a\r\nX-User: me\r\n\r\n"
+    expect(await exchange(pod, pod.ip4, app.port, request)).toContain("app /b")
+    expect(await client.next()).toMatchObject({
+      kind: "LogMessage",
+      value: { level: { kind: "Error" }, message: expect.stringContaining("too old") },
+    })
+    client.link.abort()
+    app.stop()
+  })
+
   test("the application sees a caller's own address, on the loopback as well as from elsewhere", async () => {
     const server = pod.inPod(() =>
       Bun.serve({

@@ -99,6 +99,10 @@ describe.skipIf(reason !== undefined)("what an agent tells of its work", () => {
     }
     const busy = { open_fd_count: 1, tcp_outgoing_connection_count: 1, udp_outgoing_connection_count: 1 }
     await settlesAt({ ...subscribed, ...busy, client_count: 2 })
+    const { tcp_outgoing_connection_count, ...rest } = busy
+    const close = { kind: "TcpOutgoing", value: { kind: "Close", value: { connectionId: 0n } } } as const
+    second.send(close, close)
+    await settlesAt({ ...subscribed, ...rest, client_count: 2 })
     second.link.close()
     await settlesAt(subscribed)
     client.link.close()

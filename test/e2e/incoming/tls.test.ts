@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { createSecureServer, type Http2SecureServer } from "node:http2"
 import type { TestClient } from "../../../agent/test-agent.ts"
-import type { DaemonMessage, HttpFilter } from "../../../core/protocol/index.ts"
+import type { ClientMessage, DaemonMessage, HttpFilter } from "../../../core/protocol/index.ts"
 import { type AgentProcess, startAgentProcess } from "./agent-process.ts"
 import { type Certificates, makeCertificates } from "./certificates.ts"
 import { answer, call, data, header, steal, stealMatching, stolen, stolenRequest, subscribe } from "./kit.ts"
@@ -360,6 +360,18 @@ describe.skipIf(reason !== undefined)("TLS that the agent ends", () => {
       },
       "1.18.0",
     )
+  })
+
+  test.each<[string, (value: number) => ClientMessage]>([
+    ["steals the whole port", (value) => steal({ kind: "All", value })],
+    ["mirrors it", (value) => ({ kind: "Tcp", value: { kind: "PortSubscribe", value } })],
+  ])("neither does one that %s", async (_, subscription) => {
+    const client = await agent.connect("1.19.3")
+    expect(await subscribe(client, subscription(ports["usual"]!))).toBe("Ok")
+    expect(json((await curl("usual", ["/old"])).out).path).toBe("/old")
+    expect(await logLine(client)).toContain("too old")
+    client.link.close()
+    await client.link.ended
   })
 
   test("with nobody at the application's port, claimed requests are answered and others are told", async () => {
