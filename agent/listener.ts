@@ -7,10 +7,9 @@ import type { Logger } from "../core/log.ts"
 import type { ClientLink } from "./client-link.ts"
 import type { Visitor } from "./clients.ts"
 import type { ListenAddress } from "./command-line.ts"
+import { type Handshake, Handshakes } from "./handshakes.ts"
 import { listenUpgradable } from "./upgradable-links.ts"
 
-/** How long the operator may take for the TLS handshake. */
-const handshakeMilliseconds = 10_000
 /** Clients that may wait to be accepted; an operator that starts again connects for all its sessions at once. */
 const backlog = 4096
 /** fcntl(2): a second descriptor that children do not inherit. */
@@ -69,6 +68,7 @@ function acceptBothFamilies<T>(port: number, accept: (at: StreamAddress) => T): 
  * adopted as one of ours.
  */
 function acceptSecured(at: StreamAddress, tls: TLSOptions, log: Logger, onLink: (link: ClientLink) => unknown) {
+  const handshakes = new Handshakes((fd) => shakeHands(fd, tls, log, onLink))
   return Bun.listen({
     ...at,
     socket: {
@@ -76,24 +76,22 @@ function acceptSecured(at: StreamAddress, tls: TLSOptions, log: Logger, onLink: 
         socket.pause()
         const fd = syscall("fcntl", (socket as unknown as { fd: number }).fd, F_DUPFD_CLOEXEC, 3)
         socket.close()
-        if (fd >= 0) void handshake(fd, tls).then(onLink, (error) => log.warn("client refused: no TLS", { error }))
+        if (fd >= 0) handshakes.add(fd)
       },
       data() {},
     },
   } as never) as { port?: number; stop(): void }
 }
 
-async function handshake(fd: number, tls: TLSOptions): Promise<ClientLink> {
+function shakeHands(fd: number, tls: TLSOptions, log: Logger, onLink: (link: ClientLink) => unknown): Handshake {
   const secured = connectLink(servingSide, { fd }, { tls })
-  const tooLate = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
-    tooLate.reject(new AppError("handshake-timeout", `No TLS handshake within ${handshakeMilliseconds / 1000} s`))
-    secured.then((link) => link.abort()).catch(() => {})
-    syscall("shutdown", fd, 2)
-  }, handshakeMilliseconds)
-  try {
-    return await Promise.race([secured, tooLate.promise])
-  } finally {
-    clearTimeout(timer)
+  const { promise: tooLate, reject } = Promise.withResolvers<never>()
+  return {
+    over: Promise.race([secured, tooLate]).then(onLink, (error) => log.warn("client refused: no TLS", { error })),
+    giveUp() {
+      reject(new AppError("handshake-timeout", "No TLS handshake in time"))
+      secured.then((link) => link.abort()).catch(() => {})
+      syscall("shutdown", fd, 2)
+    },
   }
 }

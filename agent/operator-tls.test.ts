@@ -101,6 +101,27 @@ test("a client that asks by HTTP in the clear is no exception", async () => {
   expect(await dialAs("operator")).toBe(pong)
 })
 
+test("somebody who connects and says nothing is hung up on after ten seconds", async () => {
+  const silent = connect(agent.socketPath)
+  const started = performance.now()
+  await within("the end of the connection", new Promise((resolve) => silent.on("close", resolve).resume()))
+  expect(performance.now() - started).toBeWithin(9000, 14_000)
+}, 30_000)
+
+test("thousands who connect and say nothing keep the operator waiting for a moment only", async () => {
+  const script = `const { connect } = require("net")
+    let open = 0
+    for (let index = 0; index < 3000; index++)
+      connect(process.argv[1]).on("error", () => {}).on("connect", () => ++open === 3000 && console.log("all"))`
+  const silent = Bun.spawn(["node", "-e", script, agent.socketPath], { stdout: "pipe" })
+  await silent.stdout.getReader().read()
+  const started = performance.now()
+  expect(await dialAs("operator")).toBe(pong)
+  // A thousand at once have a second each while others wait.
+  expect(performance.now() - started).toBeLessThan(9000)
+  silent.kill()
+})
+
 test("the expected name is the first alternative one, DNS or address", () => {
   expect(operatorTls(pem("operator")).serverName).toBe("operator.test")
   expect(operatorTls(pem("numbered")).serverName).toBe("10.0.0.1")
