@@ -32,7 +32,9 @@ export class ClientConnection implements AgentClient {
   readonly #link: MovableLink<ClientMessage, DaemonMessage>
   readonly #takeCarrier: TakeCarrier
   readonly #aborter = new AbortController()
-  readonly #parts: readonly ClientFeature[]
+  readonly #features: readonly AgentFeature[]
+  /** Made with the first message for them: whoever only connects costs little. */
+  readonly #parts: ClientFeature[] = []
   readonly #byKind = new Map<ClientMessage["kind"], ClientFeature>()
   /** As the client sent it: its own limits count, not the agreed ones. */
   #version = unnegotiatedVersion
@@ -54,11 +56,7 @@ export class ClientConnection implements AgentClient {
     this.#link = new MovableLink(link)
     this.#takeCarrier = takeCarrier
     this.signal = this.#aborter.signal
-    this.#parts = features.map((feature) => {
-      const part = feature.serve(this)
-      for (const kind of feature.kinds) this.#byKind.set(kind, part)
-      return part
-    })
+    this.#features = features
     this.ended = this.#link.ended.then(({ error }) => this.#finish(error))
     this.#link.receive((message) => {
       if (!this.#hasSpoken) onFirstMessage()
@@ -174,10 +172,19 @@ export class ClientConnection implements AgentClient {
   }
 
   #dispatchToFeature(message: ClientMessage): void {
-    const part = this.#byKind.get(message.kind)
+    const part = this.#byKind.get(message.kind) ?? this.#serve(message.kind)
     const reason = unserved[message.kind]
     if (part) part.handle(message)
     else if (reason) this.refuse(reason)
+  }
+
+  #serve(wanted: ClientMessage["kind"]): ClientFeature | undefined {
+    const feature = this.#features.find(({ kinds }) => kinds.includes(wanted))
+    if (!feature) return undefined
+    const part = feature.serve(this)
+    this.#parts.push(part)
+    for (const kind of feature.kinds) this.#byKind.set(kind, part)
+    return part
   }
 
   #finish(error: Error | undefined): void {

@@ -3,6 +3,7 @@ import type { Link } from "../core/link.ts"
 import { silentLogger } from "../core/log.ts"
 import type { ClientMessage, DaemonMessage } from "../core/protocol/index.ts"
 import { Clients, maxConnections } from "./clients.ts"
+import type { AgentFeature } from "./feature.ts"
 import { AgentMetrics } from "./metrics.ts"
 import { startAgent } from "./test-agent.ts"
 
@@ -21,10 +22,10 @@ function connection() {
     abort: () => resolve({}),
     ended,
   }
-  return { link, sent, ended, ping: () => handler({ kind: "Ping" }) }
+  return { link, sent, ended, say: (message: ClientMessage) => handler(message), ping: () => handler({ kind: "Ping" }) }
 }
 
-function manyClients(count: number, speak: boolean) {
+function manyClients(count: number, speak: boolean, features: AgentFeature[] = []) {
   const nothing = () => {}
   const timing = {
     firstClientSeconds: 60,
@@ -33,7 +34,7 @@ function manyClients(count: number, speak: boolean) {
     onFirstClient: nothing,
     onIdle: nothing,
   }
-  const clients = new Clients({ features: [], metrics: new AgentMetrics(), log: silentLogger, ...timing })
+  const clients = new Clients({ features, metrics: new AgentMetrics(), log: silentLogger, ...timing })
   const connections = Array.from({ length: count }, connection)
   for (const { link, ping } of connections) {
     clients.add(link)
@@ -55,6 +56,23 @@ test("one more client than fits is told so, and fits when another has gone", asy
   next.ping()
   expect(next.sent).toEqual([{ kind: "Pong" }])
   await clients.endAll("over")
+})
+
+test("a feature serves a client from its first message for it, and lets go of it at the end", async () => {
+  const told: string[] = []
+  const feature: AgentFeature = {
+    kinds: ["Tcp", "ShareLink"],
+    serve() {
+      told.push("served")
+      return { handle: ({ kind }) => told.push(kind), close: () => told.push("closed") }
+    },
+  }
+  const { clients, connections } = manyClients(2, true, [feature])
+  expect(told).toEqual([])
+  connections[0]!.say({ kind: "Tcp", value: { kind: "PortSubscribe", value: 80 } })
+  connections[0]!.say({ kind: "ShareLink", value: { kind: "RegisterKey", value: "k" } })
+  await clients.endAll("over")
+  expect(told).toEqual(["served", "Tcp", "ShareLink", "closed"])
 })
 
 test("those who connect and say nothing keep nobody out", async () => {

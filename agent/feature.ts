@@ -28,6 +28,7 @@ export interface AgentContext {
 export interface AgentFeature {
   /** Kinds of client messages this feature wants; no two features name the same. */
   readonly kinds: readonly ClientMessage["kind"][]
+  /** Called with the client's first message of these kinds. */
   serve(client: AgentClient): ClientFeature
   /** After the last client has left or the agent stops; undoes everything outside this process. */
   close?(): Promise<void>
