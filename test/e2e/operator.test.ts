@@ -74,7 +74,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
       "web",
     )
     expect(await cluster.kubectl("explain", "sessions.spec.session.user")).toContain("Local user, Kubernetes user")
-    expect(await cluster.kubectl("get", "mirrordoperators")).toMatch(/operator +3\.250\.0/)
+    expect(await cluster.kubectl("get", "mirrordoperators")).toMatch(/operator +3\.250\.0 /)
   })
 
   test("the API server's own documents carry the operator's, and stay whole", async () => {

@@ -9,6 +9,7 @@ import { newUserKey, reencoded, signingRequest, userIdOf } from "./user-key.ts"
 
 const api = "/apis/operator.metalbear.co/v1"
 const json: HeaderLine = ["content-type", "application/json"]
+const clientVersion = "3.250.0"
 const retried = new Set([429, 503, 504])
 const maxRetries = 2
 const agentSelector = "app!=mirrord,!operator.metalbear.co/owner"
@@ -55,7 +56,7 @@ export function mirrordCli(kubeconfig: string, options: CliOptions = {}) {
   const store = new Map<string, string>()
   let der: HeaderLine[] = []
   const said: HeaderLine[] = [
-    ["x-mirrord-cli-version", "3.250.0"],
+    ["x-mirrord-cli-version", clientVersion],
     ["x-client-name", options.name ?? "Tess Ter"],
     ["x-client-hostname", "test-desk"],
   ]
@@ -83,6 +84,8 @@ export function mirrordCli(kubeconfig: string, options: CliOptions = {}) {
       const found = await get(`${api}/mirrordoperators/operator`, schemas.operator)
       const daysLeft = Date.parse(found.spec.license.expire_at) - Date.now()
       if (daysLeft < -86_400_000) throw new NoOperator(false, "the license has expired")
+      if (found.spec.operator_version !== clientVersion)
+        throw new Error("the client warns: it is not of the operator's version")
       return found
     } catch (thrown) {
       if (!(thrown instanceof ApiError)) throw thrown

@@ -8,8 +8,11 @@ import { groupVersion, type OperatorObject } from "../resources.ts"
 import { notFound } from "../status.ts"
 import { answerList, answerObject } from "../table.ts"
 
-/** The mirrord operator whose behaviour this one has; clients gate on it. podside's own version is the build part. */
-const operatorVersion = `3.250.0+podside.${podsideVersion}`
+/**
+ * The mirrord operator whose behaviour this one has; clients gate on it. Without a build part: to a client of this version
+ * that would be a newer operator, and it would tell its user to update.
+ */
+const operatorVersion = "3.250.0"
 
 /** What clients may use. A name appears here exactly when the thing works. */
 const supportedFeatures = [
@@ -61,5 +64,5 @@ function operatorObject({ settings, certificates, sessions, locks }: Operator) {
       copy_targets: [],
     },
   }
-  return { metadata: { name: "operator" }, ...object }
+  return { metadata: { name: "operator", labels: { "app.kubernetes.io/version": podsideVersion } }, ...object }
 }
