@@ -2,7 +2,7 @@ import type { Hono } from "hono"
 import * as v from "valibot"
 import type { Operator } from "../../operator.ts"
 import type { FrontDoorEnv } from "../front-door.ts"
-import { readJson } from "../read-json.ts"
+import { parseJson, readJson, readText } from "../read-body.ts"
 import { groupVersion, userCredentialSchema } from "../resources.ts"
 import { badRequest } from "../status.ts"
 
@@ -37,21 +37,10 @@ export function addCredentialRoutes(app: Hono<FrontDoorEnv>, { certificates, log
 
   // The body is PEM, bare or as a JSON string; the content type says JSON either way.
   app.post(`/apis/${groupVersion}/mirrordoperators/operator/certificate`, async (c) => {
-    const text = await c.req.text()
-    if (text.length > maxBodyBytes) throw badRequest("The certificate request is too long")
-    const request = text.startsWith('"')
-      ? v.safeParse(v.string(), parsed(text))
-      : { success: true as const, output: text }
-    if (!request.success) throw badRequest("The certificate request is neither PEM nor a JSON string")
+    const text = await readText(c, maxBodyBytes)
+    const request = text.startsWith('"') ? String(parseJson(text)) : text
+    const certificate = certificates.issue(request, "regular")
     log.info("client certificate issued", { user: c.get("identity").user, kind: "regular" })
-    return c.json(certificates.issue(request.output, "regular"))
+    return c.json(certificate)
   })
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,8 +1,10 @@
 import type { Context, Hono } from "hono"
+import * as v from "valibot"
 import type { Operator } from "../../operator.ts"
 import { type SessionFacts, sessionSpec } from "../../session/live-session.ts"
 import type { ListedSession } from "../../session/registry.ts"
 import type { FrontDoorEnv } from "../front-door.ts"
+import { parseJson, readText } from "../read-body.ts"
 import { groupVersion } from "../resources.ts"
 import { badRequest, notFound, success } from "../status.ts"
 import { type ApiObject, answerList, answerObject } from "../table.ts"
@@ -13,6 +15,8 @@ const root = `/apis/${groupVersion}`
 const inactive = "inactive"
 /** Records written at once when many sessions are ended. */
 const endedAtOnce = 20
+/** Longest body of a deletion. */
+const maxBodyBytes = 64 * 1024
 
 /** Listing and ending sessions. RBAC on the resource decides who may; ids are decimal or hexadecimal. */
 export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): void {
@@ -41,13 +45,12 @@ export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): v
     return session
   }
   const end = async (c: Context<FrontDoorEnv>, chosen: readonly ListedSession[]) => {
+    if (await isDryRun(c)) return c.json(success(`${sessionsText(chosen)} would be ended`))
     const why = `it was ended by ${c.get("identity").user}`
     for (let i = 0; i < chosen.length; i += endedAtOnce) {
       await Promise.all(chosen.slice(i, i + endedAtOnce).map((session) => sessions.close(session, why, true)))
     }
-    return c.json(
-      success(chosen.length === 1 ? `Session ${chosen[0]!.info.id} was ended` : `${chosen.length} sessions were ended`),
-    )
+    return c.json(success(`${sessionsText(chosen)} ${chosen.length === 1 ? "was" : "were"} ended`))
   }
   const inPlace = (c: Context<FrontDoorEnv>) => {
     const namespace = c.req.param("namespace")
@@ -74,6 +77,20 @@ function sessionObject(session: SessionFacts, locked: Parameters<typeof sessionS
     metadata: { name: id, namespace, creationTimestamp: openedAt.toISOString().replace(/\.\d+Z$/, "Z") },
     spec: { session: sessionSpec(session, locked) },
   }
+}
+
+const sessionsText = (chosen: readonly ListedSession[]) =>
+  chosen.length === 1 ? `Session ${chosen[0]!.info.id}` : `${chosen.length} sessions`
+
+const deleteOptions = v.object({ dryRun: v.nullish(v.array(v.string())) })
+
+/** `kubectl delete --dry-run=server`: the options of a deletion stand in its body or in its query. @throws StatusError 400, 413 */
+async function isDryRun(c: Context<FrontDoorEnv>): Promise<boolean> {
+  if (c.req.query("dryRun")) return true
+  const body = await readText(c, maxBodyBytes)
+  const options = v.safeParse(deleteOptions, body === "" ? {} : parseJson(body))
+  if (!options.success) throw badRequest(`Cannot read the options of the deletion: ${options.issues[0].message}`)
+  return (options.output.dryRun ?? []).length > 0
 }
 
 const selectable = new Map([
