@@ -1,6 +1,7 @@
 import type { Context } from "hono"
+import { age } from "./age.ts"
 import type { FrontDoorEnv } from "./front-door.ts"
-import { groupVersion, servedResources } from "./resources.ts"
+import { type Column, groupVersion, servedResources } from "./resources.ts"
 
 export interface ApiObject {
   metadata: { name: string; namespace?: string; creationTimestamp?: string; [more: string]: unknown }
@@ -38,10 +39,16 @@ function tableOf(plural: string, objects: readonly ApiObject[]) {
       ...columns.map(({ name, type, description, priority }) => ({ name, type, format: "", description, priority })),
     ],
     rows: objects.map((object) => ({
-      cells: [object.metadata.name, ...columns.map((column) => column.cell(object))],
+      cells: [object.metadata.name, ...columns.map((column) => shown(column, object))],
       object: { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: object.metadata },
     })),
   }
+}
+
+/** kubectl prints cells as they are, dates too. */
+function shown({ type, cell }: Column, object: ApiObject): string | number {
+  const value = cell(object)
+  return type === "date" ? age(String(value)) : value
 }
 
 function described(plural: string) {

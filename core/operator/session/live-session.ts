@@ -52,6 +52,12 @@ export function displayUser({ identity, client }: Session): string {
   return `${client.user ?? "unknown"}/${identity.user}@${client.hostname ?? "unknown"}`
 }
 
+/** A lock as the API shows it. */
+export function lockedPort({ port, filter, mode }: PortLock) {
+  const kind = mode === "mirror" ? "mirror" : filter === undefined ? "steal" : "steal-filtered"
+  return { port, kind, filter: filter ?? null }
+}
+
 /** The session as the API shows it. */
 export function sessionSpec(session: SessionFacts, locks: readonly PortLock[], now = Date.now()): SessionSpec {
   const { info, userId, key, headerFilter } = session
@@ -62,13 +68,7 @@ export function sessionSpec(session: SessionFacts, locks: readonly PortLock[], n
     user: displayUser(info),
     target: formatTarget(info.target),
     namespace: info.namespace,
-    locked_ports: locks
-      .filter((lock) => lock.sessionId === info.id)
-      .map(({ port, filter, mode }) => ({
-        port,
-        kind: mode === "mirror" ? "mirror" : filter === undefined ? "steal" : "steal-filtered",
-        filter: filter ?? null,
-      })),
+    locked_ports: locks.filter((lock) => lock.sessionId === info.id).map(lockedPort),
     user_id: userId,
     key: key ?? null,
     http_filter: headerFilter === undefined ? null : { headerFilter },

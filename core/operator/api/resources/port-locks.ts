@@ -1,6 +1,6 @@
 import type { Hono } from "hono"
-import type { PortLock } from "../../locks/port-locks.ts"
 import type { Operator } from "../../operator.ts"
+import { lockedPort } from "../../session/live-session.ts"
 import { targetKey } from "../../session/target-key.ts"
 import type { FrontDoorEnv } from "../front-door.ts"
 import { groupVersion } from "../resources.ts"
@@ -17,11 +17,7 @@ export function addPortLockRoutes(app: Hono<FrontDoorEnv>, { locks }: Operator):
       apiVersion: groupVersion,
       kind: "Target",
       metadata: { name, namespace },
-      items: items.map(shown),
+      items: items.map((lock) => ({ session: lock.sessionId, ...lockedPort(lock) })),
     })
   })
-}
-
-function shown({ sessionId, port, mode, filter }: PortLock) {
-  return { session: sessionId, port, kind: mode, filter: filter ?? null }
 }
