@@ -3,6 +3,7 @@ import { readOperatorSettings } from "../../../config/operator.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { agentName, agentObject, podPlace, targetlessPlace } from "./agent-object.ts"
 import { agentState } from "./agent-state.ts"
+import { usablePods } from "./target-agents.ts"
 import { matches } from "./target-selector.ts"
 
 const target = (uid: string, containerId = "c1"): Pod => ({
@@ -86,6 +87,31 @@ test.each<[string, object, string]>([
 ])("an agent with %s counts as %p", (_what, status, kind) => {
   const pod = { metadata: { name: "a" }, spec: { containers: [] }, status } as unknown as Pod
   expect(agentState(pod).kind).toBe(kind as "starting")
+})
+
+describe("pods of which only some have the named container", () => {
+  const pod = (name: string, container: string): Pod => {
+    const { status, ...rest } = target(name)
+    const containerStatuses = [{ name: container, ready: true, containerID: "containerd://c" }]
+    return {
+      ...rest,
+      spec: { nodeName: "n", containers: [{ name: container }] },
+      status: { ...status, containerStatuses },
+    }
+  }
+  const service = (container: string) => ({ kind: "service", name: "web", container }) as const
+  const pods = [pod("old", "web"), pod("new", "app")]
+
+  test("those are used", () => {
+    const used = usablePods(service("app"), "shop", pods).map(({ pod, container }) => [pod.metadata.uid, container])
+    expect(used).toEqual([["new", "app"]])
+  })
+
+  test("one that none has is refused with those there are", () => {
+    expect(() => usablePods(service("db"), "shop", pods)).toThrow(
+      expect.objectContaining({ code: "container-not-found", next: "Choose one of: web." }),
+    )
+  })
 })
 
 test.each([

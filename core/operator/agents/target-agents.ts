@@ -71,9 +71,7 @@ export class TargetAgents implements SessionAgents {
 
   async #update(pods: readonly Pod[]): Promise<void> {
     const named = "container" in this.#options.target ? this.#options.target.container : undefined
-    const usable = pods.flatMap((pod) => {
-      // A pod of a new version may lack the container; it is simply not used.
-      if (named !== undefined && !pod.spec.containers.some(({ name }) => name === named)) return []
+    const usable = withContainer(pods, named).flatMap((pod) => {
       const { name: container } = chooseContainer(pod, named)
       return notUsable(pod, container) === undefined ? [{ pod, container }] : []
     })
@@ -159,6 +157,11 @@ function madeBy(target: Target, { owners }: ResolvedPod): boolean {
   return owners.some(({ kind, name }) => kind.toLowerCase() === target.kind && name === target.name)
 }
 
+/** Pods of one target may differ: behind a service or labels, and while a rollout adds a container. One without it is not used. */
+function withContainer(pods: readonly Pod[], named: string | undefined): readonly Pod[] {
+  return named === undefined ? pods : pods.filter(({ spec }) => spec.containers.some(({ name }) => name === named))
+}
+
 export interface UsablePod {
   pod: Pod
   container: string
@@ -168,7 +171,10 @@ export interface UsablePod {
 export function usablePods(target: Target, namespace: string, pods: readonly Pod[]): UsablePod[] {
   const named = "container" in target ? target.container : undefined
   const reasons: string[] = []
-  const usable = pods.flatMap((pod) => {
+  const having = withContainer(pods, named)
+  const [first] = pods
+  if (first && having.length === 0) chooseContainer(first, named)
+  const usable = having.flatMap((pod) => {
     const { name } = chooseContainer(pod, named)
     const reason = notUsable(pod, name)
     if (reason === undefined) return [{ pod, container: name }]
