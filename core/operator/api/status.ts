@@ -1,4 +1,5 @@
 import { AppError } from "../../errors.ts"
+import { KubeError } from "../../kube/errors.ts"
 
 /** A Kubernetes Status: every answer that is not an object is one, complete, or clients cannot show it. */
 export interface Status {
@@ -59,9 +60,17 @@ const statusOf: Record<string, [code: number, reason: string]> = {
 export function toStatusError(thrown: unknown): StatusError {
   if (thrown instanceof StatusError) return thrown
   if (!(thrown instanceof AppError)) return new StatusError(500, "InternalError", "The operator failed unexpectedly")
-  const [code, reason] = statusOf[thrown.code] ?? [500, "InternalError"]
+  const [code, reason] = isPassing(thrown) ? busy : (statusOf[thrown.code] ?? [500, "InternalError"])
   const message = thrown.next ? `${thrown.message}. ${thrown.next}` : thrown.message
   return new StatusError(code, reason, message, code === 503 ? 1 : undefined)
+}
+
+/** Clients try again after it by themselves. */
+const busy = [503, "ServiceUnavailable"] as const
+
+/** The API server has too much to do, or does not reach its storage. */
+function isPassing(thrown: AppError): boolean {
+  return thrown instanceof KubeError && [429, 503, 504].includes(thrown.status)
 }
 
 export function failure({ code, reason, message }: StatusError): Status {
