@@ -27,11 +27,19 @@ const json = <S extends v.GenericSchema>(schema: S) =>
 
 const short = v.pipe(v.string(), v.maxLength(1024))
 
+/* Kubernetes' own forms. Anything else would mean another selector, and read back from a record another target. */
+const name = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+const labelKey = v.pipe(v.string(), v.regex(new RegExp(`^([a-z0-9][-a-z0-9.]{0,252}/)?${name}$`), "not a label's key"))
+const labelValue = v.pipe(v.string(), v.regex(new RegExp(`^(${name})?$`), "not a label's value"))
+const containerName = v.pipe(v.string(), v.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "not a container's name"))
+
 const paramsSchema = v.object({
   connect: v.literal("true"),
   on_concurrent_steal: v.optional(v.picklist(["abort", "continue", "override"]), "abort"),
   profile: v.optional(short),
-  label_target: v.optional(json(v.object({ labels: v.record(short, short), container: v.nullish(short) }))),
+  label_target: v.optional(
+    json(v.object({ labels: v.record(labelKey, labelValue), container: v.nullish(containerName) })),
+  ),
   branch_name: v.optional(short),
   key: v.optional(short),
   header_filter: v.optional(v.pipe(v.string(), v.maxLength(8192))),

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test"
 import { readSessionId } from "./client-headers.ts"
 import { readConnectParams } from "./connect-params.ts"
 import { configForm, parseTargetName, targetName } from "./target-name.ts"
+import { splitUrl } from "./upgrade-request.ts"
 
 describe("target names in URLs", () => {
   test.each([
@@ -65,6 +66,36 @@ describe("connect parameters", () => {
       labels: { app: "web" },
       container: null,
     })
+  })
+
+  test.each([
+    ["a second label in a value", { app: "web,tier=front" }],
+    ["a container in a value", { app: "web/container/db" }],
+    ["an expression for a key", { "app in (web)": "" }],
+    ["nothing for a key", { "": "web" }],
+    ["no label at all", {}],
+  ])("labels with %s are a bad request", (_what, labels) => {
+    const label = encodeURIComponent(JSON.stringify({ labels }))
+    const read = () => readConnectParams(`connect=true&label_target=${label}`, {}).label_target
+    const target = () => parseTargetName("label", { labels: read()!.labels })
+    expect(target).toThrow(expect.objectContaining({ code: 400 }))
+  })
+
+  test.each([
+    [
+      "of every form Kubernetes has",
+      { labels: { "app.kubernetes.io/name": "My_web.1", tier: "" }, container: "app-1" },
+    ],
+    ["a container that cannot be one", { labels: { app: "web" }, container: "a/b" }],
+  ])("labels and a container: %s", (_what, label) => {
+    const query = `connect=true&label_target=${encodeURIComponent(JSON.stringify(label))}`
+    if (label.container.includes("/")) expect(() => readConnectParams(query, {})).toThrow(/container's name/)
+    else expect(readConnectParams(query, {}).label_target).toEqual(label)
+  })
+
+  test("a question mark in a value is a part of it", () => {
+    const [path, query] = splitUrl("/path?connect=true&key=who?me")
+    expect([path, readConnectParams(query, {}).key]).toEqual(["/path", "who?me"])
   })
 
   test.each([

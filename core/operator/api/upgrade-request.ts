@@ -10,6 +10,12 @@ export interface UpgradeRequest {
   rawHeaders: string[]
 }
 
+/** Path and query of a request's target; only the first question mark parts them. */
+export function splitUrl(url = ""): [path: string, query: string] {
+  const end = url.indexOf("?")
+  return end < 0 ? [url, ""] : [url.slice(0, end), url.slice(end + 1)]
+}
+
 const headerLine = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\u0080-\u00ff]*?)[ \t]*$/
 
 /**

@@ -6,7 +6,7 @@ import type { Upgrade } from "./front-door.ts"
 import { groupVersion } from "./resources.ts"
 import { acceptClient, assertUpgradable } from "./sockets.ts"
 import { badRequest, notFound } from "./status.ts"
-import type { UpgradeRequest } from "./upgrade-request.ts"
+import { splitUrl, type UpgradeRequest } from "./upgrade-request.ts"
 
 const root = `/apis/${groupVersion}`
 /** With and without the path element that RBAC sees as the verb `proxy`. */
@@ -17,7 +17,7 @@ const pingPath = `${root}/mirrordoperators/operator/ping`
 export function createUpgrades(operator: Operator): Upgrade {
   const limit = new ConnectLimit(operator.settings.maxConnectsPerUser)
   return async (request, socket, early, identity) => {
-    const [path = "", query = ""] = (request.url ?? "").split("?")
+    const [path, query] = splitUrl(request.url)
     const target = targetPath.exec(path)
     if (!target && path !== pingPath) throw notFound("There is nothing to connect to here")
     assertUpgradable(request)

@@ -13,6 +13,7 @@ import { groupVersion } from "../resources.ts"
 import { badRequest } from "../status.ts"
 import { type ApiObject, answerList, answerObject } from "../table.ts"
 import { configForm, parseTargetName, targetName } from "../target-name.ts"
+import { splitUrl } from "../upgrade-request.ts"
 
 const plural = "targets"
 const root = `/apis/${groupVersion}`
@@ -24,7 +25,8 @@ export function addTargetRoutes(app: Hono<FrontDoorEnv>, operator: Operator): vo
   const get = async (c: Context<FrontDoorEnv>) => {
     const namespace = c.req.param("namespace")!
     const { incoming } = c.env
-    if (asksToConnect(incoming.url?.split("?")[1] ?? "", incoming.headers)) {
+    const [, query] = splitUrl(incoming.url)
+    if (asksToConnect(query, incoming.headers)) {
       throw badRequest("Connecting to a target needs a WebSocket upgrade")
     }
     const target = parseTargetName(c.req.param("name")!)
