@@ -43,10 +43,29 @@ export const agentSection = v.strictObject({
   jaq_time_limit: v.optional(count),
 })
 
+const jsonText = v.pipe(
+  v.string(),
+  v.rawTransform<string, unknown>(({ dataset, addIssue, NEVER }) => {
+    try {
+      return JSON.parse(dataset.value)
+    } catch {
+      addIssue({ message: "not JSON" })
+      return NEVER
+    }
+  }),
+)
+
+/** Environment variables by name, as Kubernetes allows them. */
+export const environmentVariables = v.record(
+  v.pipe(v.string(), v.regex(/^[-._a-zA-Z][-._a-zA-Z0-9]*$/, "not a variable's name")),
+  v.string(),
+)
+
+export const agentExtraEnv = v.pipe(jsonText, environmentVariables)
+
 /** JSON text of the section in the names of core/kube/agent-options.ts; only keys that were given appear. */
 export const agentConfig = v.pipe(
-  v.string(),
-  v.transform((json): unknown => JSON.parse(json)),
+  jsonText,
   agentSection,
   v.transform((given) => {
     const options = {

@@ -1,6 +1,6 @@
 import * as v from "valibot"
 import { AppError } from "../core/errors.ts"
-import { type AgentChoices, agentConfig } from "./operator-agent.ts"
+import { type AgentChoices, agentConfig, agentExtraEnv } from "./operator-agent.ts"
 
 /*
  * Settings of the operator, from its environment. The chart writes them; names follow the mirrord operator where it has
@@ -49,6 +49,8 @@ const environment = v.object({
   /** Agents are ephemeral containers of the target's pod instead of pods of their own. */
   OPERATOR_AGENT_EPHEMERAL: flag(false),
   OPERATOR_AGENT_CONFIG: v.optional(agentConfig),
+  /** More environment of agents: a JSON object of names and texts. */
+  OPERATOR_AGENT_EXTRA_ENV: v.optional(agentExtraEnv, "{}"),
   /** An agent without any client leaves after this many seconds. */
   OPERATOR_AGENT_IDLE_SECONDS: whole(60, 1, 86_400),
   OPERATOR_AGENT_STARTUP_SECONDS: whole(60, 5, 600),
@@ -82,6 +84,7 @@ export interface OperatorSettings {
     port: number | undefined
     image: string
     options: AgentChoices
+    extraEnv: Readonly<Record<string, string>>
     /** Mount the node's runtime sockets: only mirrord's own agent needs them. */
     hostPaths: boolean
     /** As containers of the target's pod. */
@@ -130,6 +133,7 @@ export function readOperatorSettings(env: Readonly<Record<string, string | undef
       port: read.OPERATOR_AGENT_PORT,
       image: read.OPERATOR_AGENT_IMAGE,
       options: read.OPERATOR_AGENT_CONFIG ?? {},
+      extraEnv: read.OPERATOR_AGENT_EXTRA_ENV,
       hostPaths: read.OPERATOR_AGENT_HOST_PATHS,
       ephemeral: read.OPERATOR_AGENT_EPHEMERAL,
       idleSeconds: read.OPERATOR_AGENT_IDLE_SECONDS,

@@ -1,4 +1,5 @@
 import { heapEnvironment } from "../operator-heap.ts"
+import { chartJson } from "./chart-json.ts"
 import type { KubeObject } from "./kube-object.ts"
 import { settingsDigest } from "./plugin-settings.ts"
 import type { Values } from "./values.ts"
@@ -104,10 +105,8 @@ function environment(values: Values) {
     text("OPERATOR_AGENT_CONNECTION_TLS", agent.tls),
     ...(agent.port === null ? [] : [text("OPERATOR_AGENT_PORT", agent.port)]),
     text("OPERATOR_AGENT_IMAGE", agent.image || operatorImage(values)),
-    text(
-      "OPERATOR_AGENT_CONFIG",
-      JSON.stringify({ image_pull_policy: operator.imagePullPolicy, ...agent.extraConfig }),
-    ),
+    text("OPERATOR_AGENT_CONFIG", chartJson({ image_pull_policy: operator.imagePullPolicy, ...agent.extraConfig })),
+    ...(Object.keys(agent.extraEnv).length > 0 ? [text("OPERATOR_AGENT_EXTRA_ENV", chartJson(agent.extraEnv))] : []),
     text("OPERATOR_AGENT_HOST_PATHS", agent.hostPaths),
     text("OPERATOR_AGENT_EPHEMERAL", agent.ephemeral),
     text("OPERATOR_AGENT_IDLE_SECONDS", agent.idleSeconds),

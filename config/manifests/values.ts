@@ -1,7 +1,7 @@
 import * as v from "valibot"
 import { AppError } from "../../core/errors.ts"
 import { version } from "../../package.json"
-import { agentSection } from "../operator-agent.ts"
+import { agentSection, environmentVariables } from "../operator-agent.ts"
 
 /*
  * What may be chosen about an installation. One schema for the chart (values.schema.json is made from it), for
@@ -85,6 +85,7 @@ const agent = section({
     false,
     "Ephemeral containers of the target's pod instead of pods; each stays in the pod's list when it ended.",
   ),
+  extraEnv: value(environmentVariables, {}, "More environment of agents: name to text."),
   extraConfig: value(agentSection, {}, "Keys of the client configuration's agent section."),
 })
 

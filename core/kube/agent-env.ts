@@ -31,7 +31,11 @@ export function agentEnv(options: AgentOptions, podIps: readonly string[]): EnvV
     ["MIRRORD_AGENT_EXTERNAL_IP_FIX", options.externalIpFix],
     ["MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL", options.overrideCacheControl],
   ]
-  return rows.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value: String(value) }]))
+  const values = new Map([
+    ...rows.filter(([, value]) => value !== undefined),
+    ...Object.entries(options.extraEnv ?? {}),
+  ])
+  return [...values].map(([name, value]) => ({ name, value: String(value) }))
 }
 
 export function meshEnv(mesh: Mesh | undefined): EnvVar[] {

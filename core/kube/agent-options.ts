@@ -42,6 +42,8 @@ export interface AgentOptions {
   cleanIptablesOnStart?: boolean
   externalIpFix: boolean
   overrideCacheControl: boolean
+  /** Operator only: more of the agent's environment; these win over what the other options make. */
+  extraEnv?: Readonly<Record<string, string>>
   /** Operator only: its self-signed certificate, PEM. */
   operatorCertificate?: string
   /** Operator only: base64 without padding of a JSON array. */

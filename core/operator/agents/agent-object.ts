@@ -115,6 +115,7 @@ function agentOptions({
     ...defaultAgentOptions,
     image: agent.image,
     ...agent.options,
+    extraEnv: agent.extraEnv,
     idleTtlSeconds: agent.idleSeconds,
     operatorCertificate,
     stealTlsConfig,

@@ -70,6 +70,17 @@ describe("the agent's Pod", () => {
     expect(spec.containers[0]?.env).toContainEqual({ name: "AGENT_OPERATOR_CERT_ENV", value: "PEM" })
     expect(spec.containers[0]?.env).toContainEqual({ name: "MIRRORD_AGENT_IDLE_TTL", value: "60" })
   })
+
+  test("has the environment the operator's owner adds, which wins and stands once", () => {
+    const OPERATOR_AGENT_EXTRA_ENV = '{"PODSIDE_AGENT_KEEP_CALLERS":"false","RUST_LOG":"trace"}'
+    const chosen = readOperatorSettings({ OPERATOR_AGENT_EXTRA_ENV })
+    const pod = target("u1")
+    const options = { place: placeOf(pod), pod, attempt: 0, settings: chosen, operatorCertificate: undefined }
+    const { spec } = agentObject({ ...options, stealTlsConfig: undefined, owner: undefined })
+    const { env } = spec.containers[0] as { env?: { name: string; value: string }[] }
+    expect(env).toContainEqual({ name: "PODSIDE_AGENT_KEEP_CALLERS", value: "false" })
+    expect(env?.filter(({ name }) => name === "RUST_LOG")).toEqual([{ name: "RUST_LOG", value: "trace" }])
+  })
 })
 
 test.each<[string, object, string]>([
@@ -136,6 +147,9 @@ test.each([
   ["OPERATOR_ADDR", "0.0.0.0:99999"],
   ["OPERATOR_AGENT_CONFIG", "{"],
   ["OPERATOR_AGENT_CONFIG", '{"imgae": 1}'],
+  ["OPERATOR_AGENT_EXTRA_ENV", "{"],
+  ["OPERATOR_AGENT_EXTRA_ENV", '{"1 NAME": "x"}'],
+  ["OPERATOR_AGENT_EXTRA_ENV", '{"NUMBER": 1}'],
   ["OPERATOR_MAX_CONNECTS_PER_USER", "0"],
   ["OPERATOR_TLS_CERT_PATH", "/only/one"],
 ])("the setting %s=%s is refused by name", (name, value) => {
