@@ -26,8 +26,11 @@ const absent = v.optional(v.pipe(v.string(), v.nonEmpty()))
 const environment = v.object({
   /** Address of the API, `host:port`; IPv6 in brackets. */
   OPERATOR_ADDR: text("0.0.0.0:8443"),
+  /** Used where the first is an address this machine does not have: pods may lack IPv6, or have nothing else. */
+  OPERATOR_FALLBACK_ADDR: absent,
   /** Prometheus, in plain HTTP; "off" for none. */
   OPERATOR_METRICS_ADDR: text("off"),
+  OPERATOR_METRICS_FALLBACK_ADDR: absent,
   OPERATOR_POD_NAME: absent,
   OPERATOR_POD_UID: absent,
   MIRRORD_OPERATOR_NAMESPACE: text("mirrord"),
@@ -69,9 +72,15 @@ const environment = v.object({
 
 type Environment = v.InferOutput<typeof environment>
 
+export interface ListenAddress {
+  host: string
+  port: number
+}
+
 export interface OperatorSettings {
-  listen: { host: string; port: number }
-  metrics: { host: string; port: number } | undefined
+  /** The first of these that the machine has. */
+  listen: readonly ListenAddress[]
+  metrics: readonly ListenAddress[] | undefined
   podName: string | undefined
   podUid: string | undefined
   namespace: string
@@ -118,9 +127,11 @@ export function readOperatorSettings(env: Readonly<Record<string, string | undef
   if ((cert === undefined) !== (key === undefined))
     throw bad("OPERATOR_TLS_CERT_PATH", "certificate and key belong together")
   return {
-    listen: address("OPERATOR_ADDR", read.OPERATOR_ADDR),
+    listen: addresses(read, "OPERATOR_ADDR", "OPERATOR_FALLBACK_ADDR"),
     metrics:
-      read.OPERATOR_METRICS_ADDR === "off" ? undefined : address("OPERATOR_METRICS_ADDR", read.OPERATOR_METRICS_ADDR),
+      read.OPERATOR_METRICS_ADDR === "off"
+        ? undefined
+        : addresses(read, "OPERATOR_METRICS_ADDR", "OPERATOR_METRICS_FALLBACK_ADDR"),
     podName: read.OPERATOR_POD_NAME,
     podUid: read.OPERATOR_POD_UID,
     namespace: read.MIRRORD_OPERATOR_NAMESPACE,
@@ -149,7 +160,11 @@ export function readOperatorSettings(env: Readonly<Record<string, string | undef
   }
 }
 
-function address(name: string, value: string): { host: string; port: number } {
+function addresses(read: Environment, ...names: (keyof Environment & `${string}_ADDR`)[]): ListenAddress[] {
+  return names.flatMap((name) => (read[name] === undefined ? [] : [address(name, read[name])]))
+}
+
+function address(name: string, value: string): ListenAddress {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value)
   const port = Number(match?.[3])
   if (!match || port > 65535) throw bad(name, `"${value}" is not HOST:PORT`)

@@ -83,13 +83,19 @@ const ownCertificate = ({ tls }: Values) => !tls.useExistingSecret && !tls.certM
 
 export const operatorImage = ({ operator }: Values) => `${operator.image}:${operator.imageTag}`
 
+/** Both families of addresses, or the one a kernel without IPv6 has. */
+const listening = (prefix: string, port: number) => [
+  { name: `${prefix}_ADDR`, value: `[::]:${port}` },
+  { name: `${prefix}_FALLBACK_ADDR`, value: `0.0.0.0:${port}` },
+]
+
 function environment(values: Values) {
   const { operator, agent, service } = values
   const field = (variable: string, fieldPath: string) => ({ name: variable, valueFrom: { fieldRef: { fieldPath } } })
   const text = (variable: string, value: string | number | boolean) => ({ name: variable, value: String(value) })
   return [
-    text("OPERATOR_ADDR", `0.0.0.0:${operator.port}`),
-    ...(operator.metrics ? [text("OPERATOR_METRICS_ADDR", "0.0.0.0:9000")] : []),
+    ...listening("OPERATOR", operator.port),
+    ...(operator.metrics ? listening("OPERATOR_METRICS", 9000) : []),
     field("OPERATOR_POD_NAME", "metadata.name"),
     field("OPERATOR_POD_UID", "metadata.uid"),
     field("MIRRORD_OPERATOR_NAMESPACE", "metadata.namespace"),

@@ -19,7 +19,7 @@ export const run: RunRole = async (argv, context) => {
   const plugins = await context.startPlugins("operator", { log })
   try {
     const running = await startOperator({ settings, kube: openKube(), plugins, log })
-    log.info("operator ready", { address: `${settings.listen.host}:${running.port}` })
+    log.info("operator ready", { address: `${running.host}:${running.port}` })
     await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }))
     log.info("operator stopping")
     await running.stop()

@@ -21,6 +21,7 @@ import { Audit } from "./audit/audit.ts"
 import { agentKeyPair, userAuthorityKeys } from "./credentials/operator-keys.ts"
 import { servingCertificate } from "./credentials/serving-certificate.ts"
 import { UserCertificates } from "./credentials/user-certificates.ts"
+import { onFirst } from "./first-address.ts"
 import { LeasePortLocks } from "./locks/lease-port-locks.ts"
 import { serveMetrics } from "./metrics/metrics-server.ts"
 import { operatorMetrics } from "./metrics/operator-metrics.ts"
@@ -44,6 +45,7 @@ const clientSilenceMs = 60_000
 const stepMs = 4_000
 
 export interface RunningOperator {
+  host: string
   port: number
   metricsPort: number | undefined
   /** Ends every socket; the clients come back to another replica. */
@@ -141,7 +143,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
     let replace: ((pair: { cert: string; key: string }) => void) | undefined
     const certificate = await servingCertificate({ kube, settings, labels, log, signal }, (pair) => replace?.(pair))
     const door = await openFrontDoor({
-      ...settings.listen,
+      listen: settings.listen,
       certificate,
       frontProxy,
       documents: new Map([...discoveryDocuments(), ...openApiDocuments()]),
@@ -157,11 +159,12 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       sessions.stop()
       return door.close()
     })
-    const metricsServer = settings.metrics && serveMetrics(settings.metrics, metrics.render)
+    const metricsServer =
+      settings.metrics && (await onFirst(settings.metrics, (address) => serveMetrics(address, metrics.render)))
     if (metricsServer) undo.push(() => metricsServer.stop())
     const rest = giveBackAtRest()
     undo.push(() => rest.stop())
-    return { port: door.port, metricsPort: metricsServer?.port, stop }
+    return { host: door.host, port: door.port, metricsPort: metricsServer?.port, stop }
   } catch (thrown) {
     await stop()
     throw thrown

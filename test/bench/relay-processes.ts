@@ -93,8 +93,7 @@ export async function serveOperator(setting: Setting): Promise<void> {
   }
   const relays = new Set<Relay>()
   await openFrontDoor({
-    host: "127.0.0.1",
-    port,
+    listen: [{ host: "127.0.0.1", port }],
     certificate: serving,
     frontProxy: () => proxy,
     documents: new Map(),

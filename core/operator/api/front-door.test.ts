@@ -64,13 +64,14 @@ let door: FrontDoor
 let waiting: Promise<unknown> = Promise.resolve()
 const gone = Promise.withResolvers<void>()
 
-const openDoor = () => {
+const loopback = { host: "127.0.0.1", port: 0 }
+
+const openDoor = (listen = [loopback]) => {
   const app = new Hono<FrontDoorEnv>()
   app.get("/whoami", (c) => c.json(c.env.identity))
   app.notFound((c) => c.json(failure(toStatusError(forbidden("routed"))), 403))
   return openFrontDoor({
-    host: "127.0.0.1",
-    port: 0,
+    listen,
     certificate: serving.issue("one", "server"),
     frontProxy: () => proxy,
     documents: new Map([["/fixed", (accept: string) => jsonDocument({ accept })]]),
@@ -399,6 +400,23 @@ test("a fixed document is for the API server only, in the form that is accepted"
 test("probes need no certificate, and tell nothing else", async () => {
   for (const path of ["/health", "/readyz"]) expect((await get([], {} as Certificate, path)).status).toBe(200)
   expect((await get([], {} as Certificate, "/healthy")).status).toBe(401)
+})
+
+test("the first address is taken that the machine has; one that is in use is none to pass over", async () => {
+  const probe = async (host: string, { port }: FrontDoor) => {
+    const url = `https://${host}:${port}/health`
+    return (await fetch(url, { tls: { rejectUnauthorized: false } })).status
+  }
+  // Of the addresses kept for documentation, RFC 3849.
+  const elsewhere = { host: "2001:db8::1", port: 0 }
+  const fallback = await openDoor([elsewhere, loopback])
+  expect([fallback.host, await probe("127.0.0.1", fallback)]).toEqual(["127.0.0.1", 200])
+  await fallback.close()
+  const both = await openDoor([{ host: "::", port: 0 }, elsewhere])
+  expect([await probe("127.0.0.1", both), await probe("[::1]", both)]).toEqual([200, 200])
+  await expect(openDoor([{ host: "::", port: both.port }, loopback])).rejects.toMatchObject({ code: "EADDRINUSE" })
+  await both.close()
+  await expect(openDoor([elsewhere])).rejects.toMatchObject({ code: "EADDRNOTAVAIL" })
 })
 
 test("closing ends what is open: upgraded, over HTTP/2, and silent", async () => {

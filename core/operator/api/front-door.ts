@@ -5,9 +5,11 @@ import type { Duplex } from "node:stream"
 import type { TLSSocket } from "node:tls"
 import { getRequestListener } from "@hono/node-server"
 import type { Hono } from "hono"
+import type { ListenAddress } from "../../../config/operator.ts"
 import type { Logger } from "../../log.ts"
 import type { Identity } from "../../session.ts"
 import { endsWithin } from "../../time-limit.ts"
+import { onFirst } from "../first-address.ts"
 import type { FixedDocuments } from "./documents.ts"
 import { readFirstRequest } from "./first-request.ts"
 import { type FrontProxy, refusedPeer } from "./front-proxy.ts"
@@ -30,9 +32,8 @@ export type Upgrade = (
 ) => Promise<void>
 
 export interface FrontDoorOptions {
-  /** Address and port to listen on; port 0 takes a free one. */
-  host: string
-  port: number
+  /** Listens on the first of these that the machine has; port 0 takes a free one. */
+  listen: readonly ListenAddress[]
   /** PEM of the serving certificate and its key. */
   certificate: { cert: string; key: string }
   /** Undefined until the API server's settings were read. */
@@ -49,6 +50,8 @@ export interface FrontDoorOptions {
 
 export interface FrontDoor {
   port: number
+  /** The address it listens on. */
+  host: string
   /** From its return on, new connections see the new certificate. */
   replaceCertificate(certificate: { cert: string; key: string }): void
   /** Takes no new connections; those that are open stay. */
@@ -160,9 +163,11 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
       socket?.destroy()
     })
   }
-  await new Promise<void>((resolve, reject) => {
+  const { host } = await onFirst(options.listen, (address) => {
+    const { promise, resolve, reject } = Promise.withResolvers<ListenAddress>()
     server.once("error", reject)
-    server.listen(options.port, options.host, resolve)
+    server.listen(address.port, address.host, () => resolve(address))
+    return promise.finally(() => server.off("error", reject))
   })
 
   const { port } = server.address() as AddressInfo
@@ -173,6 +178,7 @@ export async function openFrontDoor(options: FrontDoorOptions): Promise<FrontDoo
 
   return {
     port,
+    host,
     replaceCertificate: (certificate) => server.setSecureContext({ ...certificate, minVersion: "TLSv1.2" }),
     stopAccepting,
     close: async () => {

@@ -1,8 +1,7 @@
+import type { ListenAddress } from "../../../config/operator.ts"
+
 /** Serves the series in plain HTTP on a port of their own, reachable for scrapers and apart from the API. */
-export function serveMetrics(
-  address: { host: string; port: number },
-  render: () => string,
-): { port: number; stop(): void } {
+export function serveMetrics(address: ListenAddress, render: () => string): { port: number; stop(): void } {
   const server = Bun.serve({
     hostname: address.host,
     port: address.port,
