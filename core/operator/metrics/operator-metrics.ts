@@ -1,4 +1,5 @@
 import { formatTarget } from "../../target.ts"
+import { licenseEnd } from "../license.ts"
 import type { SessionFacts } from "../session/live-session.ts"
 import { Metrics } from "./metrics.ts"
 
@@ -19,6 +20,9 @@ export function operatorMetrics(sessions: () => number, agents: () => number) {
   const connections = metrics.counter("mirrord_stolen_connections_count", "Stolen TCP connections.")
   const requests = metrics.counter("mirrord_stolen_requests_count", "Stolen HTTP requests.")
   const denied = metrics.counter("podside_denied_total", "Sessions and requests refused, by the rule that did.")
+  metrics.gauge("mirrord_license_valid_seconds", "Until the licence ends, which podside's does not.", () =>
+    Math.floor((Date.parse(licenseEnd) - Date.now()) / 1000),
+  )
   metrics.gauge("podside_sessions", "Sessions now.", sessions)
   metrics.gauge("podside_agents", "Agents with a pod of their own now.", agents)
   metrics.gauge("podside_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss())

@@ -1,6 +1,7 @@
 import type { Context, Hono } from "hono"
 import { podsideVersion } from "../../../cli/version.ts"
 import { protocolVersion } from "../../../protocol/index.ts"
+import { licenseEnd } from "../../license.ts"
 import type { Operator } from "../../operator.ts"
 import { sessionSpec } from "../../session/live-session.ts"
 import type { FrontDoorEnv } from "../front-door.ts"
@@ -46,11 +47,11 @@ function operatorObject({ settings, certificates, sessions, locks }: Operator) {
       // Older clients read this list; any other word in it breaks them.
       features: ["ProxyApi"],
       supported_features: [...supportedFeatures],
-      // podside is free software: no licence limits it. Clients insist on the fields, and on a date to come.
+      // No licence limits podside. Clients insist on the fields.
       license: {
         name: "podside (open source)",
         organization: settings.organization,
-        expire_at: "9999-12-31",
+        expire_at: licenseEnd,
         fingerprint: certificates.fingerprint,
         subscription_id: null,
       },
