@@ -45,7 +45,11 @@ const operator = section({
   podLabels: labels("More labels of the operator's pods."),
   labels: labels("More labels of every object."),
   jsonLog: flag(true, "Log in JSON, one object a line."),
-  logLevel: value(v.picklist(["debug", "info", "warn", "error"]), "info", "Lowest level that is logged."),
+  logLevel: value(
+    v.picklist(["debug", "info", "warn", "error"]),
+    "info",
+    "Lowest level that is logged; the audit always is.",
+  ),
   extraEnv: value(
     v.record(v.string(), v.union([v.string(), anything])),
     {},

@@ -14,11 +14,14 @@ export const run: RunRole = async (argv, context) => {
     })
   }
   const settings = readOperatorSettings(process.env)
-  const log = createLogger({ format: settings.jsonLog ? "json" : "text", level: settings.logLevel })
+  const format = settings.jsonLog ? "json" : "text"
+  const log = createLogger({ format, level: settings.logLevel })
+  // Who wants less to read does not mean to lose the record of who used what.
+  const auditLog = createLogger({ format, level: "info" })
   const stop = context.stopOnSignals()
   const plugins = await context.startPlugins("operator", { log })
   try {
-    const running = await startOperator({ settings, kube: openKube(), plugins, log })
+    const running = await startOperator({ settings, kube: openKube(), plugins, log, auditLog })
     log.info("operator ready", { address: `${running.host}:${running.port}` })
     await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }))
     log.info("operator stopping")

@@ -36,6 +36,8 @@ export interface StartOperatorOptions {
   kube: Kube
   plugins: Plugins<"operator">
   log: Logger
+  /** Takes the audit's lines, whatever the level of `log` is. */
+  auditLog: Logger
 }
 
 /** After this a client takes a silent socket for dead: it pings every 30 s and forgives one missing answer. */
@@ -53,7 +55,8 @@ export interface RunningOperator {
 }
 
 /** Puts the operator together; whatever fails, everything already started is stopped. */
-export async function startOperator({ settings, kube, plugins, log }: StartOperatorOptions): Promise<RunningOperator> {
+export async function startOperator(options: StartOperatorOptions): Promise<RunningOperator> {
+  const { settings, kube, plugins, log, auditLog } = options
   const ending = new AbortController()
   const { signal } = ending
   const labels = { [ownerLabel]: settings.ownerMarker }
@@ -114,7 +117,7 @@ export async function startOperator({ settings, kube, plugins, log }: StartOpera
       () => sessions.stop(),
       () => locks.stop(),
     )
-    const audit = new Audit({ kube, log, plugins, replica: settings.podName ?? "podside-operator" })
+    const audit = new Audit({ kube, log, auditLog, plugins, replica: settings.podName ?? "podside-operator" })
     undo.push(() => audit.stop())
     const stealTls = new StealTls({
       kube,

@@ -49,7 +49,8 @@ describe.skipIf(!cluster.available).each(["impersonate", "review"])("with rbac-i
   const users = new Map<string, ClusterUser>()
 
   beforeAll(async () => {
-    await installed.change({ impersonation: { mode } })
+    // The audit stands in the log whatever else does.
+    await installed.change({ impersonation: { mode }, operator: { logLevel: "error" } })
     await cluster.apply([deployment("web"), deployment("api")])
     await cluster.ready("deployment/web")
     await cluster.ready("deployment/api")

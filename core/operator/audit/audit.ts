@@ -9,6 +9,7 @@ import { coreEvent, type EventParts, kubeEvent } from "./kube-event.ts"
 export interface AuditOptions {
   kube: Kube
   log: Logger
+  auditLog: Logger
   plugins: Plugins<"operator">
   /** Name of this replica, as the source of Events. */
   replica: string
@@ -36,8 +37,8 @@ export class Audit {
   }
 
   record(event: AuditEvent): void {
-    const { log, plugins } = this.#options
-    log.info("audit", { ...event, at: event.at.toISOString(), identity: { ...event.identity, extra: undefined } })
+    const { auditLog, plugins } = this.#options
+    auditLog.info("audit", { ...event, at: event.at.toISOString(), identity: { ...event.identity, extra: undefined } })
     plugins.notify("onAudit", event)
     void this.#tellKubernetes(event.namespace, kubeEvent(event, this.#options.replica))
   }
