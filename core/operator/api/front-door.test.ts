@@ -21,24 +21,40 @@ import { failure, forbidden, toStatusError } from "./status.ts"
 interface Authority {
   pem: string
   issue(commonName: string, use?: "client" | "server", notAfter?: Date): { cert: string; key: string }
+  /** Another authority, whose certificate is from this one; its clients send that along. */
+  below(commonName: string, options?: { ca?: boolean; notAfter?: Date }): Authority
 }
 
-function authority(commonName: string): Authority {
-  const key = newPrivateKey("ecdsa")
+const anHour = () => new Date(Date.now() + 3_600_000)
+
+function authority(
+  commonName: string,
+  key = newPrivateKey("ecdsa"),
+  pem = toPem(issueAuthority(key, commonName, new Date("2049-01-01")), "CERTIFICATE"),
+  sentAlong = "",
+): Authority {
+  const certificate = (subject: string, own: typeof key, notAfter: Date, extensions: Uint8Array[]) =>
+    issueCertificate({
+      issuer: { commonName, organization: "podside" },
+      subject: { commonName: subject, organization: "podside" },
+      spki: spkiOf(own),
+      notBefore: new Date(Date.now() - 7_200_000),
+      notAfter,
+      extensions,
+      signer: key,
+    })
   return {
-    pem: toPem(issueAuthority(key, commonName, new Date("2049-01-01")), "CERTIFICATE"),
-    issue(name, use = "client", notAfter = new Date(Date.now() + 3_600_000)) {
+    pem,
+    issue(name, use = "client", notAfter = anHour()) {
       const own = newPrivateKey("ecdsa")
-      const certificate = issueCertificate({
-        issuer: { commonName, organization: "podside" },
-        subject: { commonName: name },
-        spki: spkiOf(own),
-        notBefore: new Date(Date.now() - 7_200_000),
-        notAfter,
-        extensions: [basicConstraints(false), extendedKeyUsage(use), dnsNames(["localhost"])],
-        signer: key,
-      })
-      return { cert: toPem(certificate, "CERTIFICATE"), key: privateKeyToPem(own) }
+      const extensions = [basicConstraints(false), extendedKeyUsage(use), dnsNames(["localhost"])]
+      const cert = toPem(certificate(name, own, notAfter, extensions), "CERTIFICATE")
+      return { cert: cert + sentAlong, key: privateKeyToPem(own) }
+    },
+    below(name, { ca = true, notAfter = anHour() } = {}) {
+      const own = newPrivateKey("ecdsa")
+      const cert = toPem(certificate(name, own, notAfter, [basicConstraints(ca)]), "CERTIFICATE")
+      return authority(name, own, cert, cert + sentAlong)
     },
   }
 }
@@ -177,6 +193,14 @@ describe("who may state an identity", () => {
     })
   })
 
+  test.each([
+    ["one intermediate CA", trusted.below("between").issue("front-proxy-client")],
+    ["two of them", trusted.below("between").below("further").issue("front-proxy-client")],
+  ])("the chain to the CA may have %s", async (_what, certificate) => {
+    expect((await get(["X-Remote-User: ann"], certificate)).status).toBe(200)
+    expect((await overHttp2(certificate, { "x-remote-user": "ann" })).status).toBe(200)
+  })
+
   test("somebody who is in many groups is let in, over HTTP/1.1 and HTTP/2", async () => {
     const groups = Array.from({ length: 500 }, (_, i) => `organisation:a-team-with-a-long-name-${i}`)
     const lines = groups.map((group) => `X-Remote-Group: ${group}`)
@@ -197,6 +221,13 @@ describe("who may state an identity", () => {
     ["a certificate of the right CA with a name that is not allowed", trusted.issue("somebody")],
     ["a certificate that has expired", trusted.issue("front-proxy-client", "client", new Date(Date.now() - 3_600_000))],
     ["a server's certificate", trusted.issue("front-proxy-client", "server")],
+    ["one that a client of the right CA signed", trusted.below("somebody", { ca: false }).issue("front-proxy-client")],
+    [
+      "one of an intermediate CA that has expired",
+      trusted.below("between", { notAfter: new Date(Date.now() - 3_600_000) }).issue("front-proxy-client"),
+    ],
+    ["one of an intermediate CA of another", other.below("between").issue("front-proxy-client")],
+    ["a certificate of an intermediate CA with a name that is not allowed", trusted.below("between").issue("somebody")],
   ])("with %s the answer is 401 before any routing", async (_what, certificate) => {
     for (const path of ["/whoami", "/nowhere"]) {
       const { status, body } = await raw(

@@ -77,8 +77,8 @@ export function refusedPeer(socket: TLSSocket, proxy: FrontProxy, now = Date.now
   if (Date.parse(certificate.validTo) < now || Date.parse(certificate.validFrom) > now) {
     return "the client certificate is not valid now"
   }
-  const issuer = proxy.authorities.find((authority) => issuedBy(certificate, authority, now))
-  if (!issuer) return "the client certificate is not from the request-header CA"
+  const issuers = issuersUpTo(proxy.authorities, certificate, sentAlong(socket), now)
+  if (!issuers) return "the client certificate is not from the request-header CA"
   if (certificate.keyUsage !== undefined && !certificate.keyUsage.includes(clientAuthentication)) {
     return "the client certificate is not for client authentication"
   }
@@ -86,7 +86,7 @@ export function refusedPeer(socket: TLSSocket, proxy: FrontProxy, now = Date.now
   if (proxy.allowedNames.length > 0 && !proxy.allowedNames.includes(name)) {
     return "the client certificate's name is not allowed"
   }
-  const until = Math.min(Date.parse(certificate.validTo), Date.parse(issuer.validTo))
+  const until = Math.min(...[certificate, ...issuers].map(({ validTo }) => Date.parse(validTo)))
   accepted = { raw: peer.raw, proxy, since: now, until }
   return undefined
 }
@@ -100,9 +100,40 @@ function wasAccepted(raw: Buffer, proxy: FrontProxy, now: number): boolean {
   return accepted.raw.equals(raw)
 }
 
+/** Longest chain followed between the client's certificate and a trusted one. */
+const maxIntermediates = 4
+
+/** Certificates the peer sent behind its own. What they are worth is for who looks at them. */
+function sentAlong(socket: TLSSocket): X509Certificate[] {
+  const sent: X509Certificate[] = []
+  let next = socket.getPeerCertificate(true).issuerCertificate
+  while (next?.raw && sent.length < maxIntermediates && !sent.at(-1)?.raw.equals(next.raw)) {
+    sent.push(new X509Certificate(next.raw))
+    next = next.issuerCertificate
+  }
+  return sent
+}
+
+/** Who issued a certificate, and who issued those, up to a trusted one; undefined when there is no such chain. */
+function issuersUpTo(
+  trusted: readonly X509Certificate[],
+  certificate: X509Certificate,
+  sent: readonly X509Certificate[],
+  now: number,
+): X509Certificate[] | undefined {
+  const isIssuer = (authority: X509Certificate) => issuedBy(certificate, authority, now)
+  const anchor = trusted.find(isIssuer)
+  if (anchor) return [anchor]
+  const intermediate = sent.find(isIssuer)
+  const others = sent.filter((one) => one !== intermediate)
+  const above = intermediate && issuersUpTo(trusted, intermediate, others, now)
+  return above && [intermediate, ...above]
+}
+
 function issuedBy(certificate: X509Certificate, authority: X509Certificate, now: number): boolean {
   return (
     authority.ca &&
+    Date.parse(authority.validFrom) <= now &&
     Date.parse(authority.validTo) >= now &&
     certificate.checkIssued(authority) &&
     certificate.verify(authority.publicKey)
