@@ -150,10 +150,16 @@ test("port locks are shown as the sessions that hold them show them", async () =
   ])
 })
 
-test("a table of sessions tells how old they are", async () => {
-  const { body } = await ask("GET", "/sessions", undefined, "application/json;as=Table;g=meta.k8s.io;v=v1")
-  const [row] = body["rows"] as { cells: unknown[] }[]
+test("a table of sessions tells how old they are, and has the objects when kubectl sorts by them", async () => {
+  const rows = async (query: string) => {
+    const { body } = await ask("GET", `/sessions${query}`, undefined, "application/json;as=Table;g=meta.k8s.io;v=v1")
+    return body["rows"] as { cells: unknown[]; object: { kind: string; spec?: object } }[]
+  }
+  const [row] = await rows("")
   expect(row?.cells.at(-1)).toMatch(/^5m3\ds$/)
+  expect(row?.object).toMatchObject({ kind: "PartialObjectMetadata", metadata: { name: "A", namespace: "shop" } })
+  const [whole] = await rows("?includeObject=Object")
+  expect(whole?.object).toMatchObject({ kind: "Session", spec: { session: { id: "A" } } })
 })
 
 test.each([

@@ -10,15 +10,14 @@ export interface ApiObject {
 
 /** Answers with one object, or with the table `kubectl get` asks for. */
 export function answerObject(c: Context<FrontDoorEnv>, plural: string, object: ApiObject): Response {
-  const table = wantsTable(c)
   const whole = { apiVersion: groupVersion, kind: described(plural).kind, ...object }
-  return c.json(table ? tableOf(plural, [whole]) : whole)
+  return c.json(wantsTable(c) ? tableOf(c, plural, [whole]) : whole)
 }
 
 export function answerList(c: Context<FrontDoorEnv>, plural: string, objects: readonly ApiObject[]): Response {
   const { kind } = described(plural)
   const items = objects.map((object) => ({ apiVersion: groupVersion, kind, ...object }))
-  if (wantsTable(c)) return c.json(tableOf(plural, items))
+  if (wantsTable(c)) return c.json(tableOf(c, plural, items))
   return c.json({ apiVersion: groupVersion, kind: `${kind}List`, metadata: { resourceVersion: "" }, items })
 }
 
@@ -27,9 +26,10 @@ function wantsTable(c: Context<FrontDoorEnv>): boolean {
   return /as=Table/.test(accept) && /g=meta\.k8s\.io/.test(accept)
 }
 
-/** meta.k8s.io/v1 Table: name first, then the columns of the resource. */
-function tableOf(plural: string, objects: readonly ApiObject[]) {
+/** meta.k8s.io/v1 Table: name first, then the columns of the resource. `kubectl get --sort-by` wants the objects whole. */
+function tableOf(c: Context<FrontDoorEnv>, plural: string, objects: readonly ApiObject[]) {
   const columns = described(plural).columns ?? []
+  const isWhole = c.req.query("includeObject") === "Object"
   return {
     kind: "Table",
     apiVersion: "meta.k8s.io/v1",
@@ -40,7 +40,9 @@ function tableOf(plural: string, objects: readonly ApiObject[]) {
     ],
     rows: objects.map((object) => ({
       cells: [object.metadata.name, ...columns.map((column) => shown(column, object))],
-      object: { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: object.metadata },
+      object: isWhole
+        ? object
+        : { kind: "PartialObjectMetadata", apiVersion: "meta.k8s.io/v1", metadata: object.metadata },
     })),
   }
 }
