@@ -78,7 +78,7 @@ describe.skipIf(!cluster.available)("a target of the operator", () => {
     ["targetless", undefined],
   ])(
     "%s is %p",
-    async (target, name, params) => {
+    async (target, name, params = {}) => {
       expect(await nameSeen(target, params)).toBe(name!)
     },
     60_000,

@@ -19,17 +19,19 @@ const agent = (status: object) => ({ metadata: { name, namespace, uid: "a1" }, s
 const starting = agent({ containerStatuses: [{ name: "a", state: { waiting: { reason: "ContainerCreating" } } }] })
 const running = agent({ podIP: "10.0.0.9", containerStatuses: [{ name: "a", state: { running: {} } }] })
 
-/** A pool that was told of a starting agent and of nothing since, on a cluster where it is `now`. */
-async function poolBehindItsTime(now: object) {
+/** A pool that was told of an agent and, once `told` is called, of what became of it; asked, the cluster says it is `now`. */
+async function poolBehindItsTime(now: object, first: object = starting) {
   const asked: string[] = []
+  const news = Promise.withResolvers<{ type: string; object: object }>()
   const ending = new AbortController()
   const kube = {
     async request(method: string, path: string) {
       asked.push(method)
       if (method === "DELETE") return {}
-      return path.endsWith(name) ? now : { items: [starting], metadata: { resourceVersion: "1" } }
+      return path.endsWith(name) ? now : { items: [first], metadata: { resourceVersion: "1" } }
     },
     async *watch() {
+      yield await news.promise
       await new Promise((resolve) => ending.signal.addEventListener("abort", resolve))
     },
   }
@@ -43,19 +45,38 @@ async function poolBehindItsTime(now: object) {
   })
   await pool.start()
   const obtained = pool.obtain(place, new AbortController().signal, async () => undefined)
-  return { asked, obtained: obtained.finally(() => ending.abort()) }
+  return { asked, obtained, told: news.resolve, end: () => ending.abort() }
 }
 
 describe("an agent that seems not to have started in time", () => {
   test("is used when it runs by now, whatever was told last: others may use it", async () => {
-    const { asked, obtained } = await poolBehindItsTime(running)
+    const { asked, obtained, end } = await poolBehindItsTime(running)
     expect(await obtained).toMatchObject({ name, hostname: "10.0.0.9" })
+    end()
     expect(asked).not.toContain("DELETE")
   })
 
   test("is removed when it really has not", async () => {
-    const { asked, obtained } = await poolBehindItsTime(starting)
+    const { asked, obtained, end } = await poolBehindItsTime(starting)
     await expect(obtained).rejects.toMatchObject({ code: "agent-not-started" })
+    end()
     expect(asked).toContain("DELETE")
   })
+})
+
+test.each<[string, "MODIFIED" | "DELETED", object, boolean]>([
+  ["has ended", "MODIFIED", agent({ phase: "Succeeded" }), true],
+  ["was removed", "DELETED", running, true],
+  ["was removed, and a namesake is there", "MODIFIED", { ...running, metadata: { name, namespace, uid: "a2" } }, true],
+  ["is still the same", "MODIFIED", running, false],
+])("an agent that %s: who dials it hears so, until he does not want to", async (_what, type, object, ends) => {
+  const { obtained, told, end } = await poolBehindItsTime(running, running)
+  const { onEnd } = await obtained
+  const heard: string[] = []
+  onEnd(() => heard.push("dialling"))
+  onEnd(() => heard.push("not any more"))()
+  told({ type, object })
+  await Bun.sleep(20)
+  expect(heard).toEqual(ends ? ["dialling"] : [])
+  end()
 })

@@ -116,7 +116,7 @@ export class AgentPool implements AgentSource {
       if (!agent) return seen ? reject(notStarted("it was deleted")) : undefined
       seen = true
       const state = agentState(agent)
-      if (state.kind === "running") return resolve({ name, hostname: state.address, port: agentPort(agent) })
+      if (state.kind === "running") return resolve(this.#runningAgent(key, agent, state.address))
       if (state.kind === "starting") return undefined
       this.#remove(agent)
       return reject(notStarted(state.why))
@@ -125,7 +125,7 @@ export class AgentPool implements AgentSource {
     const expired = async () => {
       const agent = await this.#asItIs(key, name)
       const state = agent && agentState(agent)
-      if (state?.kind === "running") return resolve({ name, hostname: state.address, port: agentPort(agent!) })
+      if (state?.kind === "running") return resolve(this.#runningAgent(key, agent!, state.address))
       if (agent) this.#remove(agent)
       reject(notStarted(agent ? waitingFor(agent) : "it never appeared"))
     }
@@ -139,6 +139,23 @@ export class AgentPool implements AgentSource {
       clearTimeout(timer)
       cancelled.removeEventListener("abort", leave)
     })
+  }
+
+  #runningAgent(key: string, agent: Pod, hostname: string): RunningAgent {
+    const { name, uid } = agent.metadata
+    const onEnd = (listener: () => void) => {
+      let seen = false
+      const check = () => {
+        const now = this.#agents.get(key)
+        const isIt = now?.metadata.uid === uid
+        seen ||= isIt
+        if (isIt ? agentState(now!).kind === "ended" : seen) listener()
+      }
+      this.#waiting.add(check)
+      check()
+      return () => void this.#waiting.delete(check)
+    }
+    return { name, hostname, port: agentPort(agent), onEnd }
   }
 
   /**

@@ -5,6 +5,8 @@ export interface RunningAgent {
   name: string
   hostname: string
   port: number
+  /** Calls `listener`, perhaps at once, when the agent is seen to have ended. Returns the undo. */
+  onEnd(listener: () => void): () => void
 }
 
 /** What an agent that has to be made is told about TLS, asked only then: `StealTls.agentConfig`. */

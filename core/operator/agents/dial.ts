@@ -14,7 +14,7 @@ export interface DialOptions {
   signal: AbortSignal
 }
 
-type AgentLink = Link<DaemonMessage, ClientMessage>
+export type AgentLink = Link<DaemonMessage, ClientMessage>
 
 const firstPauseMs = 10
 const longestPauseMs = 250

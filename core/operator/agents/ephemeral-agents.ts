@@ -20,7 +20,7 @@ export interface EphemeralAgentsOptions {
 }
 
 type Beside = NonNullable<AgentPlace["beside"]>
-type Ephemeral = RunningAgent & { namespace: string; pod: string }
+type Ephemeral = Pick<RunningAgent, "name" | "port"> & { namespace: string; pod: string }
 
 /**
  * Agents as ephemeral containers of the target's pod. Kubernetes can neither stop nor remove one: an agent ends by itself
@@ -53,7 +53,7 @@ export class EphemeralAgents implements AgentSource {
     const target = { pod, container: beside.container }
     for (let attempt = 0; ; attempt++) {
       const { name: agentName, port } = agentIdentity(place.key, attempt, this.#options.settings.agent.port)
-      const agent = { name: agentName, hostname: "", port, namespace, pod: name }
+      const agent = { name: agentName, port, namespace, pod: name }
       const known = pod.spec.ephemeralContainers?.some((one) => one.name === agentName)
       if (known && ephemeralState(pod, agentName).kind === "ended") continue
       if (known) return agent
@@ -78,10 +78,14 @@ export class EphemeralAgents implements AgentSource {
     const { promise, resolve, reject } = Promise.withResolvers<RunningAgent>()
     let waitingFor = "the target's pod was not seen"
     const isIt = ({ metadata }: Pod) => metadata.name === podName
+    const onEnd = (listener: () => void) =>
+      this.#options.watch.subscribe(namespace, isIt, ([pod]) => {
+        if (!pod || ephemeralState(pod, agent.name).kind === "ended") listener()
+      })
     const stop = this.#options.watch.subscribe(namespace, isIt, ([pod]) => {
       if (!pod) return
       const state = ephemeralState(pod, agent.name)
-      if (state.kind === "running") return resolve({ ...agent, hostname: state.address })
+      if (state.kind === "running") return resolve({ ...agent, hostname: state.address, onEnd })
       if (state.kind !== "starting") return reject(notStarted(state.why))
       const { waiting } = pod.status?.ephemeralContainerStatuses?.find(({ name }) => name === agent.name)?.state ?? {}
       waitingFor = waiting?.message ?? waiting?.reason ?? "its container was not created yet"

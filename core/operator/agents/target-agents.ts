@@ -9,7 +9,8 @@ import type { PodAgent } from "../session/agent-connection.ts"
 import type { SessionAgents } from "../session/session-agents.ts"
 import { type AgentPlace, podPlace, targetlessPlace } from "./agent-object.ts"
 import type { AgentSource, StealTlsSource } from "./agent-source.ts"
-import { type DialOptions, dialAgent } from "./dial.ts"
+import { connectAgent } from "./connect-agent.ts"
+import type { DialOptions } from "./dial.ts"
 import type { PodWatch } from "./pod-watch.ts"
 import { podMatcher } from "./target-selector.ts"
 
@@ -138,14 +139,9 @@ export class TargetAgents implements SessionAgents {
   }
 
   #podAgent(place: AgentPlace, pod: ResolvedPod | undefined): PodAgent {
-    const { pool, stealTls, identity, startupSeconds } = this.#options
-    return {
-      pod,
-      async connect(signal) {
-        const { hostname, port } = await pool.obtain(place, signal, stealTls)
-        return dialAgent({ hostname, port, identity, patienceMs: startupSeconds * 1000, signal })
-      },
-    }
+    const { pool: source, stealTls, identity, startupSeconds } = this.#options
+    const options = { source, place, stealTls, identity, patienceMs: startupSeconds * 1000 }
+    return { pod, connect: (signal) => connectAgent({ ...options, signal }) }
   }
 }
 
