@@ -23,6 +23,7 @@ export class LocalStream {
   readonly #socket: Socket<LocalStream>
   #queue: Uint8Array[] = []
   #ending = false
+  #breaking = false
   #over = false
 
   constructor(socket: Socket<LocalStream>) {
@@ -137,6 +138,12 @@ export class LocalStream {
     this.#socket.terminate()
   }
 
+  /** Cuts both directions after what is queued: the program has all that came before, and notices a failure. */
+  breakOff(): void {
+    this.#breaking = true
+    if (this.#queue.length === 0) this.destroy()
+  }
+
   flush(): void {
     while (this.#queue.length > 0) {
       const head = this.#queue[0]!
@@ -148,7 +155,8 @@ export class LocalStream {
       }
       this.#queue.shift()
     }
-    if (this.#ending) this.#socket.shutdown()
+    if (this.#breaking) this.destroy()
+    else if (this.#ending) this.#socket.shutdown()
     else this.handlers.drain()
   }
 

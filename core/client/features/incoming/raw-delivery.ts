@@ -25,7 +25,7 @@ export class RawDelivery implements Speaker {
   #forget = () => {}
   /** Bytes for a program that is not connected yet. */
   #early: Uint8Array[] = []
-  #earlyEnd = false
+  #callerEnded = false
   /** Bytes counted in the budget for this connection. */
   #charged = 0
   #over = false
@@ -59,8 +59,8 @@ export class RawDelivery implements Speaker {
       for (const bytes of this.#early) stream.write(bytes)
       this.#early = []
       this.#recharge()
-      if (this.#earlyEnd) stream.end()
-      if (this.#remoteGone) this.#waitForSilence()
+      if (this.#callerEnded) stream.end()
+      if (this.#remoteGone) this.#endProgram()
     } catch {
       this.#programGone()
     }
@@ -71,7 +71,7 @@ export class RawDelivery implements Speaker {
   data(bytes: Uint8Array): void {
     if (this.#over) return
     if (bytes.byteLength === 0) {
-      this.#earlyEnd = true
+      this.#callerEnded = true
       this.#stream?.end()
       return
     }
@@ -83,9 +83,15 @@ export class RawDelivery implements Speaker {
   closedByAgent(): void {
     this.#remoteGone = true
     // A caller may be done before the program is connected, which gets all of it nevertheless.
-    this.#earlyEnd = true
-    this.#stream?.end()
-    if (this.#stream) this.#waitForSilence()
+    this.#endProgram()
+  }
+
+  /** A stolen connection that is over without the caller's end has broken off, and must not look complete; copies may be cut short. */
+  #endProgram(): void {
+    if (!this.#stream) return
+    if (this.#options.steal && !this.#callerEnded) this.#stream.breakOff()
+    else this.#stream.end()
+    if (!this.#over) this.#waitForSilence()
   }
 
   get isSpeaking(): boolean {

@@ -172,6 +172,46 @@ test("a raw connection is joined both ways, and the program sees who called", as
   expect(await world.peerOf({ ip: "127.0.0.1", port: 1 })).toBeUndefined()
 })
 
+test.each([
+  [true, "half,error"],
+  [false, "half,end"],
+])(
+  "a caller that breaks off (%p) does not look done, and one that is done does not look broken off",
+  async (breaks, expected) => {
+    const { world, say } = incoming()
+    const seen: string[] = []
+    const over = Promise.withResolvers<void>()
+    const server = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data: (_, data) => void seen.push(String(data)),
+        end: () => void seen.push("end"),
+        error: () => void seen.push("error"),
+        close: (_, error) => {
+          if (error) seen.push("error")
+          over.resolve()
+        },
+      },
+    })
+    ends.push(() => server.stop(true))
+    await world.listening(listener(80, server.port))
+    const connection = {
+      connectionId: 9n,
+      remoteAddress: source.ip,
+      destinationPort: 80,
+      sourcePort: source.port,
+      localAddress: "10.0.0.1",
+    }
+    say({ kind: "NewConnectionV2", value: { connection, transport: { kind: "Tcp" } } })
+    say({ kind: "Data", value: { connectionId: 9n, bytes: Buffer.from("half") } })
+    if (!breaks) say({ kind: "Data", value: { connectionId: 9n, bytes: new Uint8Array() } })
+    say({ kind: "Close", value: { connectionId: 9n } })
+    await over.promise
+    expect([...new Set(seen)].join()).toBe(expected)
+  },
+)
+
 test("a mirrored request reaches the program, its answer nobody", async () => {
   const { world, heard, say } = incoming({ mode: "mirror" })
   const seen = Promise.withResolvers<string>()
