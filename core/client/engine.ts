@@ -221,6 +221,8 @@ export interface RemoteConnection {
 // ---- incoming
 
 export interface IncomingWorld {
+  /** Nothing comes in: every listener is as one on a port the kernel chose. */
+  isOff?: boolean
   /** Answers at once: does a `listen` of the program on this port concern the session? */
   wants(port: number): boolean
   /**
@@ -234,8 +236,8 @@ export interface IncomingWorld {
    */
   listening(listener: { requested: Endpoint; local: Endpoint }): Promise<void>
   /**
-   * The program began, or stopped, to listen on a port the kernel chose for it: none of the pod's, but its own connections
-   * over the loopback lead there.
+   * The program began, or stopped, to listen on a port the kernel chose for it (any, when nothing comes in): none of the
+   * pod's, but its own connections over the loopback lead there.
    */
   chosen?(port: number, isOpen: boolean): void
   /** The program, or the last process that had the listener, closed it. */

@@ -50,7 +50,7 @@ export function createFeatures(
       ...(options.files.mode !== "local" ? { files } : {}),
       ...(options.dns ? { dns: createDnsWorld(options.dns, { names, known, forward }) } : {}),
       outgoing,
-      ...(options.incoming.mode !== "off" || options.incoming.listenPorts.size > 0 ? { incoming: incoming.world } : {}),
+      incoming: incoming.world,
       ...(options.ipv6 ? {} : { withoutIpv6: true }),
       ...(options.hostname ? { hostname: createHostname(files) } : {}),
     },

@@ -4,8 +4,24 @@ import { compileFilter } from "./filter.ts"
 import { descriptorRanges, refusedCalls, watchRules } from "./rules.ts"
 
 const x64 = architectureOf("x64")!
-const all = { withoutIpv6: false, files: true, dns: true, outgoing: true, incoming: true, hostname: true }
-const none = { withoutIpv6: false, files: false, dns: false, outgoing: false, incoming: false, hostname: false }
+const all = {
+  withoutIpv6: false,
+  files: true,
+  dns: true,
+  outgoing: true,
+  incoming: true,
+  accepts: true,
+  hostname: true,
+}
+const none = {
+  withoutIpv6: false,
+  files: false,
+  dns: false,
+  outgoing: false,
+  incoming: false,
+  accepts: false,
+  hostname: false,
+}
 const ranges = descriptorRanges(1024)
 
 /** What the kernel would answer: a classic BPF machine for the instructions the compiler uses. */

@@ -167,6 +167,25 @@ print(l.accept()[0].recv(5)); sys.stdout.flush(); l.close(); time.sleep(1)
     expect([opened, outgoing.connected, incoming.listeners]).toEqual([1, [], []])
   })
 
+  test("where nothing comes in, any port is the program's own, and gets no other place", async () => {
+    const [free, other] = [takenPort(), takenPort()]
+    free.stop(true)
+    const incoming = Object.assign(new MemoryIncoming(), { isOff: true, wants: () => false })
+    const outgoing = new MemoryNetwork({
+      isRemote: (peer) => peer.kind === "tcp" && !incoming.chosenPorts.has(peer.endpoint.port),
+    })
+    const script = `
+l = socket.socket(); l.bind(("", ${free.port})); l.listen()
+s = socket.create_connection(("127.0.0.1", ${free.port})); c, a = l.accept(); print(a == s.getsockname())
+try: socket.socket().bind(("", ${other.port}))
+except OSError as e: print(e)
+`
+    const { output } = await runIn({ incoming, outgoing }, python(script))
+    expect(output).toBe("True\n[Errno 98] Address already in use\n")
+    expect([outgoing.connected, incoming.listeners]).toEqual([[], []])
+    other.stop(true)
+  })
+
   test("a second bind to the same taken port fails as ever", async () => {
     const other = takenPort()
     const script = `

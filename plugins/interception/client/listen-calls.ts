@@ -104,11 +104,11 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
       const own = endpointName("getsockname", fd)
       const requested = listeners.requestedFor(fd) ?? own
       if (!incoming || !own || own.port === 0 || !requested || listeners.isLive(fd)) return proceed
-      const isChosen = requested.port === 0
-      if (isChosen ? !incoming.chosen : !incoming.wants(requested.port)) return proceed
+      const isHere = requested.port === 0 || incoming.isOff === true
+      if (isHere ? !incoming.chosen : !incoming.wants(requested.port)) return proceed
       const result = syscall("listen", fd, call.int(1))
       if (result < 0) return failure(-result)
-      if (isChosen) {
+      if (isHere) {
         listeners.addChosen(own.port)
         return success
       }

@@ -17,7 +17,7 @@ export interface DescriptorRanges {
 }
 
 /** Which parts of a world there are; a call no part cares about is not watched at all. */
-export type Parts = { [part in keyof World]-?: boolean }
+export type Parts = { [part in keyof World]-?: boolean } & { accepts: boolean }
 
 export function partsOf(world: World): Parts {
   return {
@@ -25,6 +25,7 @@ export function partsOf(world: World): Parts {
     dns: world.dns !== undefined,
     outgoing: world.outgoing !== undefined,
     incoming: world.incoming !== undefined,
+    accepts: world.incoming !== undefined && !world.incoming.isOff,
     hostname: world.hostname !== undefined,
     withoutIpv6: world.withoutIpv6 ?? false,
   }
@@ -135,10 +136,8 @@ export function watchRules(
     )
   }
   if (network || parts.incoming) set(always, "getpeername", "getsockname")
-  if (parts.incoming) {
-    set([[{ arg: 1, nonZero: true }]], "accept", "accept4")
-    set(always, "bind", "listen")
-  }
+  if (parts.accepts) set([[{ arg: 1, nonZero: true }]], "accept", "accept4")
+  if (parts.incoming) set(always, "bind", "listen")
   if (parts.withoutIpv6) set([[{ arg: 0, equals: AF_INET6 }]], "socket")
   if (descriptors === "held") {
     const families = [AF_INET, AF_INET6, ...(parts.outgoing ? [AF_UNIX] : [])]

@@ -36,6 +36,7 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
   const isIgnored = ({ ip, port }: Endpoint) =>
     port === 0 || (options.ignoreLocalhost && isLoopback(ip) && ip !== "::" && ip !== "0.0.0.0")
   const world: IncomingWorld = {
+    isOff: options.mode === "off",
     wants(port) {
       if (options.mode === "off" || options.ignorePorts.includes(port)) return false
       return options.ports?.includes(remotePort(port)) ?? true
