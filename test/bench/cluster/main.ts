@@ -116,6 +116,7 @@ async function directTables(stage: Stage): Promise<Base> {
     trips("dns", "DNS lookup", 1.3),
     trips("newNames", "DNS lookup of a new name", 1.3),
     trips("open", "open, read, close of a small file", 1.5),
+    trips("firstOpens", "the same, a client's first 300", 1.5),
     trips("stat", "stat", 1.2),
     ...stolenRows(stolen, own),
   ])

@@ -9,9 +9,11 @@ const starts = 5
 const bulkBytes = 200_000_000
 const loadSeconds = 5
 const pingCount = 3000
-const fileCount = 900
-/** What a client just started makes of connections, while its code is still slow. */
-const firstConnectCount = 300
+/** What a client just started makes of connections and files, while its code is still slow. */
+const firstCount = 300
+/** As many go before the round trips that files are compared with. Both together are as many files as the pod has. */
+const warmFiles = 200
+const fileCount = 800
 const ports = { http: 8080, tcp: 7000 }
 const listenLimitMs = 30_000
 
@@ -67,7 +69,7 @@ export async function measureWay(
   return {
     latency: await run("latency", at(ports.tcp), String(pingCount)),
     connect: await run("connect", at(ports.tcp), String(connects)),
-    firstConnects: await run("connect", at(ports.tcp), String(firstConnectCount)),
+    firstConnects: await run("connect", at(ports.tcp), String(firstCount)),
     download: (await run("download", at(ports.http), String(bulkBytes)))["mbPerSecond"]!,
     upload: (await run("upload", at(ports.http), String(bulkBytes)))["mbPerSecond"]!,
   }
@@ -96,6 +98,7 @@ export interface Reading {
   /** Of another name each time: the cluster's name server is asked for each. */
   newNames: Measured
   open: Measured
+  firstOpens: Measured
   stat: Measured
 }
 
@@ -104,8 +107,9 @@ export async function measureReading(stage: Stage, session: SessionOptions): Pro
   return {
     dns: await load("dns", `backend.${stage.namespace}.svc.cluster.local.`, "300"),
     newNames: await load("dns", `10-9-#.${stage.namespace}.pod.cluster.local.`, "200"),
-    open: await load("open", "/data/many", String(fileCount)),
-    stat: await load("stat", "/data/many", String(fileCount)),
+    open: await load("open", "/data/many", String(fileCount), String(warmFiles)),
+    firstOpens: await load("open", "/data/many", String(firstCount), "0"),
+    stat: await load("stat", "/data/many", String(fileCount), String(warmFiles)),
   }
 }
 

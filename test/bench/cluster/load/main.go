@@ -89,17 +89,19 @@ func dns(words []string) result {
 	})
 }
 
+// open FOLDER COUNT WARM: files called 0000 and so on, each once, the first WARM of them not counted
 func open(words []string) result {
 	buffer := make([]byte, 4096)
-	return serially(number(words[1]), 20, func(i int) {
+	return serially(number(words[1]), number(words[2]), func(i int) {
 		file := must(os.Open(fmt.Sprintf("%s/%04d", words[0], i)))
 		must(file.Read(buffer))
 		file.Close()
 	})
 }
 
+// stat FOLDER COUNT WARM: as open
 func stat(words []string) result {
-	return serially(number(words[1]), 20, func(i int) { must(os.Stat(fmt.Sprintf("%s/%04d", words[0], i))) })
+	return serially(number(words[1]), number(words[2]), func(i int) { must(os.Stat(fmt.Sprintf("%s/%04d", words[0], i))) })
 }
 
 func megabytesPerSecond(count int64, since time.Time) result {
