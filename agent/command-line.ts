@@ -79,6 +79,7 @@ Environment: the variables of mirrord's agent, and
   PODSIDE_AGENT_KEEP_NAMES   false: each lookup is put to the target's name server; else its answers are kept for as
                              long as their records hold, a second at most
   PODSIDE_AGENT_REQUIRE_TLS  true: refuse to run without an operator's certificate
+MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL concerns what clients answer; the application's own answers stay as they are.
 Of no effect: MIRRORD_AGENT_POD_IPS (own traffic is told by its mark), MIRRORD_JAQ_TIME_LIMIT (a jq program
 gets a number of steps, about 50 ms), MIRRORD_AGENT_PASSTHROUGH_MIRRORING.
 
