@@ -199,6 +199,18 @@ test("a body nested deeper than 127 is no JSON; brackets in texts do not nest", 
   expect(matchesBody("$", "^x$", `"${'\\"a'.repeat(200_000)}"`)).toBe(false)
 })
 
+test("integers of up to 64 bits keep all their digits", () => {
+  const ids = "[1234567890123456789,18446744073709551615,-9223372036854775808,9007199254740993,7]"
+  for (const id of JSON.parse(ids.replaceAll(/-?\d+/g, '"$&"')) as string[]) {
+    expect(matchesBody("$[*]", `^${id}$`, ids)).toBe(true)
+    expect(matchesBody("$", `[^0-9-]${id}[^0-9]`, ids)).toBe(true)
+  }
+  expect(matchesBody("$[*]", "^1234567890123456800$", ids)).toBe(false)
+  expect(matchesBody("$[?typeof(@) == 'number' && @ > 9007199254740992]", "^9007199254740993$", ids)).toBe(true)
+  expect(matchesBody("$[?@ == 7]", "^7$", ids)).toBe(true)
+  expect(matchesBody("$[*]", "^36893488147419103000$", "[36893488147419103232]")).toBe(true)
+})
+
 /** Of 64 KiB, the most that is looked at. */
 const largest = 65_536
 test.each<[string, HttpFilter, Partial<FilterRequest>]>([

@@ -1,4 +1,5 @@
 import type { HttpFilter, HttpMethodFilter } from "../../../core/protocol/index.ts"
+import { parseExactly } from "./exact-json.ts"
 import { compileJq, maxJqSteps } from "./jq/jq.ts"
 import { compileJsonPath } from "./json-path.ts"
 import { compileRegex, maxSearchSteps } from "./regex/regex.ts"
@@ -88,10 +89,10 @@ function bodyFilter(query: string, source: string): CompiledFilter {
   return {
     needsBody: true,
     matches({ body }) {
-      const value = body && parsedJson(body)
-      if (!value) return false
+      const json = body && parsedJson(body)
+      if (!json) return false
       const fuel = { steps: 2 * maxSearchSteps }
-      return select(value.json).some((node) => regex.test(typeof node === "string" ? node : JSON.stringify(node), fuel))
+      return select(json.value).some((node) => regex.test(typeof node === "string" ? node : json.textOf(node), fuel))
     },
   }
 }
@@ -110,10 +111,10 @@ function isDeeperThan(json: string, limit: number): boolean {
   return false
 }
 
-function parsedJson(body: Uint8Array): { json: unknown } | undefined {
+function parsedJson(body: Uint8Array) {
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(body)
-    return isDeeperThan(text, maxDepth) ? undefined : { json: JSON.parse(text) }
+    return isDeeperThan(text, maxDepth) ? undefined : parseExactly(text)
   } catch {
     return undefined
   }

@@ -173,6 +173,7 @@ function commonType(nodes: unknown[]): unknown {
 function typeName(value: unknown): string {
   if (value === null) return "null"
   if (Array.isArray(value)) return "array"
+  if (isNumber(value)) return "number"
   return typeof value === "boolean" ? "bool" : typeof value
 }
 
@@ -193,13 +194,18 @@ function compare(operator: string, left: unknown, right: unknown): boolean {
   }
 }
 
+/** Large integers are kept as `bigint`. */
+const isNumber = (value: unknown): value is number | bigint => typeof value === "number" || typeof value === "bigint"
+
 function less(left: unknown, right: unknown): boolean {
-  if (typeof left === "number" && typeof right === "number") return left < right
+  if (isNumber(left) && isNumber(right)) return left < right
   return typeof left === "string" && typeof right === "string" && left < right
 }
 
 function equal(left: unknown, right: unknown): boolean {
   if (left === right) return true
+  // biome-ignore lint/suspicious/noDoubleEquals: the two kinds of numbers are compared by their value
+  if (isNumber(left) && isNumber(right)) return left == right
   if (Array.isArray(left)) {
     return Array.isArray(right) && left.length === right.length && left.every((item, at) => equal(item, right[at]))
   }
