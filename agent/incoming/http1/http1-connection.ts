@@ -261,12 +261,19 @@ export class Http1Connection implements Service {
     const marks = { ...this.#parts.settings.marks, setCookie: this.#link.takeCookie() }
     const claim = new Claim(channel, this.#parts.connection, head, this.#outlet, marks, {
       onFinished: (reusable) => this.#onAnswered(reusable),
-      onUpgraded: () => (this.#phase = "tunnel"),
+      onUpgraded: () => this.#onUpgraded(),
       onFull: () => this.#pauses.set("client", true),
       onWritable: () => this.#pauses.set("client", false),
     })
     this.#claim = claim
     this.#input.skipTo(claim.begin(this.#input.bytes, head.end, head.expectContinue))
+  }
+
+  /** What the caller said behind its request without waiting for the answer, its end included, is the first of the new protocol. */
+  #onUpgraded(): void {
+    this.#phase = "tunnel"
+    this.#process()
+    if (this.#callerEnded) this.#claim?.callerEnded()
   }
 
   #onAnswered(reusable: boolean): void {

@@ -166,6 +166,27 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
     })
   })
 
+  test("what a caller says before its upgrade is agreed to is the first the client hears, and its end the last", async () => {
+    await filtered(header("x-user: me"), async (port) => {
+      const caller = await call(pod, pod.ip4, port)
+      caller.send(`${get("/ws", `Connection: Upgrade\r\nUpgrade: websocket\r\n${mine}`)}hello`)
+      const { connectionId } = await stolenRequest(client)
+      caller.send(" again")
+      caller.end()
+      await Bun.sleep(100)
+      client.send(answer(connectionId, "", { status: 101, headers: { connection: "upgrade", upgrade: "websocket" } }))
+      let heard = ""
+      for (let bytes: Uint8Array | undefined; bytes?.length !== 0; heard += Buffer.from(bytes)) {
+        const message = await stolen(client)
+        if (message.kind !== "Data") throw new Error(`not data, but ${message.kind}`)
+        bytes = message.value.bytes
+      }
+      expect(heard).toBe("hello again")
+      client.send(data(connectionId, "last"), data(connectionId, ""))
+      expect(await caller.ended).toEndWith("last")
+    })
+  })
+
   test("a client that sends on and on without an answer is let go of, not kept in memory", async () => {
     await filtered(header("x-user: me"), async (port) => {
       const caller = await call(pod, pod.ip4, port)
