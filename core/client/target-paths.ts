@@ -2,6 +2,7 @@ import { chooseContainer, notUsable, sidecarNames } from "../kube/containers.ts"
 import { KubeError } from "../kube/errors.ts"
 import type { Kube } from "../kube/kube.ts"
 import type { Pod, Workload } from "../kube/objects.ts"
+import { usableByRow } from "../kube/pod-rows.ts"
 import { resourcePath, resources } from "../kube/resources.ts"
 import { asTable, type Row, rowsOf, type Table } from "../kube/table.ts"
 import type { TargetKind } from "../target.ts"
@@ -63,7 +64,7 @@ export async function targetPaths(
 
 const isTable = (list: Table | List): list is Table => list.kind === "Table"
 
-/** Undefined where the row does not tell: of a pod with several containers it has neither their names nor which is ready. */
+/** Undefined where the row does not tell: of a pod with several containers it has not their names. */
 function pathsByRow(row: Row, kind: TargetKind, unready: boolean): string[] | undefined {
   const path = [`${kind}/${row("Name")}`]
   if (kind === "deployment" && !unready) {
@@ -71,13 +72,10 @@ function pathsByRow(row: Row, kind: TargetKind, unready: boolean): string[] | un
     return available === "" ? undefined : Number(available) > 0 ? path : []
   }
   if (kind !== "pod") return path
-  const ready = row("Ready")
-  if (!/^[01]\/1$/.test(ready)) return undefined
+  if (!/^[01]\/1$/.test(row("Ready"))) return undefined
   if (unready) return path
-  const [status, node] = [row("Status"), row("Node")]
-  if (ready === "0/1" || status === "Terminating") return []
-  // Other words come from somebody who has written a reason of his own over the phase.
-  return status === "Running" && node !== "" && node !== "<none>" ? path : undefined
+  const usable = usableByRow(row)
+  return usable === undefined ? undefined : usable ? path : []
 }
 
 function pathsTo(object: Item, kind: TargetKind, unready: boolean): string[] {

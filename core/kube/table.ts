@@ -8,7 +8,7 @@ export const asTable = "application/json;as=Table;g=meta.k8s.io;v=v1,application
 export interface Table {
   kind: "Table"
   columnDefinitions: { name: string }[]
-  rows?: { cells: unknown[] }[] | null
+  rows?: { cells: unknown[]; object?: { metadata: { namespace?: string } } | null }[] | null
   metadata?: { continue?: string }
 }
 

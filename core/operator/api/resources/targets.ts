@@ -1,6 +1,5 @@
 import type { Context, Hono } from "hono"
 import { AppError } from "../../../errors.ts"
-import { notUsable } from "../../../kube/containers.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import type { Pod, Workload } from "../../../kube/objects.ts"
 import { read } from "../../../kube/pods.ts"
@@ -14,6 +13,7 @@ import { badRequest } from "../status.ts"
 import { type ApiObject, answerList, answerObject } from "../table.ts"
 import { configForm, parseTargetName, targetName } from "../target-name.ts"
 import { splitUrl } from "../upgrade-request.ts"
+import { usablePods } from "./usable-pods.ts"
 
 const plural = "targets"
 const root = `/apis/${groupVersion}`
@@ -82,15 +82,17 @@ async function visibleTargets(asCaller: Kube, namespace: string | undefined): Pr
 
 /** Page by page, of which only names are kept: a namespace may have tens of thousands of pods. */
 async function targetsOf(asCaller: Kube, kind: TargetKind, namespace: string | undefined): Promise<ApiObject[]> {
+  if (kind === "pod") {
+    const pods = await usablePods(asCaller, namespace)
+    return pods.map((pod) => targetObject({ kind, name: pod.name }, pod.namespace))
+  }
   const path = resourcePath(resources[kind], namespace)
   const what = `list ${resources[kind].resource} in ${namespace ?? "all namespaces"}`
-  // Of pods it matters whether they can be used.
-  const headers = kind === "pod" ? undefined : { Accept: metadataOnly }
   const targets: ApiObject[] = []
-  for await (const page of asCaller.pages<Workload & Pod>(path, { what, ...(headers && { headers }) })) {
-    for (const object of page) {
-      if (!isWorthListing(kind, object)) continue
-      const { name, namespace: own, creationTimestamp } = object.metadata
+  for await (const page of asCaller.pages<Workload>(path, { what, headers: { Accept: metadataOnly } })) {
+    for (const { metadata } of page) {
+      if (!isWorthListing(kind, metadata)) continue
+      const { name, namespace: own, creationTimestamp } = metadata
       const shown = targetObject({ kind, name }, own ?? namespace ?? "")
       targets.push({ ...shown, metadata: { ...shown.metadata, creationTimestamp } })
     }
@@ -98,11 +100,8 @@ async function targetsOf(asCaller: Kube, kind: TargetKind, namespace: string | u
   return targets
 }
 
-/** Neither agents, nor pods that cannot be used, nor the ReplicaSets that only serve a Deployment. */
-function isWorthListing(kind: TargetKind, object: Workload & Pod): boolean {
-  if (object.metadata.labels?.["app"] === "mirrord") return false
-  if (kind === "replicaset") return !object.metadata.ownerReferences?.length
-  if (kind !== "pod") return true
-  const container = object.spec?.containers[0]?.name
-  return container !== undefined && notUsable(object, container) === undefined
+/** Neither agents, nor the ReplicaSets that only serve a Deployment. */
+function isWorthListing(kind: TargetKind, { labels, ownerReferences }: Workload["metadata"]): boolean {
+  if (labels?.["app"] === "mirrord") return false
+  return kind !== "replicaset" || !ownerReferences?.length
 }
