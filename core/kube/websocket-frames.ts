@@ -12,17 +12,29 @@ export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, 
 const maxFrameBytes = 64 << 20
 const maxControlBytes = 125
 
+/** Frames up to this size, in bytes, are made in memory that is used again: their own would be as much garbage as bulk has bytes. */
+const lentBytes = 128 << 10
+let lent: Uint8Array<ArrayBuffer> | undefined
+
+function frameOf(length: number): Uint8Array<ArrayBuffer> {
+  if (length > lentBytes) return new Uint8Array(length)
+  lent ??= new Uint8Array(lentBytes)
+  return lent.subarray(0, length)
+}
+
 /**
- * One frame of `parts`; `isLast`: its message ends with it. Over TLS the masking key is zero, which leaves the payload as it is: masking exists to keep
- * hostile payloads from being read as HTTP by proxies on the way, and nobody reads inside TLS.
+ * One frame of `parts`, good until the next call; `isLast`: its message ends with it. Over TLS the masking key is zero, which leaves the
+ * payload as it is: masking exists to keep hostile payloads from being read as HTTP by proxies on the way, and nobody reads inside TLS.
  */
 export function encodeFrame(code: number, parts: readonly Uint8Array[], mask: boolean, isLast = true): Uint8Array {
   let length = 0
   for (const part of parts) length += part.byteLength
   const lengthBytes = length < 126 ? 0 : length < 65_536 ? 2 : 8
   const start = 2 + lengthBytes + 4
-  const frame = new Uint8Array(start + length)
+  const frame = frameOf(start + length)
   const view = new DataView(frame.buffer)
+  // The key of the frame before.
+  view.setUint32(start - 4, 0)
   frame[0] = (isLast ? 0x80 : 0) | code
   frame[1] = 0x80 | (lengthBytes === 0 ? length : lengthBytes === 2 ? 126 : 127)
   if (lengthBytes === 2) view.setUint16(2, length)

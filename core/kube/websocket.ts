@@ -79,13 +79,13 @@ export class KubeWebSocket {
     for (const part of parts) length += part.byteLength
     for (const frame of cutIntoFrames(parts, length)) {
       const code = frame.isFirst ? opcode.binary : opcode.continuation
-      this.#socket.write(encodeFrame(code, frame.parts, this.#mask, frame.isLast))
+      this.#socket.writeCopy(encodeFrame(code, frame.parts, this.#mask, frame.isLast))
     }
     return this.#socket.queuedBytes < highWaterBytes
   }
 
   sendText(text: string): void {
-    if (!this.#over && !this.#closing) this.#socket.write(encodeFrame(opcode.text, [Buffer.from(text)], this.#mask))
+    if (!this.#over && !this.#closing) this.#socket.writeCopy(encodeFrame(opcode.text, [Buffer.from(text)], this.#mask))
   }
 
   get queuedBytes(): number {
@@ -109,7 +109,7 @@ export class KubeWebSocket {
     if (this.#over || this.#closing) return
     this.#closing = true
     const payload = new Uint8Array([code >> 8, code & 0xff])
-    this.#socket.write(encodeFrame(opcode.close, [payload], this.#mask))
+    this.#socket.writeCopy(encodeFrame(opcode.close, [payload], this.#mask))
     this.#socket.resume()
     setTimeout(() => this.#end({ code }), closeWaitMs).unref()
   }
@@ -128,11 +128,11 @@ export class KubeWebSocket {
   }
 
   #control(code: number, payload: Uint8Array): void {
-    if (code === opcode.ping && !this.#closing) this.#socket.write(encodeFrame(opcode.pong, [payload], this.#mask))
+    if (code === opcode.ping && !this.#closing) this.#socket.writeCopy(encodeFrame(opcode.pong, [payload], this.#mask))
     if (code !== opcode.close) return
     const number = payload.byteLength >= 2 ? (payload[0]! << 8) | payload[1]! : 1005
     const reason = new TextDecoder().decode(payload.subarray(2))
-    if (!this.#closing) this.#socket.write(encodeFrame(opcode.close, [payload.subarray(0, 2)], this.#mask))
+    if (!this.#closing) this.#socket.writeCopy(encodeFrame(opcode.close, [payload.subarray(0, 2)], this.#mask))
     this.#end({ code: number, reason: reason || undefined })
   }
 

@@ -54,7 +54,7 @@ test("what a client sends beyond 16 MiB goes out in several frames, and the oper
     handlers: { data() {}, drain() {}, closed() {} },
     queuedBytes: 0,
     write: (bytes) => void written.push(Buffer.from(bytes)),
-    writeCopy() {},
+    writeCopy: (bytes) => void written.push(Buffer.from(bytes)),
     pause() {},
     resume() {},
     end() {},
