@@ -288,7 +288,7 @@ describe.skipIf(!cluster.available)("the operator", () => {
 
   test("podside itself works through it", async () => {
     const status = await podside("operator", "status")
-    expect(status).toContain("3.250.0")
+    expect(status).toMatch(/^Operator version: 3\.250\.0 \(podside \d+\.\d+\.\d+\)$/m)
     const out = await podside("exec", "--target", "deployment/web", "-n", namespace(), "--", "printenv", "SAMPLE_NAME")
     expect(out.trim()).toBe("web")
     expect((await installed.logs()).includes('"kind":"session-started"')).toBe(true)

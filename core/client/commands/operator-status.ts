@@ -1,4 +1,5 @@
 import { flagOption, type RunCommand } from "../../cli/command.ts"
+import { versionLabel } from "../../cli/version.ts"
 import { AppError } from "../../errors.ts"
 import { openKube } from "../../kube/kube.ts"
 import { loadForCommand } from "../load.ts"
@@ -16,13 +17,14 @@ export const run: RunCommand = async ({ options }) => {
       next: "Ask the cluster's owner to install it; `podside operator setup` prints what that takes.",
     })
   }
-  const { spec, status } = operator.description
+  const { spec, status, metadata } = operator.description
   if (flagOption(options, "json")) {
     process.stdout.write(`${JSON.stringify(operator.description, null, 2)}\n`)
     return 0
   }
+  const own = metadata?.labels?.[versionLabel]
   const lines = [
-    `Operator version: ${spec.operator_version}`,
+    `Operator version: ${spec.operator_version}${own ? ` (podside ${own})` : ""}`,
     `Default namespace: ${spec.default_namespace}`,
     `License: ${spec.license.name}, ${spec.license.organization}, until ${spec.license.expire_at}`,
   ]

@@ -23,6 +23,7 @@ export type OperatorSessionEntry = v.InferOutput<typeof sessionEntry>
 
 /** The operator's description of itself, as far as a client needs it. */
 const mirrordOperator = v.looseObject({
+  metadata: v.optional(v.looseObject({ labels: v.nullish(v.record(v.string(), v.string())) })),
   spec: v.looseObject({
     operator_version: v.pipe(v.string(), v.regex(/^\d+\.\d+\.\d+/)),
     default_namespace: v.string(),

@@ -1,5 +1,5 @@
 import type { Context, Hono } from "hono"
-import { podsideVersion } from "../../../cli/version.ts"
+import { podsideVersion, versionLabel } from "../../../cli/version.ts"
 import { protocolVersion } from "../../../protocol/index.ts"
 import { licenseEnd } from "../../license.ts"
 import type { Operator } from "../../operator.ts"
@@ -65,5 +65,5 @@ function operatorObject({ settings, certificates, sessions, locks }: Operator) {
       copy_targets: [],
     },
   }
-  return { metadata: { name: "operator", labels: { "app.kubernetes.io/version": podsideVersion } }, ...object }
+  return { metadata: { name: "operator", labels: { [versionLabel]: podsideVersion } }, ...object }
 }
