@@ -1,4 +1,4 @@
-import { statSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { userInfo } from "node:os"
 import { basename } from "node:path"
 import { type RunCommand, textOption } from "../../cli/command.ts"
@@ -47,12 +47,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
     if (!verdict.allow)
       throw new AppError(verdict.code, `Plugin "${verdict.plugin}" does not allow it: ${verdict.reason}`)
     const executable = Bun.which(command, { PATH: process.env["PATH"] })
-    if (!executable) {
-      throw new AppError("program-not-found", `There is no program "${command}"`, {
-        next: "Check its name and the PATH.",
-        exitCode: 127,
-      })
-    }
+    if (!executable) throw noProgram(command)
     refuseForeignUser(executable)
     if (startsContainers.test(basename(command)))
       step.warn(`"${command}" is in the session; containers, which its service starts, are not`)
@@ -103,6 +98,19 @@ export const run: RunCommand = async ({ args, options }, context) => {
   } finally {
     await plugins.stop()
   }
+}
+
+/** With the exit codes of shells. */
+function noProgram(command: string): AppError {
+  if (command.includes("/") && existsSync(command))
+    return new AppError("program-not-executable", `"${command}" is a folder, or nobody may execute it`, {
+      next: "Make it executable (chmod +x), or start its interpreter with it.",
+      exitCode: 126,
+    })
+  return new AppError("program-not-found", `There is no program "${command}"`, {
+    next: "Check its name and the PATH.",
+    exitCode: 127,
+  })
 }
 
 /** The engine works without privileges, so a program that needs those of another user would run without them, and fail in odd ways. */

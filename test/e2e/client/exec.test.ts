@@ -55,6 +55,7 @@ test(
     expect((await exec(agent, [], ["sh", "-c", "kill -9 $$"])).code).toBe(137)
     expect((await exec(agent, [], ["printf", "%s|", "a b", "--", "-t"])).stdout).toBe("a b|--|-t|")
     expect((await exec(agent, [], ["no-such-program"])).code).toBe(127)
+    expect(await exec(agent, [], [agent.folder])).toMatchObject({ code: 126, stderr: expect.stringContaining("chmod") })
   },
   limitMs,
 )
