@@ -3,6 +3,9 @@ import type { Service } from "./connection.ts"
 
 /** What taps have not seen yet. Copies wait until every connection that is ready now has been served, and then leave together. */
 let unseen: { taps: readonly Tap[]; bytes: Buffer | "end" | "close" }[] = []
+let unseenBytes = 0
+/** With more than this they do not wait: thousands of connections may be ready at once, each with half a MiB. */
+const maxUnseenBytes = 1 << 20
 
 /** `events`, with `taps` looking on a little later. */
 export function tapped(events: Service, taps: readonly Tap[]): Service {
@@ -44,11 +47,15 @@ export function together(taps: readonly Tap[]): Tap | undefined {
 
 function later(taps: readonly Tap[], bytes: Buffer | "end" | "close"): void {
   if (unseen.push({ taps, bytes }) === 1) setImmediate(show)
+  if (typeof bytes === "string") return
+  unseenBytes += bytes.length
+  if (unseenBytes > maxUnseenBytes) show()
 }
 
 function show(): void {
   const seen = unseen
   unseen = []
+  unseenBytes = 0
   for (const { taps, bytes } of seen) {
     for (const tap of taps) {
       if (bytes === "end") tap.onEnd()
