@@ -1,4 +1,5 @@
 import type { Socket, SocketHandler } from "bun"
+import { collectReceived } from "../../core/collect-received.ts"
 import { errno, LinuxError } from "../../core/linux/errno.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 
@@ -134,7 +135,10 @@ export class AdoptedSocket implements OutgoingSocket {
       socket.data.#socket = socket
       if (socket.data.#isPaused) socket.pause()
     },
-    data: ({ data: self }, chunk) => self.#events?.data(chunk),
+    data: ({ data: self }, chunk) => {
+      collectReceived(chunk.length)
+      self.#events?.data(chunk)
+    },
     drain: ({ data: self }) => {
       self.#attempt?.resolve()
       self.#events?.drain()

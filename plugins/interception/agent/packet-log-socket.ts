@@ -1,4 +1,5 @@
 import type { Socket } from "bun"
+import { collectReceived } from "../../../core/collect-received.ts"
 import { AppError } from "../../../core/errors.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
@@ -131,7 +132,10 @@ function adopt(fd: number, on: { bytes(bytes: Buffer): void; closed(): void }): 
       open(socket) {
         opened = socket
       },
-      data: (_, bytes) => on.bytes(bytes as Buffer),
+      data(_, bytes) {
+        collectReceived(bytes.length)
+        on.bytes(bytes as Buffer)
+      },
       close: () => on.closed(),
       error() {},
     },

@@ -1,4 +1,5 @@
 import type { SocketHandler } from "bun"
+import { collectReceived } from "../../../core/collect-received.ts"
 import type { Endpoint, Route, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
 import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
@@ -22,7 +23,10 @@ const otherLoopback = /^127\.(?!0\.0\.1$)/
 /** Hands the events of any socket to its `data`. */
 export const toEvents: SocketHandler<TcpEvents, "buffer"> = {
   binaryType: "buffer",
-  data: (socket, bytes) => socket.data.onData(bytes),
+  data: (socket, bytes) => {
+    collectReceived(bytes.length)
+    socket.data.onData(bytes)
+  },
   drain: (socket) => socket.data.onDrain(),
   end: (socket) => socket.data.onEnd(),
   close: (socket, error) => socket.data.onClose(error),
