@@ -10,7 +10,7 @@ const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 /** An error without data is always told. */
 const POLLERR = 0
-const refusalLimitNs = 2_000_000n
+const refusalLimitNs = 20_000_000n
 
 /** A connected socket of the program, as the thread that connected it knew it. */
 export interface ConnectedSocket {
