@@ -3,6 +3,7 @@ import { createServer } from "node:net"
 import { dirname, join } from "node:path"
 import { WebSocket } from "ws"
 import { heapEnvironment } from "../../config/operator-heap.ts"
+import { readLines } from "../../core/kube/lines.ts"
 import { askingSide, webSocketLink } from "../../core/link/index.ts"
 import type { Link } from "../../core/link.ts"
 import { newPrivateKey } from "../../core/operator/credentials/keys.ts"
@@ -54,8 +55,9 @@ export async function startOperatorProcess(command: readonly string[], env: Reco
       ...env,
     },
     stdout: "inherit",
-    stderr: "inherit",
+    stderr: "pipe",
   })
+  void withoutAudit(child.stderr)
 
   const ask = (path: string, init: RequestInit = {}): Promise<Response> => {
     const tls = { cert: String(identity.cert), key: String(identity.key), rejectUnauthorized: false }
@@ -154,6 +156,13 @@ export async function conclude(operator: OperatorProcess, measure: () => Promise
     await operator.stop()
   }
   process.exit()
+}
+
+/** What goes wrong is to be seen; the audit is written whatever the level. */
+async function withoutAudit(log: ReadableStream<Uint8Array>): Promise<void> {
+  for await (const line of readLines(log)) {
+    if (!line.includes('"message":"audit"')) process.stderr.write(`${line}\n`)
+  }
 }
 
 /** Of milliseconds. */
