@@ -56,6 +56,8 @@ test("a client that sends nonsense is dropped, the others are served on", async 
 test.each([
   ["an absurd length of bytes", "03 01 00 fd ff ff ff ff ff ff ff 7f"],
   ["an absurd number of elements", "06 fd ff ff ff ff ff ff ff 7f"],
+  ["a GiB of bytes to come", "03 01 00 fc 00 00 00 40"],
+  ["a thousand million elements to come", "06 fc 00 ca 9a 3b"],
 ])("a message with %s costs the client its connection, not the agent its memory", async (_, hex) => {
   const agent = await start(["targetless"])
   const hostile = connect(agent.socketPath)
