@@ -1,26 +1,20 @@
 import { chooseContainer, notUsable, sidecarNames } from "../kube/containers.ts"
 import { KubeError } from "../kube/errors.ts"
 import type { Kube } from "../kube/kube.ts"
+import { listByRows } from "../kube/list-by-rows.ts"
 import type { Pod, Workload } from "../kube/objects.ts"
 import { usableByRow } from "../kube/pod-rows.ts"
 import { resourcePath, resources } from "../kube/resources.ts"
-import { asTable, type Row, rowsOf, type Table } from "../kube/table.ts"
+import { type Row, rowsOf, type Table } from "../kube/table.ts"
 import type { TargetKind } from "../target.ts"
 
 /** Agents and what operators make are no targets. */
 const labelSelector = "app!=mirrord,!operator.metalbear.co/owner"
-const pageSize = 500
 
 type Item = Workload & Pod
-interface List {
-  kind: string
-  items?: Item[] | null
-  metadata?: { continue?: string }
-}
 
 /**
- * Paths of what can be a target, such as "pod/web-0". Rows of tables say enough of most; a page with a pod of which they do
- * not is asked for once more, whole.
+ * Paths of what can be a target, such as "pod/web-0".
  * @param unready also what has nothing running
  * @throws KubeError when pods may not be listed; of another kind that is refused or unknown there is nothing
  */
@@ -31,29 +25,18 @@ export async function targetPaths(
   unready: boolean,
 ): Promise<string[]> {
   const paths: string[] = []
-  let isWhole = false
-  let next: string | undefined
+  const pages = listByRows<Item, string>(kube, resourcePath(resources[kind], namespace), {
+    what: `list ${resources[kind].resource} in ${namespace}`,
+    labelSelector,
+    includeObject: "None",
+    fromTable: (table) => pathsByRows(table, kind, unready),
+    fromItems: (items) => items.flatMap((object) => pathsTo(object, kind, unready)),
+    // Neighbours are alike: with a mesh every pod has two containers.
+    areHardToTell: (items) => kind === "pod" && items.some(hasSeveralContainers),
+  })
   try {
-    for (;;) {
-      const list: Table | List = await kube.request("GET", resourcePath(resources[kind], namespace), {
-        query: { labelSelector, limit: pageSize, continue: next, includeObject: "None" },
-        what: `list ${resources[kind].resource} in ${namespace}`,
-        headers: { Accept: isWhole ? "application/json" : asTable },
-      })
-      if (isTable(list) && !isWhole) {
-        const found: (string[] | undefined)[] = rowsOf(list).map((row) => pathsByRow(row, kind, unready))
-        isWhole = found.includes(undefined)
-        if (isWhole) continue
-        paths.push(...found.flatMap((each) => each ?? []))
-      } else {
-        const items: readonly Item[] = (list as List).items ?? []
-        paths.push(...items.flatMap((object) => pathsTo(object, kind, unready)))
-        // Neighbours are alike: with a mesh every pod has two containers.
-        isWhole = kind === "pod" && items.some(hasSeveralContainers)
-      }
-      next = list.metadata?.continue || undefined
-      if (!next) return paths
-    }
+    for await (const page of pages) paths.push(...page)
+    return paths
   } catch (thrown) {
     // Not allowed to see them, or the cluster does not know the kind: then there is nothing to choose.
     const isNothing = thrown instanceof KubeError && (thrown.status === 403 || thrown.status === 404)
@@ -62,7 +45,10 @@ export async function targetPaths(
   }
 }
 
-const isTable = (list: Table | List): list is Table => list.kind === "Table"
+function pathsByRows(table: Table, kind: TargetKind, unready: boolean): string[] | undefined {
+  const found: (string[] | undefined)[] = rowsOf(table).map((row) => pathsByRow(row, kind, unready))
+  return found.includes(undefined) ? undefined : found.flatMap((each) => each ?? [])
+}
 
 /** Undefined where the row does not tell: of a pod with several containers it has not their names. */
 function pathsByRow(row: Row, kind: TargetKind, unready: boolean): string[] | undefined {

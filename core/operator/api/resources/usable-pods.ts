@@ -1,52 +1,31 @@
 import { notUsable } from "../../../kube/containers.ts"
 import type { Kube } from "../../../kube/kube.ts"
+import { listByRows } from "../../../kube/list-by-rows.ts"
 import type { Pod } from "../../../kube/objects.ts"
 import { usableByRow } from "../../../kube/pod-rows.ts"
 import { resourcePath, resources } from "../../../kube/resources.ts"
-import { asTable, rowsOf, type Table } from "../../../kube/table.ts"
+import { rowsOf, type Table } from "../../../kube/table.ts"
 
 export interface NamedPod {
   name: string
   namespace: string
 }
 
-interface PodList {
-  kind: string
-  items?: Pod[] | null
-  metadata?: { continue?: string }
-}
-
 /** Agents are no targets. */
 const labelSelector = "app!=mirrord"
-const pageSize = 500
 
-/**
- * The pods a session could use now. Rows of tables say enough of most, in a thirtieth of the bytes; a page with a pod of which they
- * do not is asked for once more, whole. @throws KubeError when pods may not be listed
- */
+/** The pods a session could use now. @throws KubeError when pods may not be listed */
 export async function usablePods(asCaller: Kube, namespace: string | undefined): Promise<NamedPod[]> {
-  const found: NamedPod[] = []
-  const what = `list pods in ${namespace ?? "all namespaces"}`
-  // Only objects say which namespace a row is of.
-  const includeObject = namespace === undefined ? "Metadata" : "None"
-  let isWhole = false
-  let next: string | undefined
-  for (;;) {
-    const list: Table | PodList = await asCaller.request("GET", resourcePath(resources.pod, namespace), {
-      query: { labelSelector, limit: pageSize, continue: next, ...(isWhole ? {} : { includeObject }) },
-      what,
-      headers: { Accept: isWhole ? "application/json" : asTable },
-    })
-    const pods: NamedPod[] | undefined = isTable(list) ? byRows(list, namespace) : byObjects(list.items ?? [])
-    isWhole = pods === undefined
-    if (!pods) continue
-    found.push(...pods)
-    next = list.metadata?.continue || undefined
-    if (!next) return found
-  }
+  const pages = listByRows<Pod, NamedPod>(asCaller, resourcePath(resources.pod, namespace), {
+    what: `list pods in ${namespace ?? "all namespaces"}`,
+    labelSelector,
+    // Only objects say which namespace a row is of.
+    includeObject: namespace === undefined ? "Metadata" : "None",
+    fromTable: (table) => byRows(table, namespace),
+    fromItems: byObjects,
+  })
+  return (await Array.fromAsync(pages)).flat()
 }
-
-const isTable = (list: Table | PodList): list is Table => list.kind === "Table"
 
 /** Undefined when a row does not tell. */
 function byRows(table: Table, namespace: string | undefined): NamedPod[] | undefined {
