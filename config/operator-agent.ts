@@ -1,4 +1,5 @@
 import * as v from "valibot"
+import { jsonText } from "./json-text.ts"
 
 /*
  * What the chart may say about agents: a JSON object with the keys of the client configuration's `agent` section that
@@ -42,18 +43,6 @@ export const agentSection = v.strictObject({
   disable_mesh_sidecar_injection: v.optional(v.boolean()),
   jaq_time_limit: v.optional(count),
 })
-
-const jsonText = v.pipe(
-  v.string(),
-  v.rawTransform<string, unknown>(({ dataset, addIssue, NEVER }) => {
-    try {
-      return JSON.parse(dataset.value)
-    } catch {
-      addIssue({ message: "not JSON" })
-      return NEVER
-    }
-  }),
-)
 
 /** Environment variables by name, as Kubernetes allows them. */
 export const environmentVariables = v.record(

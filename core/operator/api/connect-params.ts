@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http"
 import * as v from "valibot"
+import { jsonText } from "../../../config/json-text.ts"
 import { first } from "./client-headers.ts"
 import { badRequest, forbidden } from "./status.ts"
 
@@ -11,19 +12,7 @@ import { badRequest, forbidden } from "./status.ts"
 /** Longest parameter string read, in characters. */
 const maxParamsLength = 256 * 1024
 
-const json = <S extends v.GenericSchema>(schema: S) =>
-  v.pipe(
-    v.string(),
-    v.rawTransform<string, unknown>(({ dataset, addIssue, NEVER }) => {
-      try {
-        return JSON.parse(dataset.value)
-      } catch {
-        addIssue({ message: "not JSON" })
-        return NEVER
-      }
-    }),
-    schema,
-  )
+const json = <S extends v.GenericSchema>(schema: S) => v.pipe(jsonText, schema)
 
 const short = v.pipe(v.string(), v.maxLength(1024))
 
