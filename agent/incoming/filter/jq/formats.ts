@@ -1,6 +1,5 @@
-import { JqError, type Json } from "./values.ts"
+import { asText, JqError, type Json } from "./values.ts"
 
-const asText = (value: Json): string => (typeof value === "string" ? value : JSON.stringify(value))
 const entities: Record<string, string> = { "<": "&lt;", ">": "&gt;", "&": "&amp;", "'": "&#39;", '"': "&quot;" }
 
 /** What `@name` makes of a value. Source: the jq manual, "Format strings and escaping". */

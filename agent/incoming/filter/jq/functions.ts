@@ -1,14 +1,14 @@
 import { compileRegex, type Regex } from "../regex/regex.ts"
 import type { Expression } from "./parse.ts"
 import type { Scope } from "./scope.ts"
-import { add, compare, JqError, type Json, kindOf, truth } from "./values.ts"
+import { add, asText, compare, JqError, type Json, kindOf, truth } from "./values.ts"
 
 /** Functions of the input and one value of each argument. */
 const plain: Record<string, (input: Json, ...args: Json[]) => Json> = {
   "not/0": (input) => !truth(input),
   "length/0": length,
   "type/0": kindOf,
-  "tostring/0": (input) => (typeof input === "string" ? input : JSON.stringify(input)),
+  "tostring/0": asText,
   "tonumber/0": number,
   "tojson/0": (input) => JSON.stringify(input),
   "utf8bytelength/0": (input) => Buffer.byteLength(text(input)),
@@ -52,7 +52,7 @@ const plain: Record<string, (input: Json, ...args: Json[]) => Json> = {
   "index/1": (input, part) => found(text(input).indexOf(text(part))),
   "rindex/1": (input, part) => found(text(input).lastIndexOf(text(part))),
   "error/1": (_, message) => {
-    throw new JqError(typeof message === "string" ? message : JSON.stringify(message))
+    throw new JqError(asText(message!))
   },
 }
 
@@ -96,7 +96,7 @@ export function* functions(key: string, args: Expression[], input: Json, scope: 
     case "empty/0":
       return
     case "error/0":
-      throw new JqError(typeof input === "string" ? input : JSON.stringify(input))
+      throw new JqError(asText(input))
     case "select/1":
       for (const keep of scope.run(argument, input, scope)) if (truth(keep)) yield input
       return

@@ -7,7 +7,7 @@ import { library } from "./library.ts"
 import { type Expression, parseJq } from "./parse.ts"
 import { bound, boundToEach } from "./patterns.ts"
 import type { Scope } from "./scope.ts"
-import { add, compare, elements, index, JqError, type Json, kindOf, multiply, truth } from "./values.ts"
+import { add, asText, compare, elements, index, JqError, type Json, kindOf, multiply, truth } from "./values.ts"
 
 /** Steps one run may take, about 50 ms. */
 export const maxJqSteps = 200_000
@@ -161,7 +161,7 @@ function* texts(
   else if (typeof part === "string") yield* texts(parts, at + 1, before + part, input, scope)
   else {
     for (const value of run(part, input, scope)) {
-      const text = typeof value === "string" ? value : JSON.stringify(value)
+      const text = asText(value)
       scope.step(workOn(before) + workOn(text))
       yield* texts(parts, at + 1, before + text, input, scope)
     }

@@ -73,3 +73,6 @@ export function elements(of: Json): Json[] {
   if (kindOf(of) === "object") return Object.values(of as object)
   throw new JqError(`cannot iterate over ${kindOf(of)}`)
 }
+
+/** As `tostring` has it. */
+export const asText = (value: Json): string => (typeof value === "string" ? value : JSON.stringify(value))
