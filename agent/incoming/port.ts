@@ -37,7 +37,7 @@ export class Port {
   }
 
   get unused(): boolean {
-    return !this.owner && this.filtered.length === 0 && this.mirrors.length === 0
+    return this.onlyMirrored && this.mirrors.length === 0
   }
 
   /** Nobody wants more than to look on. */
