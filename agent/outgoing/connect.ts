@@ -4,6 +4,7 @@ import { openFlag, withOpenBelow } from "../../core/linux/open.ts"
 import {
   localEndpoint,
   openSocket,
+  SO_MARK,
   SOCK_SEQPACKET,
   SOCK_STREAM,
   SOL_SOCKET,
@@ -31,7 +32,6 @@ const connectMilliseconds = 5000
 const retryMilliseconds = 20
 const IPPROTO_TCP = 6
 const TCP_NODELAY = 1
-const SO_MARK = 36
 const markOption = Int32Array.of(ownMark)
 /** What is reached by the loopback interface and from a loopback address. */
 const onLoopback = /^(?:127\.|0\.0\.0\.0$|::1?$)/

@@ -9,6 +9,7 @@ const SOCK_NONBLOCK = 0o4000
 const SOCK_CLOEXEC = 0o2000000
 
 export const SOL_SOCKET = 1
+export const SO_MARK = 36
 const SO_ERROR = 4
 /** struct sockaddr_storage */
 const addressBytes = 128

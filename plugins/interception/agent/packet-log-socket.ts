@@ -2,6 +2,7 @@ import type { Socket } from "bun"
 import { collectReceived } from "../../../core/collect-received.ts"
 import { AppError } from "../../../core/errors.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
+import { SOL_SOCKET } from "../../../core/linux/socket.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import { attribute, be16, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK } from "./netlink.ts"
 
@@ -17,7 +18,6 @@ const CFG_FLAGS = 6
 const CMD_BIND = Buffer.from([1])
 const COPY_PACKET = 2
 const NUMBER_PACKETS = 1
-const SOL_SOCKET = 1
 const SO_RCVBUF = 8
 const SO_RCVBUFFORCE = 33
 /** Nine u32 about the socket; the last counts what there was no room for. Source: linux/sock_diag.h, SK_MEMINFO_DROPS. */
@@ -50,7 +50,7 @@ export interface PacketLogSocket {
 }
 
 /**
- * Listens to a log group of the network namespace the calling thread is in; `onBytes` gets what the kernel writes, to keep.
+ * Listens to a log group of the network namespace the calling thread is in; `on.bytes` gets what the kernel writes, to keep.
  * `preferredGroup`: 1 to 65535. @throws LinuxError, AppError "interception-unavailable"
  */
 export function openPacketLog(

@@ -2,15 +2,14 @@ import type { SocketHandler } from "bun"
 import { collectReceived } from "../../../core/collect-received.ts"
 import type { Endpoint, Route, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
+import { SO_MARK, SOL_SOCKET } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
 import type { Stamp } from "./rule-set.ts"
 
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000
-const SOL_SOCKET = 1
 const SO_ERROR = 4
 const SO_PRIORITY = 12
-const SO_MARK = 36
 const SOL_IP = 0
 const IP_BIND_ADDRESS_NO_PORT = 24
 const SOL_IPV6 = 41
