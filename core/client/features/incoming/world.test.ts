@@ -74,6 +74,18 @@ const headers = (rows: Record<string, string>): HttpHeaders =>
   new Map(Object.entries(rows).map(([name, value]) => [name, [value]]))
 const source = { ip: "10.0.0.9", port: 4242 }
 
+/** To port 80 of the pod. */
+function rawConnection(connectionId: bigint, { ip, port }: typeof source): DaemonTcp {
+  const connection = {
+    connectionId,
+    remoteAddress: ip,
+    destinationPort: 80,
+    sourcePort: port,
+    localAddress: "10.0.0.1",
+  }
+  return { kind: "NewConnectionV2", value: { connection, transport: { kind: "Tcp" } } }
+}
+
 function request(connectionId: bigint, port: number, method = "GET", body = ""): DaemonTcp {
   const rows: Record<string, string> = body ? { host: "web", "content-length": String(body.length) } : { host: "web" }
   const frames = body ? [{ kind: "Data", value: Buffer.from(body) } as const] : []
@@ -133,14 +145,7 @@ test("when nobody listens any more the caller gets 502, a raw connection is give
   say(request(5n, 80))
   const { value } = await next(heard, "HttpResponse")
   expect(value).toMatchObject({ connectionId: 5n, internalResponse: { status: 502 } })
-  const connection = {
-    connectionId: 6n,
-    remoteAddress: "10.0.0.9",
-    destinationPort: 80,
-    sourcePort: 1,
-    localAddress: "10.0.0.1",
-  }
-  say({ kind: "NewConnectionV2", value: { connection, transport: { kind: "Tcp" } } })
+  say(rawConnection(6n, { ip: "10.0.0.9", port: 1 }))
   expect((await next(heard, "ConnectionUnsubscribe")).value).toBe(6n)
 })
 
@@ -158,14 +163,7 @@ test("a raw connection is joined both ways, and the program sees who called", as
   })
   ends.push(() => server.stop(true))
   await world.listening(listener(80, server.port))
-  const connection = {
-    connectionId: 9n,
-    remoteAddress: source.ip,
-    destinationPort: 80,
-    sourcePort: source.port,
-    localAddress: "10.0.0.1",
-  }
-  say({ kind: "NewConnectionV2", value: { connection, transport: { kind: "Tcp" } } })
+  say(rawConnection(9n, source))
   say({ kind: "Data", value: { connectionId: 9n, bytes: Buffer.from("hi") } })
   expect(Buffer.from((await next(heard, "Data")).value.bytes).toString()).toBe("got hi")
   expect(await promise).toEqual({ source, destination: { ip: "10.0.0.1", port: 80 } })
@@ -196,14 +194,7 @@ test.each([
     })
     ends.push(() => server.stop(true))
     await world.listening(listener(80, server.port))
-    const connection = {
-      connectionId: 9n,
-      remoteAddress: source.ip,
-      destinationPort: 80,
-      sourcePort: source.port,
-      localAddress: "10.0.0.1",
-    }
-    say({ kind: "NewConnectionV2", value: { connection, transport: { kind: "Tcp" } } })
+    say(rawConnection(9n, source))
     say({ kind: "Data", value: { connectionId: 9n, bytes: Buffer.from("half") } })
     if (!breaks) say({ kind: "Data", value: { connectionId: 9n, bytes: new Uint8Array() } })
     say({ kind: "Close", value: { connectionId: 9n } })
