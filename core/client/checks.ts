@@ -6,6 +6,7 @@ import { type Kube, openKube } from "../kube/kube.ts"
 import type { Pod } from "../kube/objects.ts"
 import { formatPermission, mayI, type Permission } from "../kube/permissions.ts"
 import { podsOf } from "../kube/pods.ts"
+import { fetchBy } from "../kube/proxy.ts"
 import { podPath, resources } from "../kube/resources.ts"
 import { formatTarget, type Target } from "../target.ts"
 import type { Check } from "./doctor.ts"
@@ -116,7 +117,7 @@ async function reach(kube: Kube): Outcome {
 
 async function compareClocks(kube: Kube): Outcome {
   const { url, headers, tls, proxy } = await kube.access()
-  const answer = await fetch(`${url}/version`, { headers, tls, proxy })
+  const answer = await fetchBy(proxy, `${url}/version`, { headers, tls })
   const theirs = Date.parse(answer.headers.get("date") ?? "")
   if (Number.isNaN(theirs)) return { state: "skipped", detail: "the API server does not tell its time" }
   const off = Math.round((Date.now() - theirs) / 1_000)

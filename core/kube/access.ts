@@ -1,7 +1,8 @@
 import type { RequestOptions } from "node:https"
-import type { KubeConfig } from "@kubernetes/client-node"
+import type { Cluster, KubeConfig } from "@kubernetes/client-node"
 import { AppError, errorText } from "../errors.ts"
 import type { LoadedKubeConfig } from "./kubeconfig.ts"
+import { proxyFromEnvironment, proxyPlace } from "./proxy.ts"
 import { bridgeTo, isSocks5 } from "./socks.ts"
 
 /** Everything a connection to the API server needs, whoever makes it. Valid for a moment: tokens are renewed. */
@@ -13,6 +14,8 @@ export interface ServerAccess {
   tls?: ServerTls
   /** HTTP proxy to go through; for a SOCKS proxy one of this process that leads there. */
   proxy?: string
+  /** The proxy as the user named it, without a login: for messages. */
+  via?: string
 }
 
 export interface ServerTls {
@@ -36,12 +39,7 @@ export async function resolveAccess({ config, impersonation }: LoadedKubeConfig)
   for (const [name, value] of Object.entries(options.headers ?? {})) if (value) headers[name] = String(value)
   if (options.auth) headers["Authorization"] = `Basic ${Buffer.from(options.auth).toString("base64")}`
   if (impersonation) Object.assign(headers, impersonationHeaders(impersonation))
-  const access: ServerAccess = {
-    url: cluster.server,
-    headers,
-    proxy: cluster.proxyUrl ?? proxyFromEnvironment(cluster.server),
-  }
-  if (access.proxy?.startsWith("socks")) access.proxy = await throughSocks(access.proxy, new URL(cluster.server))
+  const access: ServerAccess = { url: cluster.server, headers, ...(await wayTo(cluster)) }
   if (cluster.server.startsWith("https:")) {
     access.tls = {
       ca: text(options.ca),
@@ -53,6 +51,20 @@ export async function resolveAccess({ config, impersonation }: LoadedKubeConfig)
     }
   }
   return access
+}
+
+async function wayTo({ server, proxyUrl }: Cluster): Promise<Pick<ServerAccess, "proxy" | "via">> {
+  const proxy = proxyUrl || proxyFromEnvironment(server)
+  if (!proxy) return {}
+  if (!URL.canParse(proxy)) {
+    throw new AppError("kube-config", "The address of the proxy to the cluster is no URL", {
+      next: "Check proxy-url in the kubeconfig, and HTTPS_PROXY: http://HOST:PORT, https:// or socks5://.",
+    })
+  }
+  return {
+    proxy: proxy.startsWith("socks") ? await throughSocks(proxy, new URL(server)) : proxy,
+    via: proxyPlace(proxy),
+  }
 }
 
 async function throughSocks(proxy: string, { protocol, hostname, port }: URL): Promise<string> {
@@ -105,23 +117,6 @@ function impersonationHeaders(of: NonNullable<LoadedKubeConfig["impersonation"]>
     if (value !== undefined) headers[`Impersonate-Extra-${encodeURIComponent(key)}`] = value
   }
   return headers
-}
-
-/** The usual variables; `NO_PROXY` entries are host names, domain suffixes or `*`. */
-export function proxyFromEnvironment(server: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
-  const { protocol, hostname } = new URL(server)
-  const name = protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY"
-  const proxy = env[name.toLowerCase()] || env[name]
-  const direct = (env["no_proxy"] || env["NO_PROXY"] || "")
-    .split(",")
-    .map((entry) => entry.trim().replace(/^\*?\./, ""))
-  if (
-    !proxy ||
-    direct.some((entry) => entry === "*" || hostname === entry || (entry && hostname.endsWith(`.${entry}`)))
-  ) {
-    return undefined
-  }
-  return proxy
 }
 
 function text(pem: RequestOptions["ca"] | RequestOptions["key"]): string | undefined {

@@ -58,8 +58,14 @@ function parseStatus(text: string, status: number): KubeStatus {
   return { message: shown || undefined, code: status }
 }
 
+/** Where the API server is, and the proxy on the way. */
+interface Way {
+  url: string
+  via?: string
+}
+
 /** Turns what `fetch` or a socket threw on the way to the API server into an AppError. */
-export function transportError(what: string, server: string, thrown: unknown): AppError {
+export function transportError(what: string, { url: server, via }: Way, thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown
   const text = errorText(thrown)
   const code = typeof thrown === "object" && thrown !== null && "code" in thrown ? String(thrown.code) : ""
@@ -80,8 +86,12 @@ export function transportError(what: string, server: string, thrown: unknown): A
       next: "Check certificate-authority in the kubeconfig and this machine's clock, or use --accept-invalid-certificates.",
     })
   }
-  return new AppError("kube-unreachable", `Cannot ${what}: no connection to ${server} (${text})`, {
+  const by = via === undefined ? "" : ` by the proxy ${via}`
+  return new AppError("kube-unreachable", `Cannot ${what}: no connection to ${server}${by} (${text})`, {
     cause: thrown,
-    next: "Check with `kubectl get pods` that the cluster can be reached from here.",
+    next:
+      via === undefined
+        ? "Check with `kubectl get pods` that the cluster can be reached from here."
+        : "Check the proxy: it is that of the kubeconfig (proxy-url), or else of HTTPS_PROXY and NO_PROXY.",
   })
 }

@@ -4,6 +4,7 @@ import { resolveAccess, type ServerAccess } from "./access.ts"
 import { statusError, transportError } from "./errors.ts"
 import { type KubeOptions, type LoadedKubeConfig, loadKubeConfig } from "./kubeconfig.ts"
 import { readLines } from "./lines.ts"
+import { fetchBy } from "./proxy.ts"
 import { sendRepeated } from "./repeated-headers.ts"
 
 export type Query = Record<string, string | number | boolean | undefined>
@@ -82,14 +83,13 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
     try {
       if (repeated)
         return await accepted(what, await sendRepeated(url, { method, headers, body, signal, tls: access.tls }))
-      const response = await fetch(url, {
+      const response = await fetchBy(access.proxy, url, {
         method,
         headers: headers as Record<string, string>,
         body,
         signal,
         redirect: "error",
         tls: access.tls,
-        proxy: access.proxy,
         // A quiet watch is not a broken one.
         ...(streamed ? { timeout: false } : {}),
       })
@@ -101,7 +101,7 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
           next: "Check that the cluster can be reached from here, then try again.",
         })
       }
-      throw transportError(what, server, thrown)
+      throw transportError(what, access, thrown)
     }
   }
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { kubeconfigFor, startFakeKube } from "../../test/fakes/kube-server.ts"
 import { certificatesOfOtherTimes } from "../../test/fakes/localhost-certificate.ts"
-import { proxyFromEnvironment, resolveAccess } from "./access.ts"
+import { resolveAccess } from "./access.ts"
 import { openKube } from "./kube.ts"
 import { loadKubeConfig } from "./kubeconfig.ts"
 
@@ -117,15 +117,4 @@ test("impersonation of the kubeconfig is sent, every group in a header of its ow
   } finally {
     await fake.stop()
   }
-})
-
-test.each([
-  ["https://api.example:6443", { HTTPS_PROXY: "http://p:1" }, "http://p:1"],
-  ["https://api.example:6443", { https_proxy: "http://p:1", NO_PROXY: "example" }, undefined],
-  ["https://api.example:6443", { https_proxy: "http://p:1", NO_PROXY: ".example, other" }, undefined],
-  ["https://api.example:6443", { https_proxy: "http://p:1", no_proxy: "ample" }, "http://p:1"],
-  ["https://api.example:6443", { HTTP_PROXY: "http://p:1" }, undefined],
-  ["https://api.example:6443", { HTTPS_PROXY: "http://p:1", NO_PROXY: "*" }, undefined],
-])("%s with %j goes through %s", (server, env, proxy) => {
-  expect(proxyFromEnvironment(server, env)).toBe(proxy)
 })

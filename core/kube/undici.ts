@@ -2,6 +2,8 @@
  * The three names `@kubernetes/client-node` imports from undici, over Bun's own fetch. See undici-fix.ts for the reason.
  */
 
+import { fetchBy } from "./proxy.ts"
+
 interface TlsOptions {
   ca?: Uint8Array | string
   cert?: Uint8Array | string
@@ -46,5 +48,5 @@ export function fetch(url: string | URL | Request, init: FetchInit = {}): Promis
     serverName: from.servername,
     rejectUnauthorized: from.rejectUnauthorized ?? true,
   }
-  return globalThis.fetch(url, { ...rest, tls, ...(options.uri ? { proxy: options.uri } : {}) })
+  return fetchBy(options.uri, url, { ...rest, tls })
 }

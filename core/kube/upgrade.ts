@@ -38,7 +38,7 @@ export async function openUpgrade(access: ServerAccess, path: string, options: U
     return { socket, headers, rest }
   } catch (thrown) {
     if (options.signal?.aborted) throw options.signal.reason
-    throw transportError(options.what, access.url, thrown)
+    throw transportError(options.what, access, thrown)
   }
 }
 

@@ -161,7 +161,7 @@ export async function openWebSocket(
   const { socket, headers, rest } = upgrade
   if (headers.get("sec-websocket-accept") !== acceptFor(key)) {
     socket.end()
-    throw transportError(options.what, access.url, new Error("the answer is no WebSocket handshake"))
+    throw transportError(options.what, access, new Error("the answer is no WebSocket handshake"))
   }
   const upgraded = new KubeWebSocket(socket, headers.get("sec-websocket-protocol") ?? "", access.tls === undefined)
   upgraded.unread(rest)
