@@ -21,7 +21,7 @@ export const targetRules: readonly Rule[] = [
   // Neither is supported; whoever asks is to hear that from the operator, not that a right is missing.
   { apiGroups: [api], resources: ["copytargets"], verbs: ["get", "list", "create"] },
   { apiGroups: [api], resources: ["queuesplits"], verbs: ["get", "list"] },
-  { apiGroups: [api], resources: ["sessions"], verbs: ["get", "list", "delete", "deletecollection"] },
+  { apiGroups: [api], resources: ["sessions"], verbs: [...read, "delete", "deletecollection"] },
   { apiGroups: ["profiles.mirrord.metalbear.co"], resources: ["mirrordprofiles"], verbs: ["get", "list"] },
 ]
 

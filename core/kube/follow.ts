@@ -25,9 +25,9 @@ export interface FollowOptions<T> {
   keep?(object: T): T
   /**
    * All that matches, whenever something may have changed. Called with the first list before `follow` resolves. Without
-   * `change` everything may be different.
+   * `change` everything may be different; `version` is the list's then.
    */
-  onChange(objects: ReadonlyMap<string, T>, change?: FollowedChange<T>): void
+  onChange(objects: ReadonlyMap<string, T>, change?: FollowedChange<T>, version?: string): void
 }
 
 /** One object was made, changed or removed. */
@@ -74,7 +74,7 @@ async function relist<T extends Named>(
   } while (page.metadata?.continue)
   objects.clear()
   for (const [key, object] of found) objects.set(key, object)
-  onChange(objects)
+  onChange(objects, undefined, page.metadata?.resourceVersion)
   return page.metadata?.resourceVersion
 }
 

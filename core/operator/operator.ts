@@ -12,6 +12,7 @@ import type { UserCertificates } from "./credentials/user-certificates.ts"
 import type { PortLocks } from "./locks/port-locks.ts"
 import type { OperatorMetrics } from "./metrics/operator-metrics.ts"
 import type { SessionRegistry } from "./session/registry.ts"
+import type { SessionChanges } from "./session/session-changes.ts"
 
 /** What the API's routes work with. */
 export interface Operator {
@@ -29,6 +30,7 @@ export interface Operator {
   stealTls: StealTls
   podWatch: PodWatch
   sessions: SessionRegistry
+  changes: SessionChanges
   locks: PortLocks
   audit: Audit
   metrics: OperatorMetrics

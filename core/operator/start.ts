@@ -30,6 +30,7 @@ import { ownDeployment } from "./own-deployment.ts"
 import { Records } from "./replicas/records.ts"
 import { Replicas } from "./replicas/replicas.ts"
 import { SessionRegistry } from "./session/registry.ts"
+import { SessionChanges } from "./session/session-changes.ts"
 
 export interface StartOperatorOptions {
   settings: OperatorSettings
@@ -113,7 +114,13 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
       },
     })
     const locks = new LeasePortLocks({ records, replicas, evict: (id, why) => sessions.evict(id, why), log })
+    const changes = new SessionChanges({
+      records,
+      session: (lease) => sessions.recorded(lease),
+      locks: (lease) => locks.recorded(lease),
+    })
     undo.push(
+      () => changes.stop(),
       () => sessions.stop(),
       () => locks.stop(),
     )
@@ -137,6 +144,7 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
       stealTls,
       podWatch,
       sessions,
+      changes,
       locks,
       audit,
       metrics,
@@ -158,6 +166,7 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
     replace = door.replaceCertificate
     undo.push(() => {
       door.stopAccepting()
+      changes.stop()
       // Before their sockets end: otherwise each would be written down as left, a thousand times in a moment.
       sessions.stop()
       return door.close()

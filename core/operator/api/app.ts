@@ -8,7 +8,8 @@ import { addOperatorRoutes } from "./resources/mirrord-operator.ts"
 import { addPortLockRoutes } from "./resources/port-locks.ts"
 import { addSessionRoutes } from "./resources/sessions.ts"
 import { addTargetRoutes } from "./resources/targets.ts"
-import { failure, failureHeaders, notFound, toStatusError } from "./status.ts"
+import { groupVersion, servedResources } from "./resources.ts"
+import { failure, failureHeaders, methodNotAllowed, notFound, toStatusError } from "./status.ts"
 
 /** Every route behind the front door that is neither a fixed document nor an upgrade. Plugins come last and cannot take a route that is there. */
 export function createApp(operator: Operator): Hono<FrontDoorEnv> {
@@ -22,8 +23,10 @@ export function createApp(operator: Operator): Hono<FrontDoorEnv> {
     if (refusal.code >= 500) operator.log.error("request failed", { error: thrown, path: c.req.path })
     return c.body(JSON.stringify(failure(refusal)), refusal.code as 500, failureHeaders(refusal))
   })
-  app.notFound(() => {
-    throw notFound("The server could not find the requested resource")
+  app.notFound((c) => {
+    throw isServed(c.req.path)
+      ? methodNotAllowed("The server does not allow this method on the requested resource")
+      : notFound("The server could not find the requested resource")
   })
   addOperatorRoutes(app, operator)
   addCredentialRoutes(app, operator)
@@ -35,3 +38,12 @@ export function createApp(operator: Operator): Hono<FrontDoorEnv> {
   operator.plugins.add("addRoutes", app as unknown as Hono)
   return app
 }
+
+const paths = servedResources.map(({ plural, namespaced }) => {
+  const collection = namespaced ? `(namespaces/[^/]+/)?${plural}` : plural
+  const object = namespaced ? `namespaces/[^/]+/${plural}/[^/]+` : `${plural}/[^/]+`
+  return new RegExp(`^/apis/${groupVersion}/(${collection}|${object})$`)
+})
+
+/** Is it a resource's or an object's path, whatever may be done there? */
+const isServed = (path: string): boolean => paths.some((shape) => shape.test(path))

@@ -181,7 +181,7 @@ export const servedResources: readonly ServedResource[] = [
     singular: "session",
     kind: "Session",
     namespaced: true,
-    verbs: ["get", "list", "delete", "deletecollection"],
+    verbs: ["get", "list", "watch", "delete", "deletecollection"],
     description: "One client's use of a target.",
     schema: v.object({ spec: v.object({ session: sessionSpecSchema }) }),
     columns: [

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, test } from "bun:test"
 import * as v from "valibot"
 import { operator as operatorSchema } from "../../../test/e2e/peer/schemas.ts"
+import { listedSession, toldSessions } from "../../../test/fakes/told-sessions.ts"
 import { silentLogger } from "../../log.ts"
 import type { PortLock } from "../locks/port-locks.ts"
 import type { Operator } from "../operator.ts"
-import { noPorts } from "../session/live-session.ts"
 import type { ListedSession } from "../session/registry.ts"
 import { age } from "./age.ts"
 import { createApp } from "./app.ts"
@@ -14,23 +14,6 @@ import { createApp } from "./app.ts"
 const root = "/apis/operator.metalbear.co/v1"
 const identity = { user: "ann", groups: [], extra: {} }
 
-const session = (number: bigint, connected: boolean): ListedSession => ({
-  number,
-  info: {
-    id: number.toString(16).toUpperCase(),
-    identity,
-    target: { kind: "deployment", name: "web" },
-    namespace: "shop",
-    client: {},
-    openedAt: new Date(Date.now() - 330_000),
-  },
-  userId: "A".repeat(43),
-  key: undefined,
-  headerFilter: undefined,
-  ci: false,
-  ports: noPorts,
-  connected,
-})
 const lock: PortLock = { sessionId: "A", targetKey: "shop/deployment/web", port: 80, mode: "steal", pods: [] }
 
 let sessions: ListedSession[]
@@ -56,11 +39,12 @@ const app = createApp({
       sessions = sessions.filter((one) => one.number !== number)
     },
   },
+  changes: toldSessions().changes,
   locks: { list: () => [lock, { ...lock, port: 81, filter: "header x: y" }] },
 } as unknown as Operator)
 
 beforeEach(() => {
-  sessions = [session(10n, true), session(11n, false)]
+  sessions = [listedSession(10n), listedSession(11n, { connected: false, key: "k" })]
   issued = []
   lines = []
 })
@@ -101,6 +85,31 @@ describe("ending sessions", () => {
     }
     expect(await ask("DELETE", `${path}?`, "{}")).toMatchObject({ status: 200, body: { status: "Success" } })
     expect(left()).toEqual(rest)
+  })
+
+  test.each([
+    ["by a field", "?fieldSelector=spec.session.key=k", ["A"]],
+    ["by a name", "?fieldSelector=metadata.name!=B", ["B"]],
+    ["by labels they do not have", "?labelSelector=app=web", ["A", "B"]],
+    ["by labels they do not have, the other way round", "?labelSelector=app!=web", []],
+    ["in another namespace", "?fieldSelector=metadata.namespace=bank", ["A", "B"]],
+  ])("only those that are selected: %s", async (_how, query, rest) => {
+    expect((await ask("DELETE", `/sessions${query}`)).status).toBe(200)
+    expect(left()).toEqual(rest)
+  })
+
+  test("what cannot be selected by ends none", async () => {
+    expect((await ask("DELETE", "/sessions?fieldSelector=spec.session.user=ann")).status).toBe(400)
+    expect((await ask("DELETE", "/sessions?labelSelector=app=w=b")).status).toBe(400)
+    expect(left()).toEqual(["A", "B"])
+  })
+
+  test("one is ended when it is still the one that was meant", async () => {
+    const meant = (uid: string) => JSON.stringify({ preconditions: { uid } })
+    expect(await ask("DELETE", "/sessions/A", meant("uid-9"))).toMatchObject({ status: 409, body: { code: 409 } })
+    expect(left()).toEqual(["A", "B"])
+    expect((await ask("DELETE", "/sessions/A", meant("uid-10"))).status).toBe(200)
+    expect(left()).toEqual(["B"])
   })
 
   test("no body is as good as empty options; what cannot be read ends none", async () => {
@@ -176,4 +185,50 @@ test.each([
 ])("%d seconds are %s", (seconds, text) => {
   const now = Date.parse("2026-11-30T12:00:00Z")
   expect(age(new Date(now - seconds * 1000).toISOString(), now)).toBe(text)
+})
+
+test("what controllers ask for is metadata", async () => {
+  const accept = (kind: string) =>
+    ["application/vnd.kubernetes.protobuf", "application/json"].map((type) => `${type};as=${kind};g=meta.k8s.io;v=v1`)
+  const list = await ask("GET", "/sessions", undefined, accept("PartialObjectMetadataList").join(","))
+  expect(list.body).toMatchObject({ kind: "PartialObjectMetadataList", apiVersion: "meta.k8s.io/v1" })
+  const one = await ask("GET", "/sessions/A", undefined, accept("PartialObjectMetadata").join(","))
+  const metadata = { name: "A", namespace: "shop", uid: "uid-10", resourceVersion: "1" }
+  expect(one.body).toEqual({
+    kind: "PartialObjectMetadata",
+    apiVersion: "meta.k8s.io/v1",
+    metadata: { ...metadata, creationTimestamp: expect.any(String) },
+  })
+})
+
+test.each([
+  ["GET", "/targets?watch=true", 405, /watch is not supported on resources of kind "targets.operator.metalbear.co"/],
+  ["GET", "/namespaces/shop/targets?watch", 405, /watch is not supported/],
+  ["GET", "/mirrordoperators?watch=1", 405, /watch is not supported/],
+  ["GET", "/namespaces/shop/copytargets?watch=true", 405, /watch is not supported/],
+  ["PATCH", "/namespaces/shop/sessions/A", 405, /does not allow this method/],
+  ["PUT", "/mirrordoperators/operator", 405, /does not allow this method/],
+  ["POST", "/sessions", 405, /does not allow this method/],
+  ["GET", "/mirrordclusteroperatorusercredentials", 405, /does not allow this method/],
+  ["GET", "/gadgets", 404, /could not find/],
+  ["GET", "/namespaces/shop/mirrordoperators", 404, /could not find/],
+  ["GET", "/namespaces/shop/targets?fieldSelector=spec.target=web", 400, /metadata.name, metadata.namespace/],
+  ["GET", "/namespaces/shop/targets?labelSelector=a=b=c", 400, /label selector/],
+  ["GET", "/sessions?resourceVersion=abc", 400, /resourceVersion/],
+  ["GET", "/sessions?watch=true&timeoutSeconds=-1", 400, /timeoutSeconds/],
+  ["GET", "/sessions?watch=true&sendInitialEvents=true", 400, /NotOlderThan/],
+])("%s %s is refused with %d", async (method, path, status, message) => {
+  const answer = await ask(method, path)
+  const reason = { 400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed" }[status]
+  const body = { kind: "Status", code: status, reason, message: expect.stringMatching(message) }
+  expect(answer).toEqual({ status, body: expect.objectContaining(body) })
+})
+
+test.each([
+  ["/mirrordoperators?watch=false", 1],
+  ["/mirrordoperators?fieldSelector=metadata.name=operator&labelSelector=podside.dev/version", 1],
+  ["/mirrordoperators?fieldSelector=metadata.name=other", 0],
+  ["/mirrordoperators?labelSelector=app=web", 0],
+])("GET %s lists %d", async (path, count) => {
+  expect((await ask("GET", path)).body["items"]).toHaveLength(count)
 })

@@ -33,6 +33,10 @@ export const unauthorized = (message: string) => new StatusError(401, "Unauthori
 export const forbidden = (message: string) => new StatusError(403, "Forbidden", message)
 export const badRequest = (message: string) => new StatusError(400, "BadRequest", message)
 export const notFound = (message: string) => new StatusError(404, "NotFound", message)
+export const methodNotAllowed = (message: string) => new StatusError(405, "MethodNotAllowed", message)
+export const conflict = (message: string) => new StatusError(409, "Conflict", message)
+/** What was seen last is so long ago that what has changed since cannot be told: clients list again. */
+export const expired = (message: string) => new StatusError(410, "Expired", message)
 export const tooMany = (message: string, retryAfterSeconds: number) =>
   new StatusError(429, "TooManyRequests", message, retryAfterSeconds)
 export const unavailable = (message: string, retryAfterSeconds = 1) =>

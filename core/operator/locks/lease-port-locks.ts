@@ -90,7 +90,7 @@ export class LeasePortLocks implements PortLocks {
     const answer = await records.change<LockAnswer>(kind, nameOf(lock), (current) => {
       this.#owed.delete(followKey(lock))
       evicted.clear()
-      const others = this.#locks(current).filter(({ sessionId }) => sessionId !== lock.sessionId)
+      const others = this.recorded(current).filter(({ sessionId }) => sessionId !== lock.sessionId)
       const inTheWay = others.filter((other) => clash(lock, other))
       const [holder] = inTheWay
       if (holder && onConcurrent === "abort") return { answer: { granted: false, holder } }
@@ -142,11 +142,11 @@ export class LeasePortLocks implements PortLocks {
   }
 
   list(): readonly PortLock[] {
-    return this.#options.records.list(kind).flatMap((lease) => this.#locks(lease))
+    return this.#options.records.list(kind).flatMap((lease) => this.recorded(lease))
   }
 
-  /** Holds that count. */
-  #locks(lease: Lease | undefined): Holder[] {
+  /** What a record tells, as far as it counts. */
+  recorded(lease: Lease | undefined): Holder[] {
     const holds = lease && this.#read(lease)
     if (!holds) return []
     const { targets, port, holders } = holds
@@ -162,7 +162,7 @@ export class LeasePortLocks implements PortLocks {
   ): Promise<void> {
     await this.#options.records.change(kind, nameOf(lock), (current) => {
       if (!may() || !current) return { answer: undefined }
-      const left = this.#locks(current).filter((holder) => !gone(holder))
+      const left = this.recorded(current).filter((holder) => !gone(holder))
       return { write: left.length > 0 ? content(lock.port, left, current) : "remove", answer: undefined }
     })
   }
@@ -173,11 +173,11 @@ export class LeasePortLocks implements PortLocks {
       await giveBack().catch((error) => log.warn("a port could not be unlocked yet", { error }))
     for (const lease of records.list(kind)) {
       const held = this.#read(lease)
-      if (held && this.#locks(lease).length === held.holders.length) continue
+      if (held && this.recorded(lease).length === held.holders.length) continue
       const { name } = lease.metadata
       await records
         .change(kind, name, (current) => {
-          const left = this.#locks(current)
+          const left = this.recorded(current)
           const kept = held && left.length > 0 && content(held.port, left, current)
           return { write: kept || "remove", answer: undefined }
         })

@@ -72,12 +72,10 @@ export class Records {
       query: { labelSelector: `${ownerLabel}=${ownerMarker},${kindLabel}` },
       signal,
       log,
-      onChange: (leases, change) => {
+      onChange: (leases, change, listed) => {
         this.#seen = leases
-        for (const lease of change ? [change.object] : leases.values()) {
-          const version = versionOf(lease)
-          if (version > this.#newest) this.#newest = version
-        }
+        const versions = change ? [versionOf(change.object)] : [...leases.values()].map(versionOf)
+        for (const version of [...versions, BigInt(listed ?? 0)]) if (version > this.#newest) this.#newest = version
         for (const [name, { version, lease }] of this.#written) {
           const told = leases.get(`${namespace}/${name}`)
           const passed = lease ? this.#newest > version : true
@@ -99,9 +97,19 @@ export class Records {
     return [...this.#seen.values()].filter((lease) => isOf(kind, lease))
   }
 
+  /** One of them; undefined too when the watch has not told of it yet. */
+  toldOf(name: string): Lease | undefined {
+    return this.#seen.get(`${this.#options.namespace}/${name}`)
+  }
+
+  /** What the watch has told is how things were at this version of Kubernetes' storage; all replicas count alike. */
+  get version(): bigint {
+    return this.#newest
+  }
+
   get(name: string): Lease | undefined {
     const written = this.#written.get(name)
-    return written ? (written.lease ?? undefined) : this.#seen.get(`${this.#options.namespace}/${name}`)
+    return written ? (written.lease ?? undefined) : this.toldOf(name)
   }
 
   /** @param listener hears of one record, or of nothing in particular when all may be different */
@@ -191,7 +199,7 @@ export class Records {
   }
 
   #remember(kind: string | undefined, name: string, version: bigint, lease: Lease | null): void {
-    const told = this.#seen.get(`${this.#options.namespace}/${name}`)
+    const told = this.toldOf(name)
     const known = told ? versionOf(told) : this.#written.get(name)?.version
     if (lease === null ? told !== undefined : known === undefined || known < version) {
       this.#written.set(name, { version, lease })
@@ -212,7 +220,7 @@ const changedRecord = ({ metadata }: Lease): ChangedRecord => ({
 })
 
 /** Kubernetes' resource versions are numbers that grow; all Leases count together. */
-const versionOf = ({ metadata }: Lease): bigint => BigInt(metadata.resourceVersion ?? 0)
+export const versionOf = ({ metadata }: Lease): bigint => BigInt(metadata.resourceVersion ?? 0)
 
 /** Changed, made or removed by somebody else meanwhile. */
 function isConflict(thrown: unknown): boolean {

@@ -1,6 +1,6 @@
 import type { Logger } from "../../log.ts"
 import type { Lease } from "../replicas/lease.ts"
-import type { ChangedRecord, Records } from "../replicas/records.ts"
+import { type ChangedRecord, type Records, versionOf } from "../replicas/records.ts"
 import type { Replicas } from "../replicas/replicas.ts"
 import { assertMayJoin, type Comer } from "./comer.ts"
 import { type LiveSession, type SessionFacts, withPort } from "./live-session.ts"
@@ -27,6 +27,9 @@ export interface RegistryOptions extends SessionTimes {
 export interface ListedSession extends SessionFacts {
   /** Some living replica has a socket of it. */
   connected: boolean
+  /** Of its record. */
+  uid: string
+  version: bigint
 }
 
 /** How long the sockets of a session on another replica may take to go, in milliseconds. */
@@ -140,10 +143,15 @@ export class SessionRegistry {
   }
 
   list(): readonly ListedSession[] {
-    return this.#options.records.list("session").flatMap((lease) => {
-      const record = this.#read(lease)
-      return record && !record.closed ? [{ ...record, connected: this.#connected(record) }] : []
-    })
+    return this.#options.records.list("session").flatMap((lease) => this.recorded(lease) ?? [])
+  }
+
+  /** What a record tells; undefined when it cannot be read, or the session is closed. */
+  recorded(lease: Lease | undefined): ListedSession | undefined {
+    const record = lease && this.#read(lease)
+    if (!record || record.closed) return undefined
+    const { uid = "" } = lease.metadata
+    return { ...record, connected: this.#connected(record), uid, version: versionOf(lease) }
   }
 
   /** An id as it stands in a URL: decimal first, then hexadecimal, because digits alone may be either. */
@@ -257,8 +265,7 @@ export class SessionRegistry {
   }
 
   #listed(number: bigint): ListedSession | undefined {
-    const record = this.#record(number)
-    return record && !record.closed ? { ...record, connected: this.#connected(record) } : undefined
+    return this.recorded(this.#options.records.get(sessionRecordName(number)))
   }
 
   /** What is here this replica knows better than the record: while the API server is away, that cannot be changed. */

@@ -1,6 +1,7 @@
 import type { Hono } from "hono"
 import type { FrontDoorEnv } from "../front-door.ts"
-import { groupVersion } from "../resources.ts"
+import { assertNoWatch } from "../list-options.ts"
+import { group, groupVersion } from "../resources.ts"
 import { forbidden, notFound } from "../status.ts"
 
 const path = `/apis/${groupVersion}/namespaces/:namespace/copytargets`
@@ -10,9 +11,10 @@ const path = `/apis/${groupVersion}/namespaces/:namespace/copytargets`
  * without pods: first for those there are, then for a new one. Its user is to read why there is none.
  */
 export function addCopyTargetRoutes(app: Hono<FrontDoorEnv>): void {
-  app.get(path, (c) =>
-    c.json({ apiVersion: groupVersion, kind: "CopyTargetList", metadata: { resourceVersion: "" }, items: [] }),
-  )
+  app.get(path, (c) => {
+    assertNoWatch(c, `copytargets.${group}`)
+    return c.json({ apiVersion: groupVersion, kind: "CopyTargetList", metadata: { resourceVersion: "" }, items: [] })
+  })
   app.get(`${path}/:name`, (c) => {
     throw notFound(`There is no copied target "${c.req.param("name").slice(0, 300)}"`)
   })

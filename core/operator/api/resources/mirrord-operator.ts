@@ -6,6 +6,7 @@ import type { Operator } from "../../operator.ts"
 import { sessionSpec } from "../../session/live-session.ts"
 import type { FrontDoorEnv } from "../front-door.ts"
 import { groupVersion, type OperatorObject } from "../resources.ts"
+import { fieldSelector, labelSelector } from "../selectors.ts"
 import { notFound } from "../status.ts"
 import { answerList, answerObject } from "../table.ts"
 
@@ -28,10 +29,16 @@ const supportedFeatures = [
 ] as const
 
 const plural = "mirrordoperators"
+const fields = { "metadata.name": ({ metadata }: { metadata: { name: string } }) => metadata.name }
 const path = `/apis/${groupVersion}/${plural}`
 
 export function addOperatorRoutes(app: Hono<FrontDoorEnv>, operator: Operator): void {
-  app.get(path, (c) => answerList(c, plural, [operatorObject(operator)]))
+  app.get(path, (c) => {
+    const object = operatorObject(operator)
+    const isWanted = labelSelector(c.req.query("labelSelector"))(object.metadata.labels)
+    const isChosen = fieldSelector(c.req.query("fieldSelector"), fields)(object)
+    return answerList(c, plural, isWanted && isChosen ? [object] : [])
+  })
   app.get(`${path}/:name`, (c: Context<FrontDoorEnv>) => {
     if (c.req.param("name") !== "operator") throw notFound(`There is no ${plural} "${c.req.param("name")}"`)
     return answerObject(c, plural, operatorObject(operator))

@@ -8,7 +8,9 @@ import type { Target, TargetKind } from "../../../target.ts"
 import type { Operator } from "../../operator.ts"
 import { asksToConnect } from "../connect-params.ts"
 import type { FrontDoorEnv } from "../front-door.ts"
-import { groupVersion } from "../resources.ts"
+import { assertNoWatch } from "../list-options.ts"
+import { group, groupVersion } from "../resources.ts"
+import { fieldSelector, labelSelector } from "../selectors.ts"
 import { badRequest } from "../status.ts"
 import { type ApiObject, answerList, answerObject } from "../table.ts"
 import { configForm, parseTargetName, targetName } from "../target-name.ts"
@@ -36,12 +38,28 @@ export function addTargetRoutes(app: Hono<FrontDoorEnv>, operator: Operator): vo
   app.get(`${root}/namespaces/:namespace/targets/:name`, get)
   app.get(`${root}/proxy/namespaces/:namespace/targets/:name`, get)
   app.get(`${root}/namespaces/:namespace/targets`, async (c) => {
-    const namespace = c.req.param("namespace")
-    return answerList(c, plural, await visibleTargets(operator.asCaller(c.get("identity")), namespace))
+    return answerList(c, plural, await selectedTargets(c, operator, c.req.param("namespace")))
   })
-  app.get(`${root}/targets`, async (c) => {
-    return answerList(c, plural, await visibleTargets(operator.asCaller(c.get("identity")), undefined))
-  })
+  app.get(`${root}/targets`, async (c) => answerList(c, plural, await selectedTargets(c, operator, undefined)))
+}
+
+const fields: Readonly<Record<string, (target: ApiObject) => string>> = {
+  "metadata.name": ({ metadata }) => metadata.name,
+  "metadata.namespace": ({ metadata }) => metadata.namespace ?? "",
+}
+
+/** @throws StatusError 400, 405, AppError */
+async function selectedTargets(
+  c: Context<FrontDoorEnv>,
+  operator: Operator,
+  namespace: string | undefined,
+): Promise<ApiObject[]> {
+  assertNoWatch(c, `${plural}.${group}`)
+  const labels = c.req.query("labelSelector") || undefined
+  // Labels are those of the workloads: Kubernetes selects by them, once it is clear that it will understand.
+  labelSelector(labels)
+  const hasFields = fieldSelector(c.req.query("fieldSelector"), fields)
+  return (await visibleTargets(operator.asCaller(c.get("identity")), namespace, labels)).filter(hasFields)
 }
 
 function targetObject(target: Target, namespace: string): ApiObject {
@@ -63,11 +81,15 @@ async function assertVisible(asCaller: Kube, target: Target, namespace: string):
 const leftOut = new Set(["kube-forbidden", "kube-not-found"])
 
 /** What of each kind the caller may list. A kind that is refused, or that the cluster does not have, is left out; all refused is a refusal. */
-async function visibleTargets(asCaller: Kube, namespace: string | undefined): Promise<ApiObject[]> {
+async function visibleTargets(
+  asCaller: Kube,
+  namespace: string | undefined,
+  labels: string | undefined,
+): Promise<ApiObject[]> {
   const lists = await Promise.all(
     listedKinds.map(async (kind) => {
       try {
-        return await targetsOf(asCaller, kind, namespace)
+        return await targetsOf(asCaller, kind, namespace, labels)
       } catch (thrown) {
         if (thrown instanceof AppError && leftOut.has(thrown.code)) return thrown
         throw thrown
@@ -81,15 +103,24 @@ async function visibleTargets(asCaller: Kube, namespace: string | undefined): Pr
 }
 
 /** Page by page, of which only names are kept: a namespace may have tens of thousands of pods. */
-async function targetsOf(asCaller: Kube, kind: TargetKind, namespace: string | undefined): Promise<ApiObject[]> {
+async function targetsOf(
+  asCaller: Kube,
+  kind: TargetKind,
+  namespace: string | undefined,
+  labels: string | undefined,
+): Promise<ApiObject[]> {
   if (kind === "pod") {
-    const pods = await usablePods(asCaller, namespace)
+    const pods = await usablePods(asCaller, namespace, labels)
     return pods.map((pod) => targetObject({ kind, name: pod.name }, pod.namespace))
   }
   const path = resourcePath(resources[kind], namespace)
   const what = `list ${resources[kind].resource} in ${namespace ?? "all namespaces"}`
   const targets: ApiObject[] = []
-  for await (const page of asCaller.pages<Workload>(path, { what, headers: { Accept: metadataOnly } })) {
+  for await (const page of asCaller.pages<Workload>(path, {
+    what,
+    headers: { Accept: metadataOnly },
+    query: { labelSelector: labels },
+  })) {
     for (const { metadata } of page) {
       if (!isWorthListing(kind, metadata)) continue
       const { name, namespace: own, creationTimestamp } = metadata

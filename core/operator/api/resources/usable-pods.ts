@@ -12,13 +12,13 @@ export interface NamedPod {
 }
 
 /** Agents are no targets. */
-const labelSelector = "app!=mirrord"
+const noAgents = "app!=mirrord"
 
-/** The pods a session could use now. @throws KubeError when pods may not be listed */
-export async function usablePods(asCaller: Kube, namespace: string | undefined): Promise<NamedPod[]> {
+/** The pods a session could use now. @param labels selects among them @throws KubeError when pods may not be listed */
+export async function usablePods(asCaller: Kube, namespace: string | undefined, labels?: string): Promise<NamedPod[]> {
   const pages = listByRows<Pod, NamedPod>(asCaller, resourcePath(resources.pod, namespace), {
     what: `list pods in ${namespace ?? "all namespaces"}`,
-    labelSelector,
+    labelSelector: labels ? `${noAgents},${labels}` : noAgents,
     // Only objects say which namespace a row is of.
     includeObject: namespace === undefined ? "Metadata" : "None",
     fromTable: (table) => byRows(table, namespace),
