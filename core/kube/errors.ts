@@ -12,10 +12,19 @@ export interface KubeStatus {
 export class KubeError extends AppError {
   readonly status: number
   readonly body: KubeStatus
-  constructor(code: string, message: string, status: number, body: KubeStatus, next?: string) {
-    super(code, message, { next })
+  /** When the server wants to be asked again, if it says so. */
+  readonly retryAfterSeconds: number | undefined
+  constructor(
+    code: string,
+    message: string,
+    status: number,
+    body: KubeStatus,
+    more: { next?: string; retryAfterSeconds?: number } = {},
+  ) {
+    super(code, message, { next: more.next })
     this.status = status
     this.body = body
+    this.retryAfterSeconds = more.retryAfterSeconds
   }
 }
 
@@ -31,12 +40,16 @@ const codes: Record<number, [code: string, next?: string]> = {
   429: ["kube-busy", "Try again in a few seconds."],
 }
 
-/** Turns an error answer into an AppError that says what was refused. `what` reads like "list pods in shop". */
-export function statusError(what: string, status: number, text: string): KubeError {
+/**
+ * Turns an error answer into an AppError that says what was refused. `what` reads like "list pods in shop", `retryAfter` is the
+ * header's value.
+ */
+export function statusError(what: string, status: number, text: string, retryAfter?: string | null): KubeError {
   const body = parseStatus(text, status)
   const [code, next] = codes[status] ?? ["kube-failed"]
   const reason = body.message ?? `HTTP status ${status}`
-  return new KubeError(code, `Cannot ${what}: ${reason}`, status, body, next)
+  const retryAfterSeconds = retryAfter && /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : undefined
+  return new KubeError(code, `Cannot ${what}: ${reason}`, status, body, { next, retryAfterSeconds })
 }
 
 function parseStatus(text: string, status: number): KubeStatus {

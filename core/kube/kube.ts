@@ -152,7 +152,7 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
 
 async function accepted(what: string, response: Response): Promise<Response> {
   if (response.ok) return response
-  throw statusError(what, response.status, await response.text())
+  throw statusError(what, response.status, await response.text(), response.headers.get("retry-after"))
 }
 
 function address(server: string, path: string, query: Query = {}): string {

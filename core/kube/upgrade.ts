@@ -34,7 +34,7 @@ export async function openUpgrade(access: ServerAccess, path: string, options: U
     const socket = await dialServer(access, signal)
     socket.write(Buffer.from(requestHead(url, access, options)))
     const { status, headers, rest, body } = await readAnswer(socket, signal)
-    if (status !== 101) throw statusError(options.what, status, body)
+    if (status !== 101) throw statusError(options.what, status, body, headers.get("retry-after"))
     return { socket, headers, rest }
   } catch (thrown) {
     if (options.signal?.aborted) throw options.signal.reason

@@ -7,7 +7,7 @@ import type { AgentSession } from "../agent-session.ts"
 import { agentOptions, kubeOptions } from "../settings.ts"
 import { connectToAddress } from "./address.ts"
 import { openDirectSession } from "./direct/session.ts"
-import { findOperator } from "./operator/find.ts"
+import { findOperator, trialNotice } from "./operator/find.ts"
 import { openOperatorSession } from "./operator/session.ts"
 import type { SessionOptions } from "./options.ts"
 
@@ -42,6 +42,9 @@ export async function openSession(options: SessionOptions): Promise<AgentSession
             checking.warn(`the cluster's operator is out of service, and done without: ${reason}`),
           ),
         )
+  const trial = operator && trialNotice(operator.description.spec)
+  if (trial?.isLate) step.warn(trial.text)
+  else if (trial) step.info(trial.text)
   if (operator) return openOperatorSession({ ...options, kube, operator, target, namespace })
   if (config.operator === true) {
     throw new AppError("operator-missing", "The configuration wants the operator, and the cluster has none", {

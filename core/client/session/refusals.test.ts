@@ -3,11 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { loadConfig } from "../../../config/load.ts"
+import { startFakeKube } from "../../../test/fakes/kube-server.ts"
 import { AppError } from "../../errors.ts"
+import { openKube } from "../../kube/kube.ts"
 import { parseTarget } from "../../target.ts"
 import { refuseWhatNeedsTheOperator } from "./open.ts"
 import type { Operator } from "./operator/find.ts"
-import { requireFeatures } from "./operator/session.ts"
+import { requireFeatures, targetMounts } from "./operator/session.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "podside-refusals-"))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -53,6 +55,36 @@ test.each<[sentence: string, feature: object, target: string, features: string[]
   const { config } = await configured(feature)
   const options = { config, operator: operator(...features), target: parseTarget(target) }
   expect(codeOf(() => requireFeatures(options))).toBe(code!)
+})
+
+test.each<[sentence: string, features: string[], multiCluster: boolean | undefined, target: string, outcome: string]>([
+  [
+    "a target of another cluster is left to the operator",
+    ["MultiClusterPrimary"],
+    undefined,
+    "deployment/web",
+    "unread",
+  ],
+  ["one of this cluster is looked for", [], undefined, "deployment/web", "target-not-found"],
+  ["so is one the configuration wants here", ["MultiClusterPrimary"], false, "deployment/web", "target-not-found"],
+])("%s", async (_, features, multi_cluster, path, outcome) => {
+  const kube = startFakeKube()
+  try {
+    const { config } = await configured({})
+    const mounts = targetMounts({
+      kube: openKube({ kubeconfig: kube.kubeconfig }),
+      operator: operator(...features),
+      config: { ...config, multi_cluster },
+      target: parseTarget(path),
+      namespace: "shop",
+    })
+    if (outcome === "unread") {
+      expect(await mounts).toBeUndefined()
+      expect(kube.requests).toEqual([])
+    } else await expect(mounts).rejects.toMatchObject({ code: outcome })
+  } finally {
+    await kube.stop()
+  }
 })
 
 test("that copies are missing is said once, by the session", async () => {

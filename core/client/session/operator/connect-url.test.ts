@@ -8,6 +8,7 @@ const operator = (...features: string[]): Operator => ({
   description: {} as Operator["description"],
   supports: (feature) => features.includes(feature),
   headers: { "x-client-name": "ann" },
+  retry: { min_ms: 1, max_ms: 1, max_retries: 0 },
 })
 const session = { id: 0x4d2n, certificate: "Y2VydA==", branch: "main" }
 

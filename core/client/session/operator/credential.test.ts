@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs"
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { type FakeKube, startFakeKube } from "../../../../test/fakes/kube-server.ts"
+import { type FakeKube, startFakeKube, statusAnswer } from "../../../../test/fakes/kube-server.ts"
 import { openKube } from "../../../kube/kube.ts"
 import { clientCertificate, signingRequest } from "./credential.ts"
 import { fromPem } from "./der.ts"
@@ -22,6 +22,7 @@ const operator = (fingerprint: string) =>
     description: { spec: { license: { fingerprint } } },
     supports: (feature: string) => feature === "ExtendableUserCredentials",
     headers: {},
+    retry: { min_ms: 1, max_ms: 1, max_retries: 0 },
   }) as unknown as Operator
 
 test("a certificate is asked for once and kept where only the user can read it", async () => {
@@ -31,11 +32,11 @@ test("a certificate is asked for once and kept where only the user can read it",
   const folder = await mkdtemp(join(tmpdir(), "podside-credential-"))
   const path = join(folder, "deep/credentials.json")
   try {
-    const first = await clientCertificate(kube, operator("one"), path)
+    const first = await clientCertificate(kube, operator("one"), { path })
     expect(first).toBe(fromPem("CERTIFICATE", certificate).toString("base64"))
-    expect(await clientCertificate(kube, operator("one"), path)).toBe(first)
+    expect(await clientCertificate(kube, operator("one"), { path })).toBe(first)
     expect(fake.requests).toHaveLength(1)
-    await clientCertificate(kube, operator("two"), path)
+    await clientCertificate(kube, operator("two"), { path })
     expect(fake.requests).toHaveLength(2)
     expect((await stat(path)).mode & 0o777).toBe(0o600)
     expect(Object.keys(JSON.parse(await readFile(path, "utf8")))).toEqual(["one", "two"])
@@ -45,6 +46,38 @@ test("a certificate is asked for once and kept where only the user can read it",
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+})
+
+test("a certificate that cannot be kept is used nevertheless, and that is said", async () => {
+  const fake = startFakeKube({ routes: { [route]: () => ({ status: { certificate } }) } })
+  fakes.push(fake)
+  const said: string[] = []
+  // Nobody, not even root, makes a folder below a device.
+  const options = { path: "/dev/null/credentials.json", warn: (text: string) => said.push(text) }
+  const kube = openKube({ kubeconfig: fake.kubeconfig })
+  expect(await clientCertificate(kube, operator("one"), options)).toBe(
+    fromPem("CERTIFICATE", certificate).toString("base64"),
+  )
+  expect(said).toEqual([expect.stringMatching(/^the certificate for this user cannot be kept: .*\/dev\/null/)])
+})
+
+test.each([
+  ["an operator that is busy for a moment is asked again", 2, true],
+  ["one that stays busy is not asked for ever", 3, false],
+])("%s", async (_, refusals, isGiven) => {
+  let left = refusals
+  const busy = () => {
+    const answer = statusAnswer(429, "TooManyRequests", "not now")
+    answer.headers.set("retry-after", "0")
+    return answer
+  }
+  const fake = startFakeKube({ routes: { [route]: () => (left-- > 0 ? busy() : { status: { certificate } }) } })
+  fakes.push(fake)
+  const patient = { ...operator("one"), retry: { min_ms: 60_000, max_ms: 60_000, max_retries: 2 } }
+  const asked = clientCertificate(openKube({ kubeconfig: fake.kubeconfig }), patient, { path: "/dev/null/none" })
+  if (isGiven) expect(await asked).toBeTruthy()
+  else await expect(asked).rejects.toMatchObject({ code: "kube-busy" })
+  expect(fake.requests).toHaveLength(3)
 })
 
 test("the signing request is signed by the key it is for", () => {

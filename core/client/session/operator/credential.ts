@@ -14,33 +14,52 @@ import { AppError, errorText } from "../../../errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import { bitString, der, fromPem, nullValue, oid, sequence, toPem } from "./der.ts"
 import { type Operator, operatorApi } from "./find.ts"
+import { retried } from "./retry.ts"
 
 /** One key and certificate for each operator, by the fingerprint of its licence. */
 const store = v.record(v.string(), v.strictObject({ certificate: v.string(), key: v.string() }))
 type Store = v.InferOutput<typeof store>
 
+const withoutOperator = "Tell the cluster's owner; with `operator: false` podside works without the operator."
+
 export const credentialsPath = (): string => join(homedir(), ".podside", "credentials.json")
+
+export interface CertificateOptions {
+  /** Of the store. */
+  path?: string
+  /** Told when the certificate cannot be kept: the next session has to ask for another. */
+  warn?(text: string): void
+}
 
 /**
  * Base64 of the DER certificate this user shows to the operator: from the store while it is valid, else newly signed.
  * @throws AppError "operator-credential"
  */
-export async function clientCertificate(kube: Kube, operator: Operator, path = credentialsPath()): Promise<string> {
+export async function clientCertificate(
+  kube: Kube,
+  operator: Operator,
+  { path = credentialsPath(), warn }: CertificateOptions = {},
+): Promise<string> {
   const { fingerprint } = operator.description.spec.license
   if (!fingerprint)
     throw new AppError(
       "operator-credential",
       "The operator names no licence fingerprint, so no certificate can be kept for it",
+      { next: withoutOperator },
     )
   const known = await readStore(path)
   const entry = known[fingerprint]
   if (entry && isValid(entry.certificate)) return derText(entry.certificate)
-  const key = entry ? createPrivateKey(entry.key) : generateKeyPairSync("ed25519").privateKey
+  const key = readKey(entry?.key) ?? generateKeyPairSync("ed25519").privateKey
   const certificate = await requestCertificate(kube, operator, key)
-  await writeStore(path, {
-    ...known,
-    [fingerprint]: { certificate, key: key.export({ type: "pkcs8", format: "pem" }).toString() },
-  })
+  try {
+    await writeStore(path, {
+      ...known,
+      [fingerprint]: { certificate, key: key.export({ type: "pkcs8", format: "pem" }).toString() },
+    })
+  } catch (thrown) {
+    warn?.(`the certificate for this user cannot be kept: ${errorText(thrown)}`)
+  }
   return derText(certificate)
 }
 
@@ -48,6 +67,8 @@ async function requestCertificate(kube: Kube, operator: Operator, key: KeyObject
   const csr = signingRequest(key, hostname().toLowerCase() || "localhost")
   const { headers } = operator
   const what = "create mirrordclusteroperatorusercredentials (a certificate for this user)"
+  const ask = <T>(path: string, body: unknown) =>
+    retried(operator.retry, () => kube.request<T>("POST", `${operatorApi}/${path}`, { body, headers, what }))
   try {
     if (operator.supports("ExtendableUserCredentials")) {
       const kind = "MirrordClusterOperatorUserCredential"
@@ -57,27 +78,17 @@ async function requestCertificate(kube: Kube, operator: Operator, key: KeyObject
         metadata: { generateName: "mirrord-operator-regular-cred-" },
         spec: { csr, kind: "regular" },
       }
-      const answer = await kube.request<{ status?: { certificate?: string } }>(
-        "POST",
-        `${operatorApi}/mirrordclusteroperatorusercredentials`,
-        { body, headers, what },
-      )
+      const answer = await ask<{ status?: { certificate?: string } }>("mirrordclusteroperatorusercredentials", body)
       return checkedPem(answer.status?.certificate)
     }
     // The older route takes the request as a JSON text and answers with one.
-    return checkedPem(
-      await kube.request<string>("POST", `${operatorApi}/mirrordoperators/operator/certificate`, {
-        body: csr,
-        headers,
-        what,
-      }),
-    )
+    return checkedPem(await ask<string>("mirrordoperators/operator/certificate", csr))
   } catch (thrown) {
     if (thrown instanceof AppError) throw thrown
     throw new AppError(
       "operator-credential",
       `The operator's certificate for this user cannot be used: ${errorText(thrown)}`,
-      { cause: thrown },
+      { cause: thrown, next: withoutOperator },
     )
   }
 }
@@ -106,6 +117,15 @@ export function signingRequest(key: KeyObject, commonName: string): string {
   )
   const signature = sign(null, info, key)
   return toPem("CERTIFICATE REQUEST", sequence(info, sequence(ed25519, nullValue), bitString(signature)))
+}
+
+/** A renewed certificate keeps its key, unless somebody has spoilt it. */
+function readKey(pem: string | undefined): KeyObject | undefined {
+  try {
+    return pem === undefined ? undefined : createPrivateKey(pem)
+  } catch {
+    return undefined
+  }
 }
 
 const derText = (pem: string) => fromPem("CERTIFICATE", pem).toString("base64")

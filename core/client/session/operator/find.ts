@@ -6,6 +6,10 @@ import { AppError } from "../../../errors.ts"
 import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import { type OutOfService, outOfService } from "./out-of-service.ts"
+import { type RetryOptions, retried } from "./retry.ts"
+
+/** A trial that ends so soon is a warning, in days. */
+const lateDays = 2
 
 export const operatorApi = "/apis/operator.metalbear.co/v1"
 
@@ -51,45 +55,52 @@ export interface Operator {
   supports(feature: string): boolean
   /** Headers every request to this operator carries. */
   headers: Record<string, string>
+  /** How often it is asked again while it is busy. */
+  retry: RetryOptions
 }
 
 /**
  * The cluster's operator; undefined when there is none, or when it is out of service or its licence has run out and the
- * configuration does not insist. `passedBy` hears why one that is out of service is done without.
+ * configuration does not insist. `passedBy` hears why one that is there is done without.
  * @throws KubeError when it is there but cannot be asked; AppError "operator-out-of-service", "operator-license"
  */
 export async function findOperator(
   kube: Kube,
-  config: Pick<Config, "operator" | "baggage">,
+  config: Pick<Config, "operator" | "baggage" | "startup_retry">,
   passedBy?: (why: OutOfService) => void,
 ): Promise<Operator | undefined> {
   const headers = clientHeaders(config.baggage)
-  const found = await describe(kube, headers, config.operator === true, passedBy)
+  const found = await describe(kube, headers, config, passedBy)
   if (!found) return undefined
   const { spec } = found
   if (daysLeft(spec.license.expire_at) < 0) {
-    if (config.operator !== true) return undefined
+    if (config.operator !== true) {
+      passedBy?.({ reason: "its licence has run out", next: "Ask the cluster's owner to renew it." })
+      return undefined
+    }
     throw new AppError("operator-license", "The licence of the cluster's operator has run out", {
       next: "Ask the cluster's owner to renew it, or leave out `operator: true` to work without.",
     })
   }
   const supported = new Set(spec.supported_features ?? spec.features ?? [])
-  return { description: found, supports: (feature) => supported.has(feature), headers }
+  return { description: found, supports: (feature) => supported.has(feature), headers, retry: config.startup_retry }
 }
 
 async function describe(
   kube: Kube,
   headers: Record<string, string>,
-  required: boolean,
+  { operator, startup_retry }: Pick<Config, "operator" | "startup_retry">,
   passedBy?: (why: OutOfService) => void,
 ): Promise<MirrordOperator | undefined> {
+  const required = operator === true
+  const what = "get mirrordoperators (is there an operator?)"
+  const ask = () => kube.request("GET", `${operatorApi}/mirrordoperators/operator`, { headers, what })
   try {
-    const what = "get mirrordoperators (is there an operator?)"
-    return readDescription(await kube.request("GET", `${operatorApi}/mirrordoperators/operator`, { headers, what }))
+    return readDescription(await retried(startup_retry, ask))
   } catch (thrown) {
     if (!(thrown instanceof KubeError)) throw thrown
     const registered = await isRegistered(kube, headers)
-    if (registered === "yes") throw thrown
+    if (registered === "yes") throw thrown.status === 403 ? maySeeNone(thrown) : thrown
     if (registered === "no" || !(required || passedBy)) return undefined
     const why = thrown.status === 503 ? await outOfService(kube, thrown) : undefined
     if (!required) {
@@ -101,6 +112,13 @@ async function describe(
     const message = `The cluster's operator is out of service: ${reason}`
     throw new AppError("operator-out-of-service", message, { next, cause: thrown })
   }
+}
+
+/** Somebody may have every right to work without the operator, and none to see it. */
+function maySeeNone({ code, message, status, body }: KubeError): KubeError {
+  return new KubeError(code, message, status, body, {
+    next: "Ask the cluster's owner for the ClusterRole mirrord-operator-user, or set `operator: false` to work without the operator.",
+  })
 }
 
 export function readDescription(answer: unknown): MirrordOperator {
@@ -123,6 +141,17 @@ async function isRegistered(kube: Kube, headers: Record<string, string>): Promis
   } catch (thrown) {
     return thrown instanceof KubeError && thrown.status === 404 ? "no" : "unknown"
   }
+}
+
+/** What a user should know about a licence that is on trial. */
+export function trialNotice(
+  { license }: MirrordOperator["spec"],
+  now = new Date(),
+): { text: string; isLate: boolean } | undefined {
+  if (!license.name.includes("(Trial)")) return undefined
+  const days = daysLeft(license.expire_at, now)
+  const end = days === 0 ? "today" : `in ${days} ${days === 1 ? "day" : "days"}`
+  return { text: `the operator's trial licence ends ${end}`, isLate: days <= lateDays }
 }
 
 /** Whole days until the end of a licence (`YYYY-MM-DD`), by UTC; the day itself is 0. */

@@ -4,6 +4,7 @@ import { openKube } from "../../../kube/kube.ts"
 import { findOperator, operatorApi } from "./find.ts"
 import type { OutOfService } from "./out-of-service.ts"
 
+const startup_retry = { min_ms: 1, max_ms: 1, max_retries: 0 }
 const fakes: FakeKube[] = []
 afterEach(async () => {
   for (const fake of fakes.splice(0)) await fake.stop()
@@ -59,7 +60,9 @@ async function said(routes: Record<string, Route>, answer = "service unavailable
   const fake = startFakeKube({ routes: { ...unavailable, ...routes } })
   fakes.push(fake)
   const heard: OutOfService[] = []
-  expect(await findOperator(openKube({ kubeconfig: fake.kubeconfig }), {}, (why) => heard.push(why))).toBeUndefined()
+  expect(
+    await findOperator(openKube({ kubeconfig: fake.kubeconfig }), { startup_retry }, (why) => heard.push(why)),
+  ).toBeUndefined()
   expect(heard).toHaveLength(1)
   return heard[0]
 }
@@ -155,7 +158,9 @@ test("an operator that is required is an error with the same words", async () =>
     routes: { [`GET ${operatorApi}`]: down, [`GET ${operatorApi}/mirrordoperators/operator`]: down, ...registered },
   })
   fakes.push(fake)
-  await expect(findOperator(openKube({ kubeconfig: fake.kubeconfig }), { operator: true })).rejects.toMatchObject({
+  await expect(
+    findOperator(openKube({ kubeconfig: fake.kubeconfig }), { operator: true, startup_retry }),
+  ).rejects.toMatchObject({
     code: "operator-out-of-service",
     message: "The cluster's operator is out of service: endpointslices have no addresses",
     next: expect.stringContaining("kubectl describe apiservice v1.operator.metalbear.co"),

@@ -13,12 +13,12 @@ import { connectRequest, newSessionId, sessionIdText } from "./connect-url.ts"
 import { clientCertificate } from "./credential.ts"
 import type { Operator } from "./find.ts"
 import { reconnect, sessionGone } from "./reconnect.ts"
+import { retried } from "./retry.ts"
 
 /** The operator may hold the upgrade while it starts agents. */
 const upgradeLimitMs = 120_000
 /** One attempt to come back to a session; others follow. */
 const reconnectLimitMs = 30_000
-const retriedStatuses: ReadonlySet<number> = new Set([429, 503, 504])
 
 export interface OperatorSessionOptions extends SessionOptions {
   kube: Kube
@@ -34,8 +34,10 @@ export interface OperatorSessionOptions extends SessionOptions {
 export async function openOperatorSession(options: OperatorSessionOptions): Promise<AgentSession> {
   const { kube, operator, target, namespace, config, step, signal } = options
   requireFeatures(options)
-  const certificate = await step.run("preparing the certificate", () => clientCertificate(kube, operator))
-  const mounts = await targetMounts(kube, target, namespace)
+  const certificate = await step.run("preparing the certificate", (inner) =>
+    clientCertificate(kube, operator, { warn: (text) => inner.warn(text) }),
+  )
+  const mounts = await targetMounts(options)
   const id = newSessionId()
   const branch = process.env["MIRRORD_BRANCH_NAME"]
   const { path, headers } = connectRequest(operator, target, namespace, config, { id, certificate, branch })
@@ -52,7 +54,7 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
       ...(version === undefined ? {} : { version }),
     })
   return step.run("opening a session with the operator", async (inner) => {
-    const first = await retried(config.startup_retry, () => connect(upgradeLimitMs, signal)).catch((thrown) => {
+    const first = await retried(operator.retry, () => connect(upgradeLimitMs, signal), signal).catch((thrown) => {
       throw rejection(thrown, what)
     })
     inner.info(`session ${sessionIdText(id)}`)
@@ -83,9 +85,22 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => {})
 }
 
-/** Read with the user's own permissions; without them the session goes on and knows no mounts. */
-async function targetMounts(kube: Kube, target: Target, namespace: string): Promise<Mount[] | undefined> {
+/**
+ * Read with the user's own permissions; without them, or where the target may run in another cluster, the session goes on and knows
+ * no mounts. @throws AppError "target-not-found", "container-not-found"
+ */
+export async function targetMounts({
+  kube,
+  operator,
+  config,
+  target,
+  namespace,
+}: Pick<OperatorSessionOptions, "kube" | "operator" | "config" | "target" | "namespace">): Promise<
+  Mount[] | undefined
+> {
   if (target.kind === "targetless") return undefined
+  const isElsewhere = operator.supports("MultiClusterPrimary") && config.multi_cluster !== false
+  if (isElsewhere && target.kind !== "label") return undefined
   try {
     const [pod] = await podsOf(kube, target, namespace, { selectorIsEnough: true })
     return pod && mountsOf({ pod, container: chooseContainer(pod, target.container).name })
@@ -129,19 +144,4 @@ function rejection(thrown: unknown, what: string): unknown {
     })
   }
   return thrown
-}
-
-async function retried<T>(
-  retry: { min_ms: number; max_ms: number; max_retries: number },
-  work: () => Promise<T>,
-): Promise<T> {
-  for (let attempt = 0, pauseMs = retry.min_ms; ; attempt++, pauseMs = Math.min(pauseMs * 2, retry.max_ms)) {
-    try {
-      return await work()
-    } catch (thrown) {
-      if (!(thrown instanceof KubeError) || !retriedStatuses.has(thrown.status) || attempt >= retry.max_retries)
-        throw thrown
-      await Bun.sleep(pauseMs)
-    }
-  }
 }
