@@ -34,7 +34,8 @@ function incoming(options: Partial<IncomingOptions> = {}, subscribed: DaemonTcp 
   const { client, agent } = linkPair()
   client.pause()
   const session = { link: client, protocolVersion: "1.29.0", peer: "agent", close: async () => client.close() }
-  const conversation = new Conversation(session, { log: silentLogger, notice() {} })
+  const notices: string[] = []
+  const conversation = new Conversation(session, { log: silentLogger, notice: (text) => notices.push(text) })
   const parts = createIncomingWorld(conversation, { ...defaults, ...options })
   const heard: ClientMessage[] = []
   agent.receive((message) => {
@@ -56,6 +57,7 @@ function incoming(options: Partial<IncomingOptions> = {}, subscribed: DaemonTcp 
   return {
     ...parts,
     conversation,
+    notices,
     heard,
     say: (value: DaemonTcp, kind: "TcpSteal" | "Tcp" = "TcpSteal") => void agent.send({ kind, value }),
   }
@@ -308,6 +310,9 @@ test("a port somebody else has taken cannot be listened on; a policy ends the se
     { kind: "SubscribeResult", value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: 80 } } },
   )
   await expect(taken.world.listening(listener(80))).rejects.toMatchObject({ errno: 98 })
+  expect(taken.notices).toEqual(["Another session has port 80 of the target: the program cannot listen on it"])
+  await expect(taken.subscribe(80, { ip: "127.0.0.1", port: 8080 })).rejects.toMatchObject({ code: "port-stolen" })
+  expect(taken.notices).toHaveLength(1)
   const blockedAction = { kind: "Steal", value: { kind: "All", value: 80 } } as const
   const forbidden = incoming(
     {},

@@ -1,10 +1,12 @@
+import { AppError } from "../../../errors.ts"
 import type { Endpoint } from "../../../interceptor.ts"
 import { lastWords } from "../../../last-words.ts"
 import type { DaemonTcp, NewTcpConnection, TrafficTransport } from "../../../protocol/index.ts"
 import type { Conversation } from "../../conversation.ts"
-import type { IncomingPeer, IncomingWorld } from "../../engine.ts"
+import { ErrnoError, type IncomingPeer, type IncomingWorld } from "../../engine.ts"
 import { InputBudget } from "../outgoing/input-budget.ts"
 import { isLoopback } from "../outgoing/world.ts"
+import { errno } from "../response-errno.ts"
 import type { ExchangeEvents, ExchangeRequest } from "./exchange.ts"
 import { requireFilterSupport } from "./http-filter.ts"
 import { Http1Exchange } from "./http1-exchange.ts"
@@ -19,7 +21,7 @@ import { deliveryTls } from "./tls.ts"
 
 export interface IncomingParts {
   world: IncomingWorld
-  /** Takes a port of the pod without a program that listens: `port-forward`. */
+  /** Takes a port of the pod without a program that listens: `port-forward`. @throws AppError "port-stolen" */
   subscribe(remotePort: number, to: Endpoint): Promise<void>
   /** Does the program listen on this port, as it asked for it or as the kernel chose it? */
   listensOn(port: number): boolean
@@ -44,8 +46,14 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
     listenPort: (port) => options.listenPorts.get(port),
     async listening(listener) {
       requested.set(listener.requested.port, (requested.get(listener.requested.port) ?? 0) + 1)
-      if (!isIgnored(listener.requested)) {
-        await traffic.subscriptions.add(remotePort(listener.requested.port), reachable(listener.local))
+      if (isIgnored(listener.requested)) return
+      const port = remotePort(listener.requested.port)
+      try {
+        await traffic.subscriptions.add(port, reachable(listener.local))
+      } catch (thrown) {
+        // The program only hears that its address is in use, and nothing here uses it.
+        if (isTaken(thrown)) conversation.notice(`${taken(port)}: the program cannot listen on it`, "warn")
+        throw thrown
       }
     },
     chosen(port, isOpen) {
@@ -65,10 +73,23 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
   }
   return {
     world,
-    subscribe: (port, to) => traffic.subscriptions.add(port, to),
+    async subscribe(port, to) {
+      try {
+        await traffic.subscriptions.add(port, to)
+      } catch (thrown) {
+        if (!isTaken(thrown)) throw thrown
+        throw new AppError("port-stolen", taken(port), {
+          cause: thrown,
+          next: "Take another port, or try again when that session has ended.",
+        })
+      }
+    },
     listensOn: (port) => requested.has(port) || chosen.has(port),
   }
 }
+
+const isTaken = (thrown: unknown) => thrown instanceof ErrnoError && thrown.errno === errno.EADDRINUSE
+const taken = (port: number) => `Another session has port ${port} of the target`
 
 /** A listener on every address is reached by its loopback one. */
 function reachable({ ip, port }: Endpoint): Endpoint {
