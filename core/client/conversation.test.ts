@@ -4,6 +4,7 @@ import { linkPair } from "../link/index.ts"
 import { silentLogger } from "../log.ts"
 import type { ClientMessage } from "../protocol/index.ts"
 import { Conversation } from "./conversation.ts"
+import { agentClosed } from "./session/negotiate.ts"
 
 const ends: (() => void)[] = []
 afterEach(() => {
@@ -84,6 +85,15 @@ test("the agent's reason for closing is passed on, and features hear of the end 
   conversation.end()
   expect(error).toMatchObject({ code: "agent-closed", message: "The test agent ended the session: target is gone" })
   expect(endings).toEqual(["agent-closed"])
+})
+
+test.each([
+  ["agent x (shop)", "The target container has ended", "target-ended", "when the target runs"],
+  ["agent x (shop)", "Detected dirty iptables.", "agent-dirty-rules", "clean_iptables_on_start"],
+  ["agent x (shop)", "The agent was told to stop", "agent-closed", "kubectl get events"],
+  ["operator 3.250.0", "it was ended by ann", "agent-closed", "podside operator status"],
+])("%s says %j: [%s], and what to do", (peer, reason, code, words) => {
+  expect(agentClosed(peer, reason)).toMatchObject({ code, next: expect.stringContaining(words) })
 })
 
 test("ending it ourselves is no loss", async () => {

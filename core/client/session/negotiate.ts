@@ -1,6 +1,12 @@
 import { AppError } from "../../errors.ts"
 import type { Link } from "../../link.ts"
-import { type ClientMessage, compareVersions, type DaemonMessage, protocolVersion } from "../../protocol/index.ts"
+import {
+  type ClientMessage,
+  compareVersions,
+  type DaemonMessage,
+  protocolVersion,
+  targetEnded,
+} from "../../protocol/index.ts"
 
 /**
  * Longest wait for the first answer on a new connection. An agent answers at once when it runs; whoever starts one tries again
@@ -49,11 +55,27 @@ export async function negotiateVersion(
   }
 }
 
+/** What the other side's reason for closing means to the user. @param peer begins with "agent" or "operator" */
 export function agentClosed(peer: string, reason: string): AppError {
-  const dirty = reason.includes("dirty iptables")
-  return new AppError(dirty ? "agent-dirty-rules" : "agent-closed", `The ${peer} ended the session: ${reason}`, {
-    next: dirty
-      ? "Wait until the other session on this pod has ended, delete the pod, or set agent.clean_iptables_on_start."
-      : "Start again; `kubectl logs` of the agent tells more.",
-  })
+  const { code, next } = closing(peer, reason)
+  return new AppError(code, `The ${peer} ended the session: ${reason}`, { next })
+}
+
+function closing(peer: string, reason: string): { code: string; next: string } {
+  if (reason.includes("dirty iptables")) {
+    return {
+      code: "agent-dirty-rules",
+      next: "Wait until the other session on this pod has ended, delete the pod, or set agent.clean_iptables_on_start.",
+    }
+  }
+  if (reason.includes(targetEnded)) {
+    return {
+      code: "target-ended",
+      next: "Start again when the target runs; `kubectl describe pod` tells why it ended.",
+    }
+  }
+  const look = peer.startsWith("operator")
+    ? "`podside operator status` shows the sessions there are, and the operator's log tells more."
+    : "if it happens again, `kubectl get events` tells who ends the agent's pod."
+  return { code: "agent-closed", next: `Start again; ${look}` }
 }

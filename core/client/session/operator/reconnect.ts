@@ -34,9 +34,8 @@ export async function reconnect({ attempt, pause, signal }: ReconnectParts): Pro
   throw failure
 }
 
-function isHopeless(thrown: unknown): boolean {
-  return thrown instanceof AppError && (thrown.code === "session-gone" || thrown.code === "agent-closed")
-}
+const hopeless: ReadonlySet<string> = new Set(["session-gone", "agent-closed", "target-ended"])
+const isHopeless = (thrown: unknown) => thrown instanceof AppError && hopeless.has(thrown.code)
 
 /** A refusal of the operator that no further attempt will change. */
 export function sessionGone(thrown: unknown): AppError | undefined {
