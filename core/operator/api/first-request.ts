@@ -27,9 +27,7 @@ export function readFirstRequest(socket: Duplex, { upgrade, other }: FirstReques
     clearTimeout(tooLate)
     socket.off("data", look)
     socket.off("close", stop)
-    socket.off("end", leave)
   }
-  const leave = () => socket.destroy()
   const look = (piece: Buffer) => {
     pieces.push(piece)
     const received = Buffer.concat(pieces)
@@ -42,18 +40,18 @@ export function readFirstRequest(socket: Duplex, { upgrade, other }: FirstReques
   }
   socket.on("data", look)
   socket.once("close", stop)
-  socket.once("end", leave)
 }
 
 /** A socket that is not read would not tell that its peer has gone. */
 function collect(socket: Duplex, first: Buffer): () => Buffer {
-  const early = [first]
-  let bytes = first.length
+  const early: Buffer[] = []
+  let bytes = 0
   const keep = (chunk: Buffer) => {
     early.push(chunk)
     bytes += chunk.length
     if (bytes > maxEarlyBytes) socket.destroy()
   }
+  keep(first)
   socket.on("data", keep)
   return () => {
     socket.off("data", keep)

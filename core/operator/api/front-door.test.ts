@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { X509Certificate } from "node:crypto"
 import http2 from "node:http2"
+import type { Duplex } from "node:stream"
 import { type TLSSocket, connect as tlsConnect } from "node:tls"
 import { Hono } from "hono"
+import { until } from "../../../test/until.ts"
 import { silentLogger } from "../../log.ts"
 import {
   basicConstraints,
@@ -20,9 +22,11 @@ import { failure, forbidden, toStatusError } from "./status.ts"
 
 interface Authority {
   pem: string
-  issue(commonName: string, use?: "client" | "server", notAfter?: Date): { cert: string; key: string }
+  issue(commonName: string, use?: "client" | "server" | "any", notAfter?: Date): { cert: string; key: string }
   /** Another authority, whose certificate is from this one; its clients send that along. */
   below(commonName: string, options?: { ca?: boolean; notAfter?: Date }): Authority
+  /** The same, whose clients send its own certificate along. */
+  shown(): Authority
 }
 
 const anHour = () => new Date(Date.now() + 3_600_000)
@@ -47,7 +51,8 @@ function authority(
     pem,
     issue(name, use = "client", notAfter = anHour()) {
       const own = newPrivateKey("ecdsa")
-      const extensions = [basicConstraints(false), extendedKeyUsage(use), dnsNames(["localhost"])]
+      const uses = use === "any" ? [] : [extendedKeyUsage(use)]
+      const extensions = [basicConstraints(false), ...uses, dnsNames(["localhost"])]
       const cert = toPem(certificate(name, own, notAfter, extensions), "CERTIFICATE")
       return { cert: cert + sentAlong, key: privateKeyToPem(own) }
     },
@@ -56,6 +61,7 @@ function authority(
       const cert = toPem(certificate(name, own, notAfter, [basicConstraints(ca)]), "CERTIFICATE")
       return authority(name, own, cert, cert + sentAlong)
     },
+    shown: () => authority(commonName, key, pem, pem),
   }
 }
 
@@ -76,9 +82,10 @@ const settings = (ca: string, more: Record<string, string> = {}): FrontProxy =>
 
 let proxy: FrontProxy | undefined = settings(trusted.pem)
 let door: FrontDoor
-/** What an upgrade waits for, and its end. */
+/** What an upgrade waits for. */
 let waiting: Promise<unknown> = Promise.resolve()
-const gone = Promise.withResolvers<void>()
+/** Sockets of upgrades that were let in, until they close. */
+const upgraded = new Set<Duplex>()
 
 const loopback = { host: "127.0.0.1", port: 0 }
 
@@ -94,7 +101,8 @@ const openDoor = (listen = [loopback]) => {
     app,
     upgrade: async (request, socket, early, identity) => {
       if (request.url !== "/echo") throw forbidden("not here")
-      socket.once("close", gone.resolve)
+      upgraded.add(socket)
+      socket.once("close", () => upgraded.delete(socket))
       await waiting
       if (socket.destroyed) return
       socket.write(`HTTP/1.1 101 Switching Protocols\r\n\r\n${identity.user}:`)
@@ -201,6 +209,27 @@ describe("who may state an identity", () => {
     expect((await overHttp2(certificate, { "x-remote-user": "ann" })).status).toBe(200)
   })
 
+  test("its certificate need not say what it is for, and its CA may be sent along", async () => {
+    expect((await get(["X-Remote-User: ann"], trusted.issue("front-proxy-client", "any"))).status).toBe(200)
+    expect((await get(["X-Remote-User: ann"], trusted.shown().issue("front-proxy-client"))).status).toBe(200)
+  })
+
+  test("where no name is asked for, any client of the CA may, and nobody else", async () => {
+    proxy = settings(trusted.pem, { "requestheader-allowed-names": "[]" })
+    try {
+      expect((await get(["X-Remote-User: ann"], trusted.issue("somebody"))).status).toBe(200)
+      expect((await get(["X-Remote-User: ann"], other.issue("somebody"))).status).toBe(401)
+    } finally {
+      proxy = settings(trusted.pem)
+    }
+  })
+
+  test("settings without a CA are none", () => {
+    expect(() => settings("")).toThrow("request-header settings cannot be read")
+    expect(() => settings("no certificate")).toThrow("request-header settings cannot be read")
+    expect(settings(trusted.pem).authorities).toHaveLength(1)
+  })
+
   test("somebody who is in many groups is let in, over HTTP/1.1 and HTTP/2", async () => {
     const groups = Array.from({ length: 500 }, (_, i) => `organisation:a-team-with-a-long-name-${i}`)
     const lines = groups.map((group) => `X-Remote-Group: ${group}`)
@@ -226,6 +255,7 @@ describe("who may state an identity", () => {
       "one of an intermediate CA that has expired",
       trusted.below("between", { notAfter: new Date(Date.now() - 3_600_000) }).issue("front-proxy-client"),
     ],
+    ["one of another CA that is sent along", other.shown().issue("front-proxy-client")],
     ["one of an intermediate CA of another", other.below("between").issue("front-proxy-client")],
     ["a certificate of an intermediate CA with a name that is not allowed", trusted.below("between").issue("somebody")],
   ])("with %s the answer is 401 before any routing", async (_what, certificate) => {
@@ -368,7 +398,8 @@ describe("an upgrade that is let in", () => {
     })
     socket.once("close", () => reject(new Error(`closed after: ${text}`)))
     socket.setNoDelay(true)
-    for (const piece of pieces) await new Promise((sent) => socket.write(piece, sent))
+    // What is written to a socket that was closed is never said to be sent.
+    for (const piece of pieces) await Promise.race([promise, new Promise((sent) => socket.write(piece, sent))])
     return promise.finally(() => socket.destroy())
   }
   const cut = (text: string, size: number) => text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? []
@@ -393,6 +424,13 @@ describe("an upgrade that is let in", () => {
     expect(await talk([head(...ask, ...groups), "hello"], "hello")).toContain("101 Switching")
   })
 
+  test("may not state more of somebody than could be kept", async () => {
+    const group = (length: number) => `X-Remote-Group: ${"g".repeat(length)}`
+    const stating = (length: number) => [...ask, ...Array.from({ length: 20 }, () => group(length / 20))]
+    expect(await talk([head(...stating(250 << 10)), "hello"], "hello")).toContain("101 Switching")
+    expect(await talk([head(...stating(260 << 10))], "\r\n")).toContain("401")
+  })
+
   test("may be the second request of its connection", async () => {
     expect(await talk([head(...plain), head(...ask)], "101 Switching")).toContain('"user":"ann"')
   })
@@ -405,14 +443,50 @@ describe("an upgrade that is let in", () => {
     expect(await talk([head(...lines)], "\r\n")).toMatch(status)
   })
 
+  test("may be followed at once by a little, not by much: the client is to wait", async () => {
+    const answer = Promise.withResolvers<void>()
+    const early = (kib: number) => Array.from({ length: kib }, () => "e".repeat(1 << 10))
+    waiting = answer.promise
+    try {
+      const patient = talk([head(...ask), ...early(60), "end"], "eend")
+      for (const pieces of [[head(...ask), ...early(80)], [head(...ask) + early(80).join("")]]) {
+        await expect(talk(pieces, "101")).rejects.toThrow("closed after: ")
+      }
+      answer.resolve()
+      expect(await patient).toContain("101 Switching")
+    } finally {
+      answer.resolve()
+      waiting = Promise.resolve()
+    }
+  })
+
+  test("who ends in the middle of a request is gone at once", async () => {
+    const socket = await connected()
+    const closed = new Promise((resolve) => socket.once("close", resolve))
+    await new Promise((sent) => socket.write("GET /echo HTTP/1.1\r\nHost: x\r\n", sent))
+    socket.end()
+    await closed
+  }, 10_000)
+
+  test("who goes without a word while it is served harms nobody", async () => {
+    const socket = await connected()
+    const answered = new Promise((resolve) => socket.once("data", resolve))
+    await new Promise((sent) => socket.write(head(...ask), sent))
+    await answered
+    socket.resetAndDestroy()
+    await until(() => upgraded.size === 0)
+    expect(await talk([head(...ask), "hello"], "hello")).toContain("101 Switching")
+  })
+
   test("a client that leaves while it waits is noticed", async () => {
     const answer = Promise.withResolvers<void>()
     waiting = answer.promise
     try {
       const socket = await connected()
       await new Promise((sent) => socket.write(head(...ask), sent))
+      await until(() => upgraded.size === 1)
       socket.end()
-      await gone.promise
+      await until(() => upgraded.size === 0)
     } finally {
       answer.resolve()
       waiting = Promise.resolve()
