@@ -40,11 +40,23 @@ const app = createApp({
     },
   },
   changes: toldSessions().changes,
-  locks: { list: () => [lock, { ...lock, port: 81, filter: "header x: y" }] },
+  locks: {
+    list: () => [
+      lock,
+      { ...lock, port: 81, filter: "header x: y" },
+      { ...lock, port: 82, targetKey: "shop/deployment/other" },
+      { ...lock, port: 83, targetKey: "bank/deployment/web" },
+    ],
+  },
 } as unknown as Operator)
 
 beforeEach(() => {
-  sessions = [listedSession(10n), listedSession(11n, { connected: false, key: "k" })]
+  const elsewhere = { ...listedSession(12n).info, namespace: "bank" }
+  sessions = [
+    listedSession(10n),
+    listedSession(11n, { connected: false, key: "k" }),
+    listedSession(12n, { connected: false, key: "k,1", info: elsewhere }),
+  ]
   issued = []
   lines = []
 })
@@ -65,7 +77,28 @@ describe("mirrordoperators/operator", () => {
     const { spec, status } = v.parse(operatorSchema, body)
     // The client compares whole versions: with a build part this one would be newer than it, which it warns of.
     expect(spec.operator_version).toBe("3.250.0")
-    expect(status?.sessions.map(({ id }) => id)).toEqual(["A", "B"])
+    expect(status?.sessions.map(({ id }) => id)).toEqual(["A", "B", "C"])
+  })
+})
+
+describe("showing sessions", () => {
+  test.each([
+    ["all", "/sessions", ["A", "B", "C"]],
+    ["those of a namespace", "/namespaces/shop/sessions", ["A", "B"]],
+    ["those of a namespace without any", "/namespaces/empty/sessions", []],
+    ["one of another namespace by its name", "/namespaces/bank/sessions?fieldSelector=metadata.name%3DB", []],
+    ["those with a key, which clients escape", "/sessions?fieldSelector=spec.session.key%3Dk%5C%2C1", ["C"]],
+  ])("%s", async (_what, path, ids) => {
+    const { status, body } = await ask("GET", path)
+    expect(status).toBe(200)
+    expect((body["items"] as { metadata: { name: string } }[]).map(({ metadata }) => metadata.name)).toEqual(ids)
+  })
+
+  test("a session is in its own namespace and in no other", async () => {
+    expect((await ask("GET", "/namespaces/bank/sessions/C")).body).toMatchObject({ metadata: { name: "C" } })
+    expect((await ask("GET", "/sessions/C")).status).toBe(200)
+    expect((await ask("GET", "/namespaces/shop/sessions/C")).status).toBe(404)
+    expect((await ask("GET", "/sessions/D")).status).toBe(404)
   })
 })
 
@@ -74,23 +107,25 @@ describe("ending sessions", () => {
   const left = () => sessions.map(({ info }) => info.id)
 
   test.each([
-    ["one", "/sessions/A", ["B"]],
+    ["one", "/sessions/A", ["B", "C"]],
+    ["one of a namespace", "/namespaces/shop/sessions/A", ["B", "C"]],
     ["those nobody is connected to", "/sessions/inactive", ["A"]],
+    ["those of a namespace nobody is connected to", "/namespaces/shop/sessions/inactive", ["A", "C"]],
     ["all", "/sessions", []],
-    ["all of a namespace", "/namespaces/shop/sessions", []],
+    ["all of a namespace", "/namespaces/shop/sessions", ["C"]],
   ])("%s: a dry run ends none, the same request without it does", async (_what, path, rest) => {
     for (const [query, body] of [["?dryRun=All"], ["?", dryRun]] as const) {
       expect(await ask("DELETE", `${path}${query}`, body)).toMatchObject({ status: 200, body: { status: "Success" } })
-      expect(left()).toEqual(["A", "B"])
+      expect(left()).toEqual(["A", "B", "C"])
     }
     expect(await ask("DELETE", `${path}?`, "{}")).toMatchObject({ status: 200, body: { status: "Success" } })
     expect(left()).toEqual(rest)
   })
 
   test.each([
-    ["by a field", "?fieldSelector=spec.session.key=k", ["A"]],
+    ["by a field", "?fieldSelector=spec.session.key=k", ["A", "C"]],
     ["by a name", "?fieldSelector=metadata.name!=B", ["B"]],
-    ["by labels they do not have", "?labelSelector=app=web", ["A", "B"]],
+    ["by labels they do not have", "?labelSelector=app=web", ["A", "B", "C"]],
     ["by labels they do not have, the other way round", "?labelSelector=app!=web", []],
     ["in another namespace", "?fieldSelector=metadata.namespace=bank", ["A", "B"]],
   ])("only those that are selected: %s", async (_how, query, rest) => {
@@ -101,21 +136,26 @@ describe("ending sessions", () => {
   test("what cannot be selected by ends none", async () => {
     expect((await ask("DELETE", "/sessions?fieldSelector=spec.session.user=ann")).status).toBe(400)
     expect((await ask("DELETE", "/sessions?labelSelector=app=w=b")).status).toBe(400)
-    expect(left()).toEqual(["A", "B"])
+    expect(left()).toEqual(["A", "B", "C"])
   })
 
   test("one is ended when it is still the one that was meant", async () => {
     const meant = (uid: string) => JSON.stringify({ preconditions: { uid } })
     expect(await ask("DELETE", "/sessions/A", meant("uid-9"))).toMatchObject({ status: 409, body: { code: 409 } })
-    expect(left()).toEqual(["A", "B"])
+    expect(left()).toEqual(["A", "B", "C"])
     expect((await ask("DELETE", "/sessions/A", meant("uid-10"))).status).toBe(200)
-    expect(left()).toEqual(["B"])
+    expect(left()).toEqual(["B", "C"])
+  })
+
+  test("one of another namespace is not there to be ended", async () => {
+    expect((await ask("DELETE", "/namespaces/shop/sessions/C?", "{}")).status).toBe(404)
+    expect(left()).toEqual(["A", "B", "C"])
   })
 
   test("no body is as good as empty options; what cannot be read ends none", async () => {
     expect((await ask("DELETE", "/sessions?", "{dryRun")).status).toBe(400)
     expect((await ask("DELETE", "/sessions?", '{"dryRun":"All"}')).status).toBe(400)
-    expect(left()).toEqual(["A", "B"])
+    expect(left()).toEqual(["A", "B", "C"])
     expect((await ask("DELETE", "/sessions?")).status).toBe(200)
     expect(left()).toEqual([])
   })
@@ -151,7 +191,7 @@ describe("certificates in the form of older clients", () => {
   })
 })
 
-test("port locks are shown as the sessions that hold them show them", async () => {
+test("port locks of a target are shown, as the sessions that hold them show them, and no other target's", async () => {
   const { body } = await ask("GET", "/namespaces/shop/targets/deployment.web/port-locks")
   expect(body["items"]).toEqual([
     { session: "A", port: 80, kind: "steal", filter: null },
