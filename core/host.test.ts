@@ -1,7 +1,6 @@
-import { describe, expect, test } from "bun:test"
+import { describe, expect, jest, test } from "bun:test"
 import * as v from "valibot"
 import type { AppError } from "./errors.ts"
-import { authorizeLimitMs } from "./host/ask.ts"
 import { hooks } from "./host/hooks.ts"
 import { inspectPlugins } from "./host/inspect.ts"
 import { type LoadedPlugin, type PluginConfigs, startPlugins } from "./host.ts"
@@ -234,8 +233,19 @@ describe("authorize", () => {
     expect(verdict).toMatchObject({ allow: false, code: "authorization-failed", plugin: "a" })
     expect((verdict as { reason: string }).reason).toContain(reason)
   })
-  test("the limit on thinking has a finite value", () => {
-    expect(authorizeLimitMs).toBeLessThanOrEqual(30_000)
+  test("who thinks for ten seconds denies; who is a little quicker is heard", async () => {
+    jest.useFakeTimers()
+    try {
+      const thinking = saying("a", () => new Promise((resolve) => setTimeout(() => resolve(yes), 10_001)))
+      const slow = (await boot([thinking])).authorize("authorizeSession", request)
+      const quicker = saying("b", () => new Promise((resolve) => setTimeout(() => resolve(yes), 9_999)))
+      const inTime = (await boot([quicker])).authorize("authorizeSession", request)
+      jest.advanceTimersByTime(10_100)
+      expect(await slow).toMatchObject({ allow: false, code: "authorization-late", plugin: "a" })
+      expect(await inTime).toEqual({ allow: true })
+    } finally {
+      jest.useRealTimers()
+    }
   })
 })
 
@@ -303,6 +313,16 @@ test("inspection wires all roles, starts nothing and leaves nothing", async () =
     config: {},
   })
   expect(steps).toEqual(["undo"])
+})
+
+test("inspection refuses what boot would: settings for nobody, an order that cannot be", async () => {
+  const list = builtIn(plugin("port-guard", () => ({})))
+  await expect(inspectPlugins(list, { "port-gard": {} })).rejects.toMatchObject({
+    code: "bad-plugin-config",
+    next: expect.stringContaining('"port-guard"'),
+  })
+  await expect(inspectPlugins([...list, ...list], {})).rejects.toMatchObject({ code: "bad-plugin" })
+  expect(await inspectPlugins(list, { "port-guard": {} })).toHaveLength(1)
 })
 
 test("every hook's verb tells its kind", () => {

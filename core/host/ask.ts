@@ -35,7 +35,7 @@ export interface Plugins<R extends Role> {
 }
 
 /** How long one plugin may think about one request before that counts as a denial, in milliseconds. */
-export const authorizeLimitMs = 10_000
+const authorizeLimitMs = 10_000
 
 export function ask<R extends Role>(wired: readonly Wired<R>[], log: Logger, stop: () => Promise<void>): Plugins<R> {
   type AnyHook = (...args: unknown[]) => unknown

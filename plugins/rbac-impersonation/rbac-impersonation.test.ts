@@ -74,6 +74,11 @@ describe("mode impersonate", () => {
     expect(lines(/^authorization$/i)).toEqual([["Authorization", "Bearer operators-token"]])
   })
 
+  test("what a caller does not have is not made up", async () => {
+    await asCaller(kube, { user: "ben", groups: [], extra: { scopes: [] } }).request("GET", path)
+    expect(lines(/^impersonate-/i)).toEqual([["Impersonate-User", "ben"]])
+  })
+
   test("lists are asked as the caller too", async () => {
     respond = () => ({ status: 200, body: { items: [{ a: 1 }] } })
     expect(await asCaller(kube, ann).list<{ a: number }>("/api/v1/namespaces/shop/pods")).toEqual([{ a: 1 }])
@@ -134,6 +139,26 @@ describe("mode review", () => {
     answering(status)
     await expect(afterReview(kube, ann).request("GET", path)).rejects.toMatchObject({ code: "kube-forbidden" })
     expect(seen.map(({ method }) => method)).toEqual(["POST"])
+    await expect(afterReview(kube, ann).list("/api/v1/pods")).rejects.toMatchObject({ code: "kube-forbidden" })
+    expect(seen.map(({ method }) => method)).toEqual(["POST", "POST"])
+  })
+
+  test("who is refused reads what of, and why", async () => {
+    const refusal = (asked: string) =>
+      afterReview(kube, ann)
+        .request("GET", asked)
+        .then(
+          () => "",
+          ({ message }: Error) => message,
+        )
+    answering({ allowed: false })
+    const user = 'User "änn@example.org" may not'
+    expect(await refusal(path)).toBe(`${user} get deployments "api" in namespace "shop": no role allows it`)
+    expect(await refusal("/api/v1/pods")).toBe(`${user} list pods: no role allows it`)
+    answering({ allowed: false, reason: "out of hours" })
+    expect(await refusal("/api/v1/nodes/n")).toBe(`${user} get nodes "n": out of hours`)
+    answering({ allowed: true })
+    expect(await refusal(path)).toBe("")
   })
 
   test("a review that cannot be asked ends the request too", async () => {
@@ -148,6 +173,7 @@ test.each([
   ["GET", "/api/v1/namespaces/shop/pods", {}, { group: "", resource: "pods", namespace: "shop", verb: "list" }],
   ["GET", "/api/v1/pods", { watch: true }, { group: "", resource: "pods", verb: "watch" }],
   ["GET", "/api/v1/namespaces/shop", {}, { group: "", resource: "namespaces", name: "shop", verb: "get" }],
+  ["GET", "/api/v1/nodes/n/proxy", {}, { resource: "nodes", subresource: "proxy", name: "n", namespace: undefined }],
   ["GET", "/api/v1/namespaces/a/pods/p/log", {}, { resource: "pods", subresource: "log", name: "p", verb: "get" }],
   ["DELETE", "/apis/batch/v1/namespaces/a/jobs", {}, { group: "batch", resource: "jobs", verb: "deletecollection" }],
   ["PATCH", "/apis/batch/v1/namespaces/a/jobs/j", {}, { group: "batch", name: "j", verb: "patch" }],
