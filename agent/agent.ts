@@ -67,7 +67,12 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
     undo.push(joined.close)
     const { target, surroundings } = joined
     if (joined.settled && options.listen.kind === "tcp") throw settledOnTcp()
-    if (target) undo.push(watchProcess(target.pid, () => end({ exitCode: 0, reason: targetEnded })))
+    let features: AgentFeature[] = []
+    const onTargetEnded = () => {
+      for (const feature of features) feature.targetEnded?.()
+      end({ exitCode: 0, reason: targetEnded })
+    }
+    if (target) undo.push(watchProcess(target.pid, onTargetEnded))
 
     const metrics = new AgentMetrics()
     const metricsServer = settings.metricsAddress ? serveMetrics(settings.metricsAddress, metrics) : undefined
@@ -86,7 +91,7 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
       setTimeout(() => end(inTheWay), options.firstClientSeconds * 1000).unref()
       return (await ended).exitCode
     }
-    const features = await createFeatures(context, provided)
+    features = await createFeatures(context, provided)
     undo.push(() => Promise.all(features.map((feature) => feature.close?.())))
 
     const clients = new Clients({

@@ -30,6 +30,8 @@ export interface AgentFeature {
   readonly kinds: readonly ClientMessage["kind"][]
   /** Called with the client's first message of these kinds. */
   serve(client: AgentClient): ClientFeature
+  /** The target has just ended; `close` follows soon. What its peers have to hear has to be said now: its network goes next. */
+  targetEnded?(): void
   /** After the last client has left or the agent stops; undoes everything outside this process. */
   close?(): Promise<void>
 }

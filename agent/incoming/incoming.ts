@@ -33,6 +33,7 @@ export function createIncoming(context: AgentContext, interceptor: Interceptor):
   return {
     kinds: ["Tcp", "TcpSteal", "ShareLink"],
     serve: (client) => new IncomingClient(client, ports, context, keys.ofClient()),
+    targetEnded: () => live.letGo(),
     async close() {
       try {
         await ports.stopDiverting()

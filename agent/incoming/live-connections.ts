@@ -85,6 +85,13 @@ export class LiveConnections {
     await Bun.sleep(lookMilliseconds)
   }
 
+  /** Ends the connections that owe their callers nothing, as the kernel does for a process that has ended. */
+  letGo(): void {
+    for (const { socket, sentAtLastWord } of this.#live.values()) {
+      if (socket.bytesWritten !== sentAtLastWord) socket.end()
+    }
+  }
+
   #delete(socket: TcpSocket): void {
     if (!this.#live.delete(socket)) return
     this.#onCount(-1)

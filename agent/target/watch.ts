@@ -1,31 +1,61 @@
+import type { Socket } from "bun"
 import { AppError } from "../../core/errors.ts"
 import { check, errno, isLinuxError } from "../../core/linux/errno.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 
-/** How often the target is looked at. One look is one system call of less than a microsecond. */
-const intervalMilliseconds = 200
+/** How often the target is looked at where the runtime does not tell of its end. */
+const intervalMilliseconds = 20
 const POLLIN = 1
 
 /**
- * Calls `onGone` once when process `pid` has ended. It is watched by a pidfd, so that a new process with the same
- * number is not taken for it. Returns how to stop watching.
+ * Calls `onGone` once when process `pid` has ended, in the moment it does: the network of a pod goes soon after its containers, and
+ * nobody hears any more what is said too late. It is watched by a pidfd, so that a new process with the same number is not taken
+ * for it. Returns how to stop watching.
  * @throws AppError "target-gone" when it has ended already
  */
 export function watchProcess(pid: number, onGone: () => void): () => void {
   const pidFd = openPidFd(pid)
   let watching = true
+  let timer: ReturnType<typeof setInterval> | undefined
+  const look = () => {
+    if (!watching || !hasEnded(pidFd)) return
+    stop()
+    onGone()
+  }
+  const unwatch = whenReadable(openPidFd(pid), () => {
+    look()
+    if (watching) timer = setInterval(look, intervalMilliseconds)
+  })
   const stop = () => {
     if (!watching) return
     watching = false
     clearInterval(timer)
+    unwatch()
     syscall("close", pidFd)
   }
-  const timer = setInterval(() => {
-    if (!hasEnded(pidFd)) return
-    stop()
-    onGone()
-  }, intervalMilliseconds)
   return stop
+}
+
+/**
+ * The runtime takes the descriptor for a socket: it waits until that can be read, fails to read it, and closes it. Calls `then`
+ * when it does. Returns how to stop waiting.
+ */
+function whenReadable(pidFd: number, then: () => void): () => void {
+  let socket: Socket<undefined> | undefined
+  const adopting = Bun.connect<undefined>({
+    ...({ fd: pidFd } as unknown as { hostname: string; port: number }),
+    data: undefined,
+    socket: {
+      open(opened) {
+        socket = opened
+      },
+      data() {},
+      close: then,
+      error() {},
+    },
+  })
+  adopting.catch(then)
+  return () => socket?.terminate()
 }
 
 function openPidFd(pid: number): number {

@@ -2,7 +2,20 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { within } from "../../../agent/test-agent.ts"
 import { NfTables } from "../../../plugins/interception/agent/nf-tables.ts"
 import { startAgentProcess } from "./agent-process.ts"
-import { call, data, exchange, startApplication, steal, stolen, subscribe, type TestApplication } from "./kit.ts"
+import {
+  answer,
+  call,
+  data,
+  exchange,
+  header,
+  startApplication,
+  steal,
+  stealMatching,
+  stolen,
+  stolenRequest,
+  subscribe,
+  type TestApplication,
+} from "./kit.ts"
 import { makePod, type Pod, whyNoPods } from "./pod.ts"
 
 const reason = whyNoPods()
@@ -51,5 +64,22 @@ describe.skipIf(reason !== undefined)("a target that is killed", () => {
     })
     expect(left).toEqual([])
     expect(await exchange(pod, pod.ip4, app.port, "x")).toBe("app: x")
+  }, 120_000)
+
+  test("lets go of idle callers in that moment: soon the pod's network is gone, and they would wait for ever", async () => {
+    const target = pod.inPod(() => Bun.spawn(["cat"], { stdin: "pipe", stdout: "ignore" }))
+    const agent = await startAgentProcess(target.pid)
+    const stealing = await agent.connect()
+    expect(await subscribe(stealing, stealMatching(app.port, header("x-user: me")))).toBe("Ok")
+    const caller = await call(pod, pod.ip4, app.port)
+    caller.send("GET / HTTP/1.1\r\nhost: web\r\nx-user: me\r\n\r\n")
+    stealing.send(answer((await stolenRequest(stealing)).connectionId, "mine"))
+    await caller.until("mine")
+    const killedAt = performance.now()
+    target.kill("SIGKILL")
+    await caller.ended
+    // An agent that ends for another reason gives an idle caller 300 ms to go on.
+    expect(performance.now() - killedAt).toBeLessThan(200)
+    expect(await within("the agent's end", agent.ended, 30_000)).toBe(0)
   }, 120_000)
 })
