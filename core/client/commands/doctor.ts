@@ -1,8 +1,9 @@
 import { flagOption, type RunCommand } from "../../cli/command.ts"
 import { silentLogger } from "../../log.ts"
-import { clusterChecks, machineChecks } from "../checks.ts"
+import { clusterChecks } from "../cluster-checks.ts"
 import { examine, formatFindings } from "../doctor.ts"
 import { loadForCommand } from "../load.ts"
+import { machineChecks } from "../machine-checks.ts"
 
 /** Looks at everything a session needs; exit code 1 when something is in the way. */
 export const run: RunCommand = async ({ options }, context) => {

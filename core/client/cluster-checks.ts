@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs"
-import { release } from "node:os"
 import type { Config } from "../../config/load.ts"
 import { chooseContainer, notUsable } from "../kube/containers.ts"
+import { KubeError } from "../kube/errors.ts"
 import { type Kube, openKube } from "../kube/kube.ts"
 import type { Pod } from "../kube/objects.ts"
 import { formatPermission, mayI, type Permission } from "../kube/permissions.ts"
@@ -10,61 +9,13 @@ import { fetchBy } from "../kube/proxy.ts"
 import { podPath, resources } from "../kube/resources.ts"
 import { formatTarget, type Target } from "../target.ts"
 import type { Check } from "./doctor.ts"
-import type { Engine } from "./engine.ts"
-import { findOperator } from "./session/operator/find.ts"
+import { findOperator, type Operator } from "./session/operator/find.ts"
 import type { OutOfService } from "./session/operator/out-of-service.ts"
 import { agentOptions, kubeOptions } from "./settings.ts"
 
 /** A clock further off than this makes certificates and tokens fail, in seconds. */
 const clockToleranceSeconds = 60
 const enforceLabel = "pod-security.kubernetes.io/enforce"
-
-/** Content of a file of this machine; undefined when it cannot be read. */
-type ReadText = (path: string) => string | undefined
-
-/** What this machine has to offer. */
-export function machineChecks(
-  engine: Pick<Engine, "unavailable" | "restriction">,
-  textOf: ReadText = readText,
-): Check[] {
-  return [
-    {
-      name: "process engine",
-      async run() {
-        const lack = await engine.unavailable()
-        if (lack) return { state: "problem", detail: lack.reason, next: lack.next }
-        const restriction = await engine.restriction()
-        if (restriction !== undefined) return { state: "warning", detail: `works, with limits: ${restriction}` }
-        return {
-          state: "ok",
-          detail: `seccomp notification works on ${process.platform} ${release()}, ${process.arch}`,
-        }
-      },
-    },
-    {
-      name: "ptrace scope",
-      async run() {
-        const scope = textOf("/proc/sys/kernel/yama/ptrace_scope")
-        if (scope === undefined) return { state: "ok", detail: "this kernel has no Yama" }
-        if (Number(scope) < 2) return { state: "ok", detail: `kernel.yama.ptrace_scope is ${scope}` }
-        return {
-          state: "warning",
-          detail: `kernel.yama.ptrace_scope is ${scope}`,
-          next: "Set it to 1: sudo sysctl kernel.yama.ptrace_scope=1",
-        }
-      },
-    },
-    {
-      name: "user namespaces",
-      async run() {
-        const most = Number(textOf("/proc/sys/user/max_user_namespaces") ?? 0)
-        const refused = textOf("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") === "1"
-        if (most > 0 && !refused) return { state: "ok", detail: "allowed; only `npm run demo` uses them" }
-        return { state: "warning", detail: "not allowed for ordinary users; sessions do not need them, the demo does" }
-      },
-    },
-  ]
-}
 
 /** What the cluster has to offer to this user. */
 export function clusterChecks(config: Config): Check[] {
@@ -74,17 +25,35 @@ export function clusterChecks(config: Config): Check[] {
   const namespace = () => config.target.namespace ?? cluster().namespace
   const agentNamespace = () =>
     target.kind === "targetless" ? namespace() : (config.agent.namespace ?? cluster().namespace)
-  return [
-    { name: "cluster", run: () => reach(cluster()) },
+  let trouble: OutOfService | undefined
+  let found: Promise<Operator | undefined> | undefined
+  const operatorOf = () => (found ??= findOperator(cluster(), config, (why) => (trouble = why)))
+  const operatorIfAny = async () => (config.operator === false ? undefined : await operatorOf().catch(() => undefined))
+  /** For what matters only to whoever makes the agents. */
+  const ofAgents = (name: string, run: () => Outcome): Check => ({
+    name,
+    run: async () =>
+      (await operatorIfAny()) ? { state: "skipped", detail: "the operator makes the agents" } : await run(),
+  })
+  let isReached = true
+  const first: Check = {
+    name: "cluster",
+    async run() {
+      try {
+        return await reach(cluster())
+      } catch (thrown) {
+        isReached = false
+        throw thrown
+      }
+    },
+  }
+  const others: Check[] = [
     { name: "clock", run: () => compareClocks(cluster()) },
     {
       name: "operator",
       async run() {
         if (config.operator === false) return { state: "skipped", detail: "the configuration says operator: false" }
-        let trouble: OutOfService | undefined
-        const operator = await findOperator(cluster(), config, (why) => {
-          trouble = why
-        })
+        const operator = await operatorOf()
         if (operator) return { state: "ok", detail: `version ${operator.description.spec.operator_version}` }
         if (trouble) {
           const detail = `out of service: ${trouble.reason}; sessions create an agent of their own`
@@ -96,10 +65,26 @@ export function clusterChecks(config: Config): Check[] {
           : { state: "ok", detail }
       },
     },
-    { name: "permissions", run: () => checkPermissions(cluster(), config, target, namespace(), agentNamespace()) },
+    {
+      name: "permissions",
+      async run() {
+        const operator = await operatorIfAny()
+        return operator
+          ? checkOperatorPermissions(cluster(), operator, target, namespace())
+          : checkPermissions(cluster(), config, target, namespace(), agentNamespace())
+      },
+    },
     { name: "target", run: () => checkTarget(cluster(), target, namespace()) },
-    { name: "pod security", run: () => checkPodSecurity(cluster(), config, target, agentNamespace()) },
-    { name: "agent image", run: () => checkImage(cluster(), config, agentNamespace()) },
+    ofAgents("pod security", () => checkPodSecurity(cluster(), config, target, agentNamespace())),
+    ofAgents("agent image", () => checkImage(cluster(), config, agentNamespace())),
+  ]
+  return [
+    first,
+    ...others.map(({ name, run }) => ({
+      name,
+      run: async () =>
+        isReached ? run() : ({ state: "skipped", detail: "the cluster cannot be asked" } satisfies Awaited<Outcome>),
+    })),
   ]
 }
 
@@ -129,7 +114,16 @@ async function compareClocks(kube: Kube): Outcome {
   }
 }
 
-/** What a session without an operator needs; those of the target are the same with one. */
+/** To find a target's pods. */
+function targetPermissions(target: Target, namespace: string): Permission[] {
+  const kind = target.kind !== "targetless" && target.kind !== "label" ? resources[target.kind] : undefined
+  return [
+    ...(kind ? [{ verb: "get", group: kind.group, resource: kind.resource, namespace }] : []),
+    ...(target.kind === "targetless" || target.kind === "pod" ? [] : [{ verb: "list", resource: "pods", namespace }]),
+  ]
+}
+
+/** What a session without an operator needs. */
 export function neededPermissions(
   config: Config,
   target: Target,
@@ -140,10 +134,8 @@ export function neededPermissions(
     ? [{ verb: "update", resource: "pods", subresource: "ephemeralcontainers", namespace }]
     : [{ verb: "create", group: "batch", resource: "jobs", namespace: agentNamespace }]
   const watched = config.agent.ephemeral ? namespace : agentNamespace
-  const kind = target.kind !== "targetless" && target.kind !== "label" ? resources[target.kind] : undefined
   return [
-    ...(kind ? [{ verb: "get", group: kind.group, resource: kind.resource, namespace }] : []),
-    ...(target.kind === "targetless" || target.kind === "pod" ? [] : [{ verb: "list", resource: "pods", namespace }]),
+    ...targetPermissions(target, namespace),
     ...agents,
     { verb: "watch", resource: "pods", namespace: watched },
     config.agent.transport === "pod-proxy" ? podProxy(watched) : { ...podProxy(watched), subresource: "portforward" },
@@ -151,6 +143,30 @@ export function neededPermissions(
 }
 
 const podProxy = (namespace: string): Permission => ({ verb: "get", resource: "pods", subresource: "proxy", namespace })
+
+/** With an operator a user needs rights in its API, and may see what is to be the target. */
+async function checkOperatorPermissions(kube: Kube, operator: Operator, target: Target, namespace: string): Outcome {
+  const group = "operator.metalbear.co"
+  const needed: Permission[] = [
+    ...targetPermissions(target, namespace),
+    { verb: operator.supports("ProxyApi") ? "proxy" : "get", group, resource: "targets", namespace },
+    operator.supports("ExtendableUserCredentials")
+      ? { verb: "create", group, resource: "mirrordclusteroperatorusercredentials" }
+      : { verb: "create", group, resource: "mirrordoperators", subresource: "certificate" },
+  ]
+  const missing = await missingOf(kube, needed)
+  if (missing.length === 0) return { state: "ok", detail: "enough for a session with the operator" }
+  return {
+    state: "problem",
+    detail: `not allowed: ${missing.map(formatPermission).join("; ")}`,
+    next: "Ask the cluster's owner for these; the ClusterRole mirrord-operator-user has those of the operator.",
+  }
+}
+
+async function missingOf(kube: Kube, needed: readonly Permission[]): Promise<Permission[]> {
+  const answers = await Promise.all(needed.map((permission) => mayI(kube, permission)))
+  return needed.filter((_, index) => !answers[index])
+}
 
 async function checkPermissions(
   kube: Kube,
@@ -161,8 +177,7 @@ async function checkPermissions(
 ): Outcome {
   const needed = neededPermissions(config, target, namespace, agentNamespace)
   const shortCut = podProxy(config.agent.ephemeral ? namespace : agentNamespace)
-  const [mayShorten, ...answers] = await Promise.all([shortCut, ...needed].map((permission) => mayI(kube, permission)))
-  const missing = needed.filter((_, index) => !answers[index])
+  const [mayShorten, missing] = await Promise.all([mayI(kube, shortCut), missingOf(kube, needed)])
   if (missing.length === 0) {
     const detail = "enough for a session without an operator"
     if (mayShorten || config.agent.transport !== "auto") return { state: "ok", detail }
@@ -194,9 +209,14 @@ async function checkTarget(kube: Kube, target: Target, namespace: string): Outco
 
 async function checkPodSecurity(kube: Kube, config: Config, target: Target, namespace: string): Outcome {
   if (target.kind === "targetless") return { state: "ok", detail: "an agent without a target has no privileges" }
-  const { metadata } = await kube.request<Pod>("GET", `/api/v1/namespaces/${encodeURIComponent(namespace)}`, {
-    what: `get namespaces "${namespace}"`,
-  })
+  const found = await allowed(
+    kube.request<Pod>("GET", `/api/v1/namespaces/${encodeURIComponent(namespace)}`, {
+      what: `get namespaces "${namespace}"`,
+    }),
+  )
+  if (!found)
+    return { state: "skipped", detail: `namespaces may not be read, so what ${namespace} enforces is unknown` }
+  const { metadata } = found
   const level = metadata.labels?.[enforceLabel]
   if (level === undefined || level === "privileged" || config.agent.ephemeral) {
     return { state: "ok", detail: `namespace ${namespace} ${level ? `enforces "${level}"` : "enforces nothing"}` }
@@ -211,11 +231,13 @@ async function checkPodSecurity(kube: Kube, config: Config, target: Target, name
 /** Whether a node can pull an image is known only when it has; what can be said without one is who has it already. */
 async function checkImage(kube: Kube, config: Config, namespace: string): Outcome {
   const { image, imagePullPolicy } = agentOptions(config)
-  const pods = await kube.list<Pod>(podPath(namespace), {
-    query: { labelSelector: "app=mirrord" },
-    what: `list pods in ${namespace}`,
-  })
-  const failing = pods.find((pod) =>
+  const pods = await allowed(
+    kube.list<Pod>(podPath(namespace), {
+      query: { labelSelector: "app=mirrord" },
+      what: `list pods in ${namespace}`,
+    }),
+  )
+  const failing = pods?.find((pod) =>
     pod.status?.containerStatuses?.some(({ state }) => /ImagePull|ErrImage/.test(state?.waiting?.reason ?? "")),
   )
   if (failing) {
@@ -244,10 +266,10 @@ async function checkImage(kube: Kube, config: Config, namespace: string): Outcom
   }
 }
 
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim()
-  } catch {
-    return undefined
-  }
+/** Undefined where the user may not look; a session does not need to. */
+async function allowed<T>(answer: Promise<T>): Promise<T | undefined> {
+  return answer.catch((thrown) => {
+    if (thrown instanceof KubeError && thrown.status === 403) return undefined
+    throw thrown
+  })
 }

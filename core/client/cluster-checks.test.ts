@@ -1,47 +1,12 @@
 import { afterEach, expect, test } from "bun:test"
 import { loadConfig } from "../../config/load.ts"
 import { type FakeKube, type Route, startFakeKube, statusAnswer } from "../../test/fakes/kube-server.ts"
-import { clusterChecks, machineChecks } from "./checks.ts"
-import { examine, formatFindings } from "./doctor.ts"
+import { clusterChecks } from "./cluster-checks.ts"
+import { examine } from "./doctor.ts"
 
 const fakes: FakeKube[] = []
 afterEach(async () => {
   for (const fake of fakes.splice(0)) await fake.stop()
-})
-
-const able = { unavailable: async () => undefined, restriction: async () => undefined }
-const scope = "/proc/sys/kernel/yama/ptrace_scope"
-
-/** State of one finding of the machine, by its name. */
-async function machine(
-  name: string,
-  files: Record<string, string>,
-  engine: Parameters<typeof machineChecks>[0] = able,
-) {
-  const findings = await examine(machineChecks(engine, (path) => files[path]))
-  return findings.find((finding) => finding.name === name)!
-}
-
-test.each<[scope: string | undefined, state: string]>([
-  [undefined, "ok"],
-  ["0", "ok"],
-  ["1", "ok"],
-  ["2", "warning"],
-  ["3", "warning"],
-])("ptrace_scope %s is %s", async (value, state) => {
-  const finding = await machine("ptrace scope", value === undefined ? {} : { [scope]: value })
-  expect(finding.state).toBe(state as typeof finding.state)
-  if (state === "warning") expect(finding.next).toContain("kernel.yama.ptrace_scope=1")
-})
-
-test("what the engine lacks is a problem with its next step", async () => {
-  const lack = { code: "engine-kernel-too-old", reason: "The kernel is 4.19", next: "Update the kernel." }
-  const finding = await machine("process engine", {}, { ...able, unavailable: async () => lack })
-  expect(finding).toEqual({ name: "process engine", state: "problem", detail: lack.reason, next: lack.next })
-  expect(formatFindings([finding])).toBe("x process engine: The kernel is 4.19\n    Update the kernel.\n")
-  expect((await machine("process engine", {})).state).toBe("ok")
-  const limited = await machine("process engine", {}, { ...able, restriction: async () => "sockets are made here" })
-  expect(limited).toMatchObject({ state: "warning", detail: "works, with limits: sockets are made here" })
 })
 
 interface Asked {
@@ -101,7 +66,8 @@ test("an operator that is out of service is told apart from none, and from one t
     const fake = startFakeKube({ routes: { [api]: answer, [`${api}/mirrordoperators/operator`]: answer } })
     fakes.push(fake)
     const { config } = await loadConfig({ environment: { KUBECONFIG: fake.kubeconfig, ...environment } })
-    const checks = clusterChecks({ ...config, kubeconfig: fake.kubeconfig })
+    const startup_retry = { min_ms: 1, max_ms: 1, max_retries: 0 }
+    const checks = clusterChecks({ ...config, kubeconfig: fake.kubeconfig, startup_retry })
     return (await examine(checks.filter(({ name }) => name === "operator")))[0]!
   }
   const down = () => statusAnswer(503, "ServiceUnavailable", "no endpoints")
@@ -113,4 +79,72 @@ test("an operator that is out of service is told apart from none, and from one t
   expect(await operator(down)).toMatchObject({ state: "warning", detail, next })
   const message = "The cluster's operator is out of service: no endpoints"
   expect(await operator(down, required)).toMatchObject({ state: "problem", detail: message, next })
+})
+
+/** Every finding about a cluster with these routes, by its name. */
+async function findings(routes: Record<string, Route>, kubeconfig?: string) {
+  const fake = startFakeKube({ routes: { "GET /version": () => ({ gitVersion: "v1.34.0" }), ...routes } })
+  fakes.push(fake)
+  const environment = { MIRRORD_IMPERSONATED_TARGET: "pod/web" }
+  const { config } = await loadConfig({ environment })
+  const all = await examine(clusterChecks({ ...config, kubeconfig: kubeconfig ?? fake.kubeconfig }))
+  return Object.fromEntries(all.map(({ name, ...finding }) => [name, finding]))
+}
+
+const forbidden = () => statusAnswer(403, "Forbidden", "no")
+
+test("what a session does not need may be hidden from its user", async () => {
+  const hidden = { "GET /api/v1/namespaces/shop": forbidden, "GET /api/v1/namespaces/shop/pods": forbidden }
+  const found = await findings({ ...hidden, "GET /api/v1/nodes": forbidden })
+  expect(found["pod security"]).toMatchObject({ state: "skipped", detail: expect.stringContaining("is unknown") })
+  expect(found["agent image"]).toMatchObject({ state: "skipped", detail: expect.stringContaining("is unknown") })
+})
+
+test("a namespace that refuses agents is a problem, one that does not is none", async () => {
+  const enforcing = (level: string) => () => ({
+    metadata: { name: "shop", labels: { "pod-security.kubernetes.io/enforce": level } },
+  })
+  const security = async (level: string) =>
+    (await findings({ "GET /api/v1/namespaces/shop": enforcing(level) }))["pod security"]
+  expect(await security("baseline")).toMatchObject({
+    state: "problem",
+    next: expect.stringContaining("--agent-namespace"),
+  })
+  expect(await security("privileged")).toMatchObject({ state: "ok" })
+})
+
+test("where there is an operator its rights count, and nothing about agents does", async () => {
+  const asked: unknown[] = []
+  const answers = (allowed: boolean): Record<string, Route> => ({
+    "GET /apis/operator.metalbear.co/v1/mirrordoperators/operator": () => ({
+      spec: {
+        operator_version: "3.250.0",
+        default_namespace: "shop",
+        supported_features: ["ProxyApi", "ExtendableUserCredentials"],
+        license: { name: "x", organization: "y", expire_at: "2999-12-31" },
+      },
+    }),
+    "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews": ({ body }) => {
+      const { verb, resource } = (body as Asked).spec.resourceAttributes
+      asked.push(`${verb} ${resource}`)
+      return { status: { allowed: allowed || resource === "pods" } }
+    },
+  })
+  const found = await findings(answers(true))
+  expect(asked).toEqual(["get pods", "proxy targets", "create mirrordclusteroperatorusercredentials"])
+  expect(found["permissions"]).toEqual({ state: "ok", detail: "enough for a session with the operator" })
+  const skipped = { state: "skipped", detail: "the operator makes the agents" }
+  expect(found).toMatchObject({ "pod security": skipped, "agent image": skipped })
+  expect((await findings(answers(false)))["permissions"]).toMatchObject({
+    state: "problem",
+    detail: "not allowed: proxy targets in shop; create mirrordclusteroperatorusercredentials in the whole cluster",
+    next: expect.stringContaining("mirrord-operator-user"),
+  })
+})
+
+test("a cluster that cannot be reached is one problem, not seven", async () => {
+  const { cluster, ...others } = await findings({}, "/nonexistent/kubeconfig")
+  expect(cluster).toMatchObject({ state: "problem", next: expect.any(String) })
+  for (const finding of Object.values(others))
+    expect(finding).toEqual({ state: "skipped", detail: "the cluster cannot be asked" })
 })
