@@ -10,6 +10,8 @@ import type { Step } from "../../progress.ts"
 import { addEphemeralAgent, type CreatedAgent, createAgentJob } from "./agent-pod.ts"
 import { type ChosenPod, choosePod, mountsOf } from "./choose-pod.ts"
 import { type Connector, createConnector, type DirectConnection, type Transport } from "./connect.ts"
+import { explained } from "./last-log-lines.ts"
+import { type AgentPlace, refusedCreation } from "./refused.ts"
 import { type StartWatch, watchStart } from "./watch-start.ts"
 
 export interface DirectOptions {
@@ -36,35 +38,41 @@ const longestPauseMs = 250
 /**
  * Creates an agent beside the target, without an operator, and connects to it through the API server. Whatever fails, what
  * was created is removed again.
- * @throws AppError "agent-image", "agent-unschedulable", "agent-pod-security", "agent-start-timeout", "agent-proxy-failed", …
+ * @throws AppError "agent-image", "agent-unschedulable", "agent-pod-security", "agent-start-timeout", "agent-proxy-failed", "agent-refused", …
  */
 export async function openDirectSession(options: DirectOptions): Promise<AgentSession> {
   const limit = AbortSignal.timeout(options.startupTimeoutMs)
   const signal = AbortSignal.any([limit, options.signal])
   let created: CreatedAgent | undefined
   let connector: Connector | undefined
+  let watch: StartWatch | undefined
   try {
     const chosen = await options.step.run("finding the target", (step) =>
       until(signal, choosePod(options.kube, options.target, options.namespace, step)),
     )
     warnAboutMesh(chosen, options)
     const identity = newAgentIdentity()
-    const creating = options.step.run("creating the agent", () => create(options, identity, chosen))
-    created = await creating
-    const agent = created
+    const place = placeOf(options)
+    const agent = await options.step.run("creating the agent", () =>
+      create(options, identity, chosen).catch((thrown) => {
+        throw refusedCreation(thrown, place)
+      }),
+    )
+    created = agent
     const peer = `agent ${identity.name} (${agent.namespace})`
     const { link, protocolVersion, settled } = await options.step.run("waiting for the agent", async (step) => {
-      const watch = watchStart({ ...options, ...agent, image: options.agent.image, step })
+      const started = watchStart({ ...options, ...agent, image: options.agent.image, place, step })
+      watch = started
       const connect = async () => {
-        const { metadata } = await watch.started
+        const { metadata } = await started.started
         const pod = { namespace: agent.namespace, name: metadata.name, port: identity.port }
         connector = createConnector({ ...options, pod, peer, signal })
-        return connectWhenReady(connector, watch, signal)
+        return connectWhenReady(connector, started, signal)
       }
       try {
         return await until(signal, connect())
       } finally {
-        watch.stop()
+        started.stop()
       }
     })
     let closing: Promise<void> | undefined
@@ -84,22 +92,27 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       },
     }
   } catch (thrown) {
+    const failure = await explained(thrown, options.kube, created, watch?.pod)
     await created?.remove().catch((error) => {
       options.step.warn(`The agent ${created?.name} could not be removed (${errorText(error)}); it ends by itself`)
     })
-    if (limit.aborted && !options.signal.aborted) {
-      if (connector?.failure) throw connector.failure
-      throw new AppError(
-        "agent-start-timeout",
-        `The agent was not ready within ${options.startupTimeoutMs / 1_000} s`,
-        {
-          cause: thrown,
-          next: "Look at its pod with `kubectl describe`, or allow more time with --agent-startup-timeout.",
-        },
-      )
-    }
-    throw thrown
+    if (!limit.aborted || options.signal.aborted) throw failure
+    if (connector?.failure) throw connector.failure
+    const why = watch ? `: ${watch.waitingFor()}` : ""
+    throw new AppError(
+      "agent-start-timeout",
+      `The agent was not ready within ${options.startupTimeoutMs / 1_000} s${why}`,
+      {
+        cause: thrown,
+        next: "Look at its pod while it starts with `kubectl describe pods -l app=mirrord`, or allow more time with --agent-startup-timeout.",
+      },
+    )
   }
+}
+
+function placeOf({ ephemeral, target, namespace, agentNamespace }: DirectOptions): AgentPlace {
+  if (ephemeral) return { kind: "ephemeral", namespace }
+  return { kind: target.kind === "targetless" ? "targetless" : "targeted", namespace: agentNamespace }
 }
 
 function create(options: DirectOptions, identity: ReturnType<typeof newAgentIdentity>, chosen: ChosenPod | undefined) {

@@ -1,21 +1,18 @@
-import { AppError, errorText } from "../../../errors.ts"
+import { AppError } from "../../../errors.ts"
 import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
-import type { ContainerStatus, KubeEvent, Pod } from "../../../kube/objects.ts"
+import type { KubeEvent, Pod } from "../../../kube/objects.ts"
 import { podPath, resourcePath } from "../../../kube/resources.ts"
 import type { Step } from "../../progress.ts"
+import type { AgentPlace } from "./refused.ts"
+import { containerFailure, deleted, eventFailure, podFailure } from "./start-failures.ts"
 
 const eventsOf = (namespace: string) => resourcePath({ group: "", version: "v1", resource: "events" }, namespace)
 
-/** Waiting reasons of a container that never end by themselves. */
-const imageReasons = new Set([
-  "ImagePullBackOff",
-  "ErrImagePull",
-  "InvalidImageName",
-  "ErrImageNeverPull",
-  "ImageInspectError",
-])
-const configReasons = new Set(["CreateContainerConfigError", "CreateContainerError", "RunContainerError"])
+/** How often a start that takes long is accounted for, and the pause before a watch that has ended is begun again, in milliseconds. */
+const sayEveryMs = 20_000
+const watchPauseMs = 250
+
 /** Events that only repeat what the tree of steps says anyway. */
 const dullEvents = new Set(["SuccessfulCreate", "Scheduled", "Created", "Pulled"])
 
@@ -24,6 +21,10 @@ export interface StartWatch {
   readonly started: Promise<Pod>
   /** Rejects when the agent will never come up. */
   readonly failed: Promise<never>
+  /** The agent's pod as it was seen last. */
+  readonly pod: Pod | undefined
+  /** What the start is waiting for, as half a sentence. */
+  waitingFor(): string
   stop(): void
 }
 
@@ -34,7 +35,10 @@ export interface StartWatchOptions {
   name: string
   ephemeralContainer?: string
   image: string
+  place: AgentPlace
   step: Step
+  /** Default: every 20 s. */
+  sayEveryMs?: number
 }
 
 /** Begin with what the server has at hand: to be sure of the newest state it may have to wait, and give up after 3 s. */
@@ -42,7 +46,7 @@ const anyState = { resourceVersion: 0 }
 
 /** Follows an agent that is starting, and shows what Kubernetes says about it. */
 export function watchStart(options: StartWatchOptions): StartWatch {
-  const { kube, namespace, name, ephemeralContainer, step } = options
+  const { kube, namespace, name, ephemeralContainer, image, place, step } = options
   const stopped = new AbortController()
   const { signal } = stopped
   const failed = Promise.withResolvers<never>()
@@ -51,6 +55,7 @@ export function watchStart(options: StartWatchOptions): StartWatch {
   let pod: Pod | undefined
   // The event of the container's start often comes earlier than the pod's status.
   let containerStarted = false
+  let mayReadEvents = true
   const fail = (error: unknown) => {
     if (!signal.aborted) failed.reject(error)
   }
@@ -66,12 +71,13 @@ export function watchStart(options: StartWatchOptions): StartWatch {
         if (type === "DELETED") throw deleted(object)
         pod = object
         const refusal = ephemeralContainer
-          ? containerFailure(ephemeralState(object, ephemeralContainer), options)
-          : podFailure(object, options)
+          ? containerFailure(ephemeralState(object, ephemeralContainer), image)
+          : podFailure(object, image)
         if (refusal) throw refusal
         if (containerStarted || isRunning(object, ephemeralContainer)) started.resolve(object)
       }
       if (signal.aborted) return
+      await Bun.sleep(watchPauseMs)
     }
   }
 
@@ -87,7 +93,7 @@ export function watchStart(options: StartWatchOptions): StartWatch {
       if (!about.startsWith(name) || seen.has(text)) continue
       if (ephemeralContainer && !event.message?.includes(ephemeralContainer)) continue
       seen.add(text)
-      const refusal = eventFailure(event, namespace)
+      const refusal = eventFailure(event, place)
       if (refusal) throw refusal
       if (event.type === "Warning") step.warn(text)
       else if (!dullEvents.has(event.reason ?? "") && event.reason !== "Started") step.info(text)
@@ -101,13 +107,27 @@ export function watchStart(options: StartWatchOptions): StartWatch {
   followPod().catch(fail)
   followEvents().catch((error) => {
     // Events are a courtesy: not everybody may read them.
-    if (error instanceof KubeError) return
-    fail(error)
+    if (error instanceof KubeError) mayReadEvents = false
+    else fail(error)
   })
+  const waitingFor = () => {
+    if (pod) return podState(pod, ephemeralContainer)
+    return mayReadEvents
+      ? "Kubernetes has made no pod for it yet"
+      : `Kubernetes has made no pod for it, and you may not read the events in ${namespace} that tell why`
+  }
+  const saying = setInterval(() => step.warn(`Still waiting: ${waitingFor()}`), options.sayEveryMs ?? sayEveryMs)
   return {
     started: Promise.race([started.promise, failed.promise]),
     failed: failed.promise,
-    stop: () => stopped.abort(new AppError("stopped", "No longer watched")),
+    get pod() {
+      return pod
+    },
+    waitingFor,
+    stop() {
+      clearInterval(saying)
+      stopped.abort(new AppError("stopped", "No longer watched"))
+    },
   }
 }
 
@@ -116,86 +136,14 @@ function isRunning(pod: Pod, ephemeralContainer: string | undefined): boolean {
   return pod.status?.phase === "Running" && (pod.status.containerStatuses ?? []).every((status) => status.ready)
 }
 
+function podState(pod: Pod, ephemeralContainer: string | undefined): string {
+  const { phase, containerStatuses } = pod.status ?? {}
+  const status = ephemeralContainer ? ephemeralState(pod, ephemeralContainer) : containerStatuses?.[0]
+  const { waiting, running } = status?.state ?? {}
+  if (running) return "its container runs, and does not answer"
+  if (waiting) return `its container waits: ${[waiting.reason, waiting.message].filter(Boolean).join(", ")}`
+  return ephemeralContainer ? "its container has not been made yet" : `its pod is ${phase ?? "of no phase yet"}`
+}
+
 const ephemeralState = (pod: Pod, name: string) =>
   pod.status?.ephemeralContainerStatuses?.find((status) => status.name === name)
-
-function podFailure(pod: Pod, options: StartWatchOptions): AppError | undefined {
-  const { phase, reason, message, conditions, containerStatuses } = pod.status ?? {}
-  for (const status of containerStatuses ?? []) {
-    const failure = containerFailure(status, options)
-    if (failure) return failure
-  }
-  if (phase === "Failed" || phase === "Succeeded") {
-    if (/^OutOf/.test(reason ?? "")) return nodeFull(pod, `${reason}: ${message}`)
-    return new AppError(
-      "agent-failed",
-      `The agent's pod "${pod.metadata.name}" ended before it was ready: ${message ?? reason ?? phase}`,
-      {
-        next: `Look at \`kubectl logs -n ${options.namespace} ${pod.metadata.name}\`.`,
-      },
-    )
-  }
-  const unschedulable = conditions?.find(
-    ({ type, status, reason: why }) => type === "PodScheduled" && status === "False" && why === "Unschedulable",
-  )
-  return unschedulable && nodeFull(pod, unschedulable.message ?? "no node fits")
-}
-
-function nodeFull(pod: Pod, why: string): AppError {
-  return new AppError(
-    "agent-unschedulable",
-    `The agent's pod "${pod.metadata.name}" cannot be placed on a node: ${why}`,
-    {
-      next: "Free a place on the target's node, set agent.resources, agent.tolerations or agent.node_selector, or use an ephemeral container (--ephemeral-container).",
-    },
-  )
-}
-
-function containerFailure(status: ContainerStatus | undefined, options: StartWatchOptions): AppError | undefined {
-  const { waiting, terminated } = status?.state ?? {}
-  if (waiting?.reason && imageReasons.has(waiting.reason)) {
-    return new AppError(
-      "agent-image",
-      `The agent's image ${options.image} cannot be used: ${waiting.message ?? waiting.reason}`,
-      {
-        next: "Check agent.image, agent.image_pull_policy and agent.image_pull_secrets.",
-      },
-    )
-  }
-  if (waiting?.reason && configReasons.has(waiting.reason)) {
-    return new AppError(
-      "agent-container",
-      `The agent's container cannot be created: ${waiting.message ?? waiting.reason}`,
-      {
-        next: "Check agent.security_context, agent.service_account and the policies of the cluster.",
-      },
-    )
-  }
-  if (!terminated) return undefined
-  const detail = [terminated.reason, terminated.message, `exit code ${terminated.exitCode}`].filter(Boolean).join(", ")
-  return new AppError("agent-failed", `The agent ended before it was ready: ${detail}`, {
-    next: "Look at the agent's log with `kubectl logs`.",
-  })
-}
-
-function deleted(pod: Pod): AppError {
-  return new AppError("agent-deleted", `The agent's pod "${pod.metadata.name}" was deleted while it started`, {
-    next: "An admission policy or a clean-up job of the cluster may have done it: ask the cluster's owner.",
-  })
-}
-
-/** A Job whose pod is refused says so in events only. */
-function eventFailure({ reason, message = "" }: KubeEvent, namespace: string): AppError | undefined {
-  if (reason !== "FailedCreate" && reason !== "FailedScheduling") return undefined
-  if (reason === "FailedScheduling") return undefined
-  const security = /violates PodSecurity/i.test(message)
-  return new AppError(
-    security ? "agent-pod-security" : "agent-refused",
-    `The cluster refuses the agent's pod: ${errorText(message)}`,
-    {
-      next: security
-        ? `Namespace "${namespace}" does not allow pods like the agent: name one that does with --agent-namespace, or use an operator.`
-        : "Ask the cluster's owner, or name another namespace with --agent-namespace.",
-    },
-  )
-}
