@@ -7,10 +7,10 @@ const adjust = (...changes: string[]) => ({ featureAdjustments: changes.map((cha
 
 test("changes are applied in order, on top of the file", async () => {
   const config = await load()
-  applyProfile(config, profileReference("p"), adjust("IncomingOff", "IncomingMirror", "DnsOff", "OutgoingRemote"))
+  applyProfile(config, profileReference("p"), adjust("incoming-off", "incoming-mirror", "dns-off", "outgoing-remote"))
   const { incoming, dns, outgoing } = config.feature.network
   expect([incoming.mode, dns.enabled, outgoing.tcp, outgoing.unix_streams]).toEqual(["mirror", false, true, [".*"]])
-  applyProfile(config, profileReference("p"), adjust("OutgoingOff"))
+  applyProfile(config, profileReference("p"), adjust("outgoing-off"))
   expect([outgoing.tcp, outgoing.udp, outgoing.unix_streams]).toEqual([false, false, undefined])
 })
 

@@ -14,20 +14,22 @@ export function profileReference(text: string): ProfileReference {
 }
 
 const changes = {
-  IncomingOff: ({ network }) => void (network.incoming.mode = "off"),
-  IncomingMirror: ({ network }) => void (network.incoming.mode = "mirror"),
-  IncomingSteal: ({ network }) => void (network.incoming.mode = "steal"),
-  DnsOff: ({ network }) => void Object.assign(network.dns, { enabled: false, filter: undefined }),
-  DnsRemote: ({ network }) => void Object.assign(network.dns, { enabled: true, filter: undefined }),
-  OutgoingOff: ({ network }) =>
+  "incoming-off": ({ network }) => void (network.incoming.mode = "off"),
+  "incoming-mirror": ({ network }) => void (network.incoming.mode = "mirror"),
+  "incoming-steal": ({ network }) => void (network.incoming.mode = "steal"),
+  "dns-off": ({ network }) => void Object.assign(network.dns, { enabled: false, filter: undefined }),
+  "dns-remote": ({ network }) => void Object.assign(network.dns, { enabled: true, filter: undefined }),
+  "outgoing-off": ({ network }) =>
     void Object.assign(network.outgoing, { tcp: false, udp: false, filter: undefined, unix_streams: undefined }),
-  OutgoingRemote: ({ network }) =>
+  "outgoing-remote": ({ network }) =>
     void Object.assign(network.outgoing, { tcp: true, udp: true, filter: undefined, unix_streams: [".*"] }),
 } satisfies Record<string, (feature: Config["feature"]) => void>
 
-const names = Object.keys(changes) as (keyof typeof changes)[]
+/** What a profile may change, as its object in the cluster spells it. */
+export const profileChanges = Object.keys(changes) as (keyof typeof changes)[]
+
 const specSchema = v.strictObject({
-  featureAdjustments: v.optional(v.array(v.strictObject({ change: v.picklist(names) })), []),
+  featureAdjustments: v.optional(v.array(v.strictObject({ change: v.picklist(profileChanges) })), []),
 })
 
 /**

@@ -1,5 +1,6 @@
 import { toJsonSchema } from "@valibot/to-json-schema"
 import * as v from "valibot"
+import { profileChanges } from "../profile.ts"
 import { stealTlsKinds } from "./steal-tls.ts"
 
 /*
@@ -11,15 +12,7 @@ export const profileSpec = v.object({
   featureAdjustments: v.array(
     v.object({
       change: v.pipe(
-        v.picklist([
-          "incoming-mirror",
-          "incoming-steal",
-          "incoming-off",
-          "dns-remote",
-          "dns-off",
-          "outgoing-remote",
-          "outgoing-off",
-        ]),
+        v.picklist(profileChanges),
         v.description("What is changed in the client's configuration, in the order of the list."),
       ),
     }),
