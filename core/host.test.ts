@@ -5,13 +5,14 @@ import { hooks } from "./host/hooks.ts"
 import { inspectPlugins } from "./host/inspect.ts"
 import { type LoadedPlugin, type PluginConfigs, startPlugins } from "./host.ts"
 import { createLogger } from "./log.ts"
-import { definePlugin, type OperatorHooks, type Plugin } from "./plugin.ts"
+import { type Cluster, definePlugin, type OperatorHooks, type OperatorHost, type Plugin } from "./plugin.ts"
 import type { Session, SessionRequest } from "./session.ts"
 
 const request: SessionRequest = {
   identity: { user: "ada", groups: [], extra: {} },
   target: { kind: "deployment", name: "api" },
   namespace: "shop",
+  labels: {},
   client: {},
 }
 const session: Session = { ...request, id: "A1", openedAt: new Date(0) }
@@ -106,6 +107,47 @@ describe("settings", () => {
     })
     await refusal([eager, guard], { guard: { limitSeconds: "7" } })
     expect(wired).toBe(false)
+  })
+})
+
+describe("the cluster", () => {
+  const reader = plugin("reader", ({ kube }: OperatorHost) => {
+    let names: string[] = []
+    return {
+      start: () =>
+        kube.follow("/api/v1/configmaps", (objects) => {
+          names = objects.map(({ metadata }) => metadata.name)
+        }),
+      notReady: () => names.join(),
+    }
+  })
+
+  test("is an operator's plugin's from its start to the role's end", async () => {
+    let asked: AbortSignal | undefined
+    const cluster = (signal: AbortSignal): Cluster => {
+      asked = signal
+      const none = () => Promise.reject(new Error("not asked"))
+      return {
+        ...{ request: none, list: none, pages: none as never, watch: none as never },
+        follow: async (_path, onChange) => onChange([{ metadata: { name: "one" } } as never]),
+      }
+    }
+    const running = await startPlugins("operator", builtIn(reader), { log: createLogger({ write: () => {} }), cluster })
+    expect(running.notReady()).toEqual(["reader: one"])
+    expect(asked?.aborted).toBe(false)
+    await running.stop()
+    expect(asked?.aborted).toBe(true)
+  })
+
+  test("is not there where plugins are only looked at", async () => {
+    expect((await inspectPlugins(builtIn(reader), {}))[0]?.hooks.operator).toEqual(["start", "notReady"])
+    const hasty = plugin("hasty", ({ kube }: OperatorHost) => {
+      void kube.list("/api/v1/pods")
+      return {}
+    })
+    await expect(inspectPlugins(builtIn(hasty), {})).rejects.toMatchObject({
+      message: expect.stringContaining("There is no cluster here"),
+    })
   })
 })
 

@@ -5,8 +5,9 @@ import { hooks, type Role } from "./host/hooks.ts"
 import { createScope } from "./host/scope.ts"
 import { pluginFailure, wire } from "./host/wire.ts"
 import type { Logger } from "./log.ts"
+import type { Cluster } from "./plugin.ts"
 
-export type { Plugins, Verdict } from "./host/ask.ts"
+export { type Denied, type Plugins, policyName, type Verdict } from "./host/ask.ts"
 export type { LoadedPlugin } from "./host/check.ts"
 export type { PluginConfigs } from "./host/config.ts"
 export type { Role } from "./host/hooks.ts"
@@ -15,6 +16,8 @@ export interface StartOptions {
   log: Logger
   /** Settings the role found for its plugins; those of `--plugin-config` win, plugin by plugin and key by key. */
   config?: PluginConfigs
+  /** Of the operator: what its plugins have of the cluster, until the signal is aborted. */
+  cluster?(signal: AbortSignal): Cluster
 }
 
 /**
@@ -25,13 +28,13 @@ export interface StartOptions {
 export async function startPlugins<R extends Role>(
   role: R,
   list: readonly LoadedPlugin[],
-  { log, config = {} }: StartOptions,
+  { log, config = {}, cluster }: StartOptions,
 ): Promise<Plugins<R>> {
   checkOrder(list)
   checkConfigNames(config, list)
   // Checked even for plugins with no part in this role, and before any of them does anything.
   const settings = list.map((loaded) => readConfig(loaded, config))
-  const scope = createScope(log)
+  const scope = createScope(log, cluster)
   try {
     const wired: Wired<R>[] = []
     for (const [index, loaded] of list.entries()) {

@@ -2,7 +2,8 @@ import type { Hono } from "hono"
 import type { GenericSchema, InferOutput } from "valibot"
 import type { Engine } from "./client/engine.ts"
 import type { Interceptor } from "./interceptor.ts"
-import type { Kube } from "./kube/kube.ts"
+import type { Kube, Query } from "./kube/kube.ts"
+import type { Metadata } from "./kube/objects.ts"
 import type { Logger } from "./log.ts"
 import type {
   AuditEvent,
@@ -15,7 +16,30 @@ import type {
 } from "./session.ts"
 
 /** Answer to an `authorize…` question. A denial names its rule; it is a value, never an exception. */
-export type Decision = { allow: true } | { allow: false; code: string; reason: string }
+export type Decision = { allow: true } | Denial
+
+export interface Denial {
+  allow: false
+  /** For machines: kebab-case. */
+  code: string
+  /** A short clause for whoever was refused, without a full stop. */
+  reason: string
+  /** Name of the object behind it, where there is one: the client shows it, and the audit keeps it. Default: the plugin's name. */
+  policy?: string
+}
+
+export type FileDecision = { allow: true } | FileDenial
+
+/** What a file is to the program: without `answer`, not permitted (EACCES). */
+export interface FileDenial extends Denial {
+  answer?: FileAnswer
+}
+
+/**
+ * `not-found`: as if it was not there (ENOENT). `local`: opened on the client's machine instead, which is no denial to
+ * anybody's record; whatever is not an open, or comes from a client that cannot do this, finds no file.
+ */
+export type FileAnswer = "not-found" | "local"
 
 /**
  * A capability of podside: one plain object. Importing it does nothing; state lives in the closure of the role function;
@@ -28,7 +52,7 @@ export interface Plugin<S extends GenericSchema = GenericSchema> {
   needs?: string[]
   /** `v.strictObject`; each key says its unit. The plugin's part of the configuration is checked against it at boot. */
   config: S
-  operator?(host: Host<S>): OperatorHooks
+  operator?(host: OperatorHost<S>): OperatorHooks
   agent?(host: Host<S>): AgentHooks
   client?(host: Host<S>): ClientHooks
 }
@@ -40,6 +64,27 @@ export interface Host<S extends GenericSchema = GenericSchema> {
   signal: AbortSignal
   /** Registers an undo; run last-in first-out when the role stops, and also after a failed start. */
   defer(undo: () => unknown): void
+}
+
+export interface OperatorHost<S extends GenericSchema = GenericSchema> extends Host<S> {
+  kube: Cluster
+}
+
+/**
+ * The cluster as the operator's own account may see it: for objects a plugin goes by, never for a caller's question. From
+ * `start` on. What more a plugin needs, a ClusterRole among the chart's `extraObjects` can allow.
+ */
+export interface Cluster extends Pick<Kube, "request" | "list" | "pages" | "watch"> {
+  /**
+   * Keeps a collection in memory until the role stops: lists it, then watches. Resolves after the first list; `onChange` has heard of
+   * it then, and hears of every later state. @param path of the collection, e.g. `/api/v1/namespaces/shop/configmaps`
+   * @throws KubeError when the first list is refused
+   */
+  follow<T extends { metadata: Metadata }>(
+    path: string,
+    onChange: (objects: readonly T[]) => void,
+    query?: Query,
+  ): Promise<void>
 }
 
 /** `start` runs in list order after every plugin was wired; `notReady` gives the reason, or undefined when ready. */
@@ -71,7 +116,9 @@ export interface OperatorHooks extends Lifecycle {
   authorizeSession?(request: SessionRequest): Promise<Decision>
   /** Before a port of a target is mirrored or stolen. */
   authorizeSubscription?(request: SubscriptionRequest): Promise<Decision>
-  authorizeFile?(request: FileAccess): Promise<Decision>
+  /** Before a remote file is opened, looked at or changed by its path. */
+  authorizeFile?(request: FileAccess): Promise<FileDecision>
+  /** Before a connection is made from the target, or a name is looked up there. */
   authorizeOutgoing?(request: OutgoingRequest): Promise<Decision>
   /** Variables a session will see; returns those that may pass. */
   filterEnv?(session: Session, variables: Map<string, string>): Map<string, string>

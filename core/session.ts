@@ -1,3 +1,4 @@
+import type { HttpFilter } from "./protocol/index.ts"
 import type { Target } from "./target.ts"
 
 /** Who asks, as Kubernetes sees them. Built once at the operator's front door, passed on unchanged. */
@@ -13,6 +14,10 @@ export interface SessionRequest {
   target: Target
   /** Namespace of the target. */
   namespace: string
+  /** Labels of the object that was named, workload or pod, as its caller saw it; none for what names no object, and at the client. */
+  labels: Readonly<Record<string, string>>
+  /** `name` of a MirrordClusterProfile or `namespace/name` of a MirrordProfile, which the client says it has applied. */
+  profile?: string
   /** Branch, user and host names as the client states them; for display, never for decisions. */
   client: { user?: string; hostname?: string; version?: string; branch?: string }
 }
@@ -35,15 +40,18 @@ export interface SubscriptionRequest {
   session: Session
   mode: "mirror" | "steal"
   port: number
-  /** The HTTP filter as the protocol has it, absent when the whole port is meant. */
-  filter?: unknown
+  /** Absent when the whole port is meant. */
+  filter?: HttpFilter
   pods: readonly ResolvedPod[]
 }
 
 export interface FileAccess {
   session: Session
+  /** Absolute, without dots; links are not followed. */
   path: string
   access: "read" | "write"
+  /** The file is opened; else its metadata or its name is looked at or changed. */
+  opens: boolean
 }
 
 export interface OutgoingRequest {
@@ -51,6 +59,8 @@ export interface OutgoingRequest {
   protocol: "tcp" | "udp" | "unix" | "dns"
   /** IP address, host name (for `dns`) or socket path (for `unix`). */
   host: string
+  /** Names this client has looked up and been told that address for, latest last, in small letters; empty for `dns` and `unix`. */
+  names: readonly string[]
   /** Absent for `dns` and `unix`. */
   port?: number
 }
@@ -66,4 +76,7 @@ export interface AuditEvent {
   mode?: "mirror" | "steal"
   ports?: readonly number[]
   reason?: string
+  /** Who denied, and the object behind it where the plugin named one. */
+  plugin?: string
+  policy?: string
 }

@@ -71,3 +71,10 @@ export function formatTarget(target: Target): string {
   const labels = Object.entries(target.labels).map(([key, value]) => `${key}=${value}`)
   return `label/${labels.join(",")}${tail}`
 }
+
+/** How objects that are for some targets only name a target: `deploy/api`, `pod/web-0/container/app`, `label`, `targetless`. */
+export function policyPath(target: Target): string {
+  if (target.kind === "targetless" || target.kind === "label") return target.kind
+  const kind = target.kind === "deployment" ? "deploy" : target.kind
+  return `${kind}/${target.name}${target.container ? `/container/${target.container}` : ""}`
+}

@@ -1,6 +1,6 @@
 import { AppError, errorText } from "../errors.ts"
 import type { Logger } from "../log.ts"
-import type { Decision } from "../plugin.ts"
+import type { FileDecision, FileDenial } from "../plugin.ts"
 import type { LoadedPlugin } from "./check.ts"
 import type { Hook, HookName, HooksOf, Role } from "./hooks.ts"
 
@@ -12,7 +12,15 @@ export interface Wired<R extends Role> {
 }
 
 /** A denial names the plugin behind it. */
-export type Verdict = { allow: true } | { allow: false; code: string; reason: string; plugin: string }
+export type Verdict = { allow: true } | Denied
+
+/** `answer` is of `authorizeFile` alone. */
+export interface Denied extends FileDenial {
+  plugin: string
+}
+
+/** What the client is told stands in the way. */
+export const policyName = ({ plugin, policy }: Pick<Denied, "plugin" | "policy">): string => policy ?? plugin
 
 /** The running plugins of one role: the only way core asks them anything. */
 export interface Plugins<R extends Role> {
@@ -53,7 +61,8 @@ export function ask<R extends Role>(wired: readonly Wired<R>[], log: Logger, sto
       for (const { name, run } of having(hook)) {
         const decision = await decide(() => run(...args))
         if (decision.allow) continue
-        log.info("plugin denied", { plugin: name, hook: String(hook), code: decision.code, reason: decision.reason })
+        const { code, reason, policy, answer } = decision
+        if (answer !== "local") log.info("plugin denied", { plugin: name, hook: String(hook), code, reason, policy })
         return { ...decision, plugin: name }
       }
       return { allow: true }
@@ -113,21 +122,24 @@ export function ask<R extends Role>(wired: readonly Wired<R>[], log: Logger, sto
 }
 
 /** One plugin's answer, where everything that is not a clear "yes" is a "no". */
-async function decide(question: () => unknown): Promise<Decision> {
+async function decide(question: () => unknown): Promise<FileDecision> {
   let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<Decision>((resolve) => {
+  const late = new Promise<FileDenial>((resolve) => {
     const reason = `no decision within ${authorizeLimitMs / 1000} s`
     timer = setTimeout(() => resolve({ allow: false, code: "authorization-late", reason }), authorizeLimitMs)
   })
   try {
-    const answer = (await Promise.race([question(), late])) as Partial<{
-      allow: unknown
-      code: unknown
-      reason: unknown
-    }>
-    if (answer?.allow === true) return { allow: true }
-    if (answer?.allow === false) {
-      return { allow: false, code: String(answer.code ?? "denied"), reason: String(answer.reason ?? "no reason given") }
+    const given = (await Promise.race([question(), late])) as { [key in keyof Denied]?: unknown }
+    if (given?.allow === true) return { allow: true }
+    if (given?.allow === false) {
+      const denial: FileDenial = {
+        allow: false,
+        code: String(given.code ?? "denied"),
+        reason: String(given.reason ?? "no reason given"),
+      }
+      if (given.policy !== undefined) denial.policy = String(given.policy)
+      if (given.answer === "local" || given.answer === "not-found") denial.answer = given.answer
+      return denial
     }
     return { allow: false, code: "authorization-failed", reason: "the answer was no decision" }
   } catch (thrown) {

@@ -1,17 +1,19 @@
-import { errorText } from "../errors.ts"
+import { AppError, errorText } from "../errors.ts"
 import type { Logger } from "../log.ts"
-import type { Host } from "../plugin.ts"
+import type { Cluster, Host, OperatorHost } from "../plugin.ts"
 
 /** What the plugins of one role have done and how it is undone. */
 export interface Scope {
   /** The view one plugin has of its host. */
-  hostFor(name: string, settings: unknown): Host
+  hostFor(name: string, settings: unknown): OperatorHost
   /** Aborts the signal, then undoes everything, last first; an undo that fails is logged and stops nobody else. */
   stop(): Promise<void>
 }
 
-export function createScope(log: Logger): Scope {
+/** @param cluster what plugins have of Kubernetes; nothing, where they are only looked at */
+export function createScope(log: Logger, cluster: (signal: AbortSignal) => Cluster = () => noCluster): Scope {
   const stopping = new AbortController()
+  const kube = cluster(stopping.signal)
   const undos: { name: string; run: () => unknown }[] = []
   const undo = async ({ name, run }: (typeof undos)[number]) => {
     try {
@@ -30,6 +32,7 @@ export function createScope(log: Logger): Scope {
       config: settings as Host["config"],
       log: log.child({ plugin: name }),
       signal: stopping.signal,
+      kube,
       defer(run) {
         // Who registers after the stop is undone at once: nobody would come for it later.
         if (stopping.signal.aborted) void undo({ name, run })
@@ -39,3 +42,10 @@ export function createScope(log: Logger): Scope {
     stop: () => (stopped ??= unwind()),
   }
 }
+
+const absent = (): never => {
+  throw new AppError("no-cluster", "There is no cluster here", {
+    next: "Use host.kube in start() of an operator's hooks.",
+  })
+}
+const noCluster: Cluster = { request: absent, list: absent, pages: absent, watch: absent, follow: absent }

@@ -14,40 +14,71 @@ export interface PodsOptions {
   selectorIsEnough?: boolean
 }
 
-/**
- * All pods a target stands for now, ready or not, oldest first. Empty for `targetless`.
- * @throws AppError "target-not-found" when the workload is missing, "kube-forbidden" with the verb that was refused
- */
+/** The pods of a target, and the labels of the object that was named. */
+export interface TargetPods {
+  pods: Pod[]
+  labels: Readonly<Record<string, string>>
+}
+
+/** All pods a target stands for now, ready or not, oldest first. Empty for `targetless`. @throws like `targetPods` */
 export async function podsOf(kube: Kube, target: Target, namespace: string, options: PodsOptions = {}): Promise<Pod[]> {
+  return (await targetPods(kube, target, namespace, options)).pods
+}
+
+/** @throws AppError "target-not-found" when the workload is missing, "kube-forbidden" with the verb that was refused */
+export async function targetPods(
+  kube: Kube,
+  target: Target,
+  namespace: string,
+  options: PodsOptions = {},
+): Promise<TargetPods> {
   switch (target.kind) {
     case "targetless":
-      return []
-    case "pod":
-      return [await read<Pod>(kube, resources.pod, namespace, target.name)]
+      return { pods: [], labels: {} }
     case "label":
-      return podsBySelector(kube, namespace, { matchLabels: { ...target.labels } })
+      return {
+        pods: await podsBySelector(kube, namespace, { matchLabels: { ...target.labels } }),
+        labels: target.labels,
+      }
+    default: {
+      const named = await read<Workload>(kube, resources[target.kind], namespace, target.name)
+      return {
+        pods: await podsOfNamed(kube, target.kind, named, namespace, options),
+        labels: named.metadata.labels ?? {},
+      }
+    }
+  }
+}
+
+async function podsOfNamed(
+  kube: Kube,
+  kind: Exclude<Target["kind"], "targetless" | "label">,
+  named: Workload,
+  namespace: string,
+  options: PodsOptions,
+): Promise<Pod[]> {
+  switch (kind) {
+    case "pod":
+      return [named as unknown as Pod]
     case "service": {
-      const { spec } = await read<Service>(kube, resources.service, namespace, target.name)
+      const { spec } = named as unknown as Service
       // A service without selector has endpoints of its own, not pods.
       return spec?.selector ? podsBySelector(kube, namespace, { matchLabels: spec.selector }) : []
     }
     case "cronjob":
-      return podsOfCronJob(kube, namespace, target.name)
+      return podsOfCronJob(kube, namespace, named)
     case "rollout": {
-      const rollout = await read<Workload>(kube, resources.rollout, namespace, target.name)
-      const referred = rollout.spec?.workloadRef
-      if (rollout.spec?.selector || !referred?.name) return podsBySelector(kube, namespace, rollout.spec?.selector)
-      const resource = Object.values(resources).find(({ kind }) => kind === referred.kind) ?? resources.deployment
+      const referred = named.spec?.workloadRef
+      if (named.spec?.selector || !referred?.name) return podsBySelector(kube, namespace, named.spec?.selector)
+      const resource = Object.values(resources).find((one) => one.kind === referred.kind) ?? resources.deployment
       return podsBySelector(
         kube,
         namespace,
         (await read<Workload>(kube, resource, namespace, referred.name)).spec?.selector,
       )
     }
-    default: {
-      const workload = await read<Workload>(kube, resources[target.kind], namespace, target.name)
-      return ownPods(kube, namespace, workload, target.kind === "deployment", options)
-    }
+    default:
+      return ownPods(kube, namespace, named, kind === "deployment", options)
   }
 }
 
@@ -105,8 +136,7 @@ export async function podsBySelector(
   return pods.sort((a, b) => (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? ""))
 }
 
-async function podsOfCronJob(kube: Kube, namespace: string, name: string): Promise<Pod[]> {
-  const cronJob = await read<Workload>(kube, resources.cronjob, namespace, name)
+async function podsOfCronJob(kube: Kube, namespace: string, cronJob: Workload): Promise<Pod[]> {
   const jobs = await kube.list<Workload>(resourcePath(resources.job, namespace), { what: `list jobs in ${namespace}` })
   const own = jobs.filter((job) => job.metadata.ownerReferences?.some((owner) => owner.uid === cronJob.metadata.uid))
   return (await Promise.all(own.map((job) => podsBySelector(kube, namespace, job.spec?.selector)))).flat()

@@ -3,6 +3,7 @@ import { AppError } from "../errors.ts"
 import { openKube } from "../kube/kube.ts"
 import { createLogger } from "../log.ts"
 import type { RunRole } from "../role.ts"
+import { pluginCluster } from "./plugin-cluster.ts"
 import { startOperator } from "./start.ts"
 
 /** The role `operator`: settings from the environment, Kubernetes from the pod it runs in or a kubeconfig. */
@@ -19,9 +20,10 @@ export const run: RunRole = async (argv, context) => {
   // Who wants less to read does not mean to lose the record of who used what.
   const auditLog = createLogger({ format, level: "info" })
   const stop = context.stopOnSignals()
-  const plugins = await context.startPlugins("operator", { log })
+  const kube = openKube()
+  const plugins = await context.startPlugins("operator", { log, cluster: pluginCluster(kube, log) })
   try {
-    const running = await startOperator({ settings, kube: openKube(), plugins, log, auditLog })
+    const running = await startOperator({ settings, kube, plugins, log, auditLog })
     log.info("operator ready", { address: `${running.host}:${running.port}` })
     await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }))
     log.info("operator stopping")

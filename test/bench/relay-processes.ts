@@ -112,6 +112,7 @@ export async function serveOperator(setting: Setting): Promise<void> {
           identity,
           target: { kind: "deployment", name: "web" },
           namespace: "shop",
+          labels: {},
           client: {},
         },
         agents,

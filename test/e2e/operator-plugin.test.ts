@@ -1,44 +1,58 @@
 import { beforeAll, describe, expect, test } from "bun:test"
-import { must } from "../cluster/run.ts"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { must, run } from "../cluster/run.ts"
 import { deployment, service } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
 import { type ConnectOptions, newSessionId, operatorClient, reader } from "./operator/client.ts"
 import { useOperator } from "./operator/install.ts"
 
-/* Every hook of the operator, by a plugin somebody outside has written and mounted into its pods. */
+/*
+ * Every hook of the operator, by a plugin somebody outside has written and mounted into its pods. What it forbids stands in part in
+ * objects of the cluster, which it follows, as policies do.
+ */
 
 const cluster = useCluster("plugin")
-const installed = useOperator(cluster)
+const installed = useOperator(cluster, { crds: true })
 
 const source = `
 import { definePlugin } from "podside"
 import * as v from "valibot"
 
-const deny = (reason) => ({ allow: false, code: "house-rule", reason })
+const deny = (reason, more) => ({ allow: false, code: "house-rule", reason, ...more })
 export default definePlugin({
   name: "house-rules",
-  config: v.strictObject({ closedTarget: v.string() }),
-  operator: ({ config }) => {
+  config: v.strictObject({ closedTarget: v.string(), policies: v.string() }),
+  operator: ({ config, kube }) => {
     const seen = []
+    let policies = []
     return {
+      start: () => kube.follow(config.policies, (objects) => { policies = objects }, { labelSelector: "house-policy" }),
       addRoutes: (app) => app.get("/apis/operator.metalbear.co/v1/house", (c) => c.json({ seen })),
-      async authorizeSession({ target }) {
+      async authorizeSession({ target, labels, profile }) {
+        const policy = policies.find(({ data }) => data.tier === labels.tier && data.profile !== profile)
+        if (policy) return deny("use profile " + policy.data.profile, { policy: policy.metadata.name })
         return target.name === config.closedTarget ? deny(target.name + " is closed") : { allow: true }
       },
       async authorizeSubscription({ mode, port, filter, pods }) {
         const owners = pods.flatMap(({ owners }) => owners.map(({ kind }) => kind))
+        if (filter?.kind === "Path") return deny("filter by a header", { policy: "headers-only" })
         return mode === "steal" && !filter ? deny([port, ...new Set(owners)].join(" ")) : { allow: true }
       },
       async authorizeFile({ path }) {
+        if (path.startsWith("/srv/own-")) return deny("of each machine", { answer: "local" })
+        if (path.endsWith("/serviceaccount/token")) return deny("hidden", { answer: "not-found", policy: "no-tokens" })
         return path.startsWith("/etc/") ? deny("not " + path) : { allow: true }
       },
-      async authorizeOutgoing({ host, port }) {
+      async authorizeOutgoing({ host, port, names }) {
+        if (names.includes("web-forbidden")) return deny("not by that name", { policy: "names" })
         return port === 7000 ? deny(host) : { allow: true }
       },
       filterEnv: (session, variables) => new Map([...variables].filter(([name]) => name !== "SAMPLE_NAME")),
       onSessionOpened: ({ id }) => seen.push("opened " + id),
       onSessionClosed: ({ id }, why) => seen.push("closed " + id + ": " + why),
-      onAudit: ({ kind, sessionId }) => seen.push(kind + " " + sessionId),
+      onAudit: ({ kind, sessionId, policy }) => seen.push([kind, sessionId, policy].filter(Boolean).join(" ")),
     }
   },
 })`
@@ -52,15 +66,32 @@ describe.skipIf(!cluster.available)("a plugin from outside", () => {
       env: { KUBECONFIG: cluster.kubeconfig },
       input: JSON.stringify(config),
     })
+    const policies = `/api/v1/namespaces/${cluster.namespace}/configmaps`
+    const rbac = { apiVersion: "rbac.authorization.k8s.io/v1" }
+    const reader = { name: "house-policies", namespace: cluster.namespace }
+    const verbs = ["get", "list", "watch"]
     await installed.change({
-      plugins: { "house-rules": { closedTarget: "vault" } },
+      plugins: { "house-rules": { closedTarget: "vault", policies } },
+      extraObjects: [
+        { ...rbac, kind: "Role", metadata: reader, rules: [{ apiGroups: [""], resources: ["configmaps"], verbs }] },
+        {
+          ...{ ...rbac, kind: "RoleBinding", metadata: reader },
+          roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: reader.name },
+          subjects: [{ kind: "ServiceAccount", name: "podside-operator", namespace: installed.namespace }],
+        },
+      ],
       operator: {
         extraEnv: { PODSIDE_PLUGINS: "/plugins" },
         extraVolumes: [{ name: "own-plugins", configMap: { name: "own-plugins" } }],
         extraVolumeMounts: [{ name: "own-plugins", mountPath: "/plugins", readOnly: true }],
       },
     })
-    await cluster.apply([deployment("web"), service("web"), deployment("vault")])
+    await cluster.apply([
+      deployment("web"),
+      service("web"),
+      service("web-forbidden", { selector: { app: "web" } }),
+      deployment("vault"),
+    ])
     await cluster.ready("deployment/web")
     await cluster.ready("deployment/vault")
     client = operatorClient(cluster.kubeconfig)
@@ -130,6 +161,92 @@ describe.skipIf(!cluster.available)("a plugin from outside", () => {
     await cluster.kubectl("delete", "session", name)
     await cluster.eventually("its end", async () => (await seen()).includes(`session-killed ${name}`))
     expect(await seen()).toContainEqual(expect.stringContaining(`closed ${name}: it was ended by`))
+    link.close()
+  }, 60_000)
+
+  const podside = (...args: string[]) =>
+    run([process.execPath, join(import.meta.dir, "../../core/main.ts"), ...args], {
+      env: { KUBECONFIG: cluster.kubeconfig },
+      timeoutSeconds: 60,
+    })
+  const exec = (options: string[], ...command: string[]) =>
+    podside("exec", "--target", "deployment/web", "-n", cluster.namespace, ...options, "--", ...command)
+
+  test("goes by objects of the cluster as they are, by labels of what was named and by the profile; the user reads which one forbids", async () => {
+    const metadata = { name: "front-by-profile", labels: { "house-policy": "" } }
+    await cluster.apply({ apiVersion: "v1", kind: "ConfigMap", metadata, data: { tier: "front", profile: "careful" } })
+    const profile = { apiVersion: "profiles.mirrord.metalbear.co/v1alpha", kind: "MirrordClusterProfile" }
+    await cluster.apply({
+      ...{ ...profile, metadata: { name: "careful" } },
+      spec: { featureAdjustments: [{ change: "incoming-off" }] },
+    })
+    const folder = await mkdtemp(join(tmpdir(), "podside-profile-"))
+    const file = join(folder, "mirrord.json")
+    await writeFile(file, JSON.stringify({ profile: "careful" }))
+    try {
+      // Its deployment has no such label yet.
+      expect((await exec([], "true")).code).toBe(0)
+      await cluster.kubectl("label", "deployment/web", "tier=front")
+      const refused = await exec([], "true")
+      expect([refused.code, refused.stderr]).toEqual([
+        1,
+        expect.stringContaining('Forbidden by policy "front-by-profile": use profile careful'),
+      ])
+      expect((await exec(["-f", file], "true")).code).toBe(0)
+      await cluster.eventually("an Event that names it", async () => {
+        const { items } = await cluster.get("events", "--field-selector", "reason=SessionDenied")
+        return items.some(({ message }: { message: string }) => message.includes("policy front-by-profile"))
+      })
+      await cluster.kubectl("delete", "configmap", metadata.name)
+      await cluster.eventually("the policy is gone", async () => (await exec([], "true")).code === 0)
+    } finally {
+      await cluster.tryKubectl("label", "deployment/web", "tier-")
+      await cluster.tryKubectl("delete", "mirrordclusterprofile", "careful")
+      await rm(folder, { recursive: true })
+    }
+  }, 120_000)
+
+  test("sends a program to its own machine's file, and hides one; others are the pod's", async () => {
+    const own = `/srv/own-${crypto.randomUUID()}`
+    await writeFile(own, "of this machine")
+    const secrets = "/var/run/secrets/kubernetes.io/serviceaccount"
+    try {
+      expect(await exec([], "cat", own)).toMatchObject({ code: 0, stdout: "of this machine" })
+      const hidden = await exec([], "cat", `${secrets}/token`)
+      expect([hidden.code, hidden.stderr]).toEqual([1, expect.stringContaining("No such file or directory")])
+      expect(await exec([], "cat", `${secrets}/namespace`)).toMatchObject({ code: 0, stdout: cluster.namespace })
+      const logs = await installed.logs()
+      expect(logs).toMatch(/"kind":"request-denied".*"policy":"no-tokens"/)
+      expect(logs).not.toContain(`read ${own}`)
+    } finally {
+      await rm(own)
+    }
+  }, 120_000)
+
+  test("forbids a server by the name it was looked up by; the same address without that name is reached", async () => {
+    const fetched = async (name: string) =>
+      (await exec([], "curl", "--silent", "--show-error", "--max-time", "10", `http://${name}:8080/`)).code
+    const { clusterIP } = (await cluster.get("service", "web-forbidden")).spec
+    expect(await fetched("web-forbidden")).not.toBe(0)
+    expect(await fetched(clusterIP)).toBe(0)
+    expect(await fetched("web")).toBe(0)
+    expect(await installed.logs()).toMatch(/"reason":"(?:tcp|udp) [0-9.]+:8080: not by that name".*"policy":"names"/)
+  }, 120_000)
+
+  test("forbids a filter that is not by header, and names the rule to the user", async () => {
+    const { link, read } = await openSession()
+    const ask = async (kind: "Path" | "Header") => {
+      const filter = { kind, value: "x" }
+      link.send({
+        kind: "TcpSteal",
+        value: { kind: "PortSubscribe", value: { kind: "FilteredHttpEx", value: [8080, filter] } },
+      })
+      return (await read.nextOf("TcpSteal")).value
+    }
+    expect(await ask("Path")).toMatchObject({
+      value: { kind: "Err", value: { value: { policyName: "headers-only", reason: "filter by a header" } } },
+    })
+    expect(await ask("Header")).toMatchObject({ value: { kind: "Ok" } })
     link.close()
   }, 60_000)
 })

@@ -14,6 +14,7 @@ export function listedSession(number: bigint, more: Partial<ListedSession> = {})
       identity: { user: "ann", groups: [], extra: {} },
       target: { kind: "deployment", name: "web" },
       namespace: "shop",
+      labels: {},
       client: {},
       openedAt: new Date(Date.now() - 330_000),
     },

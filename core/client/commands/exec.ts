@@ -43,7 +43,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
     if (lack) throw new AppError(lack.code, lack.reason, { next: lack.next })
     const restriction = await engine.restriction()
     if (restriction !== undefined) step.warn(`On this machine ${restriction}`)
-    const verdict = await plugins.authorize("authorizeLaunch", launchRequest(config.target))
+    const verdict = await plugins.authorize("authorizeLaunch", launchRequest(config.target, config.profile))
     if (!verdict.allow)
       throw new AppError(verdict.code, `Plugin "${verdict.plugin}" does not allow it: ${verdict.reason}`)
     const executable = Bun.which(command, { PATH: process.env["PATH"] })
@@ -142,11 +142,16 @@ function ownEnvironment(): Environment {
   )
 }
 
-function launchRequest(target: { path?: SessionRequest["target"]; namespace?: string }): SessionRequest {
+function launchRequest(
+  target: { path?: SessionRequest["target"]; namespace?: string },
+  profile: string | undefined,
+): SessionRequest {
   return {
     identity: { user: userInfo().username, groups: [], extra: {} },
     target: target.path ?? { kind: "targetless" },
     namespace: target.namespace ?? "",
+    labels: {},
+    profile,
     client: { version: podsideVersion },
   }
 }

@@ -1,14 +1,6 @@
 import type { StealTlsSelector, StealTlsSpec } from "../../../config/manifests/steal-tls.ts"
-import type { Target } from "../../target.ts"
 import { matchesWildcard } from "../../wildcard.ts"
 import { matches } from "./target-selector.ts"
-
-/** How objects that are for some targets only name a target: `deploy/api`, `pod/web-0/container/app`, `label`, `targetless`. */
-export function policyPath(target: Target): string {
-  if (target.kind === "targetless" || target.kind === "label") return target.kind
-  const kind = target.kind === "deployment" ? "deploy" : target.kind
-  return `${kind}/${target.name}${target.container ? `/container/${target.container}` : ""}`
-}
 
 /** Both that are given must fit; an object without either is for every target it can see. */
 export function appliesTo(

@@ -2,8 +2,7 @@ import { describe, expect, test } from "bun:test"
 import { statusError } from "../../kube/errors.ts"
 import type { Kube } from "../../kube/kube.ts"
 import { silentLogger } from "../../log.ts"
-import { parseTarget } from "../../target.ts"
-import { policyPath } from "./applies-to.ts"
+import { parseTarget, policyPath } from "../../target.ts"
 import { StealTls, type StealTlsObject } from "./steal-tls.ts"
 
 const entry = (port: number, name = "app") => ({

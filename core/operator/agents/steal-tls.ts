@@ -6,8 +6,8 @@ import type { Kube } from "../../kube/kube.ts"
 import type { Metadata } from "../../kube/objects.ts"
 import { resourcePath, resources } from "../../kube/resources.ts"
 import type { Logger } from "../../log.ts"
-import type { Target } from "../../target.ts"
-import { appliesTo, needsLabels, policyPath } from "./applies-to.ts"
+import { policyPath, type Target } from "../../target.ts"
+import { appliesTo, needsLabels } from "./applies-to.ts"
 
 /** An agent gets it in one variable of its environment, which the kernel limits to 128 KiB. */
 const maxConfigBytes = 96 << 10

@@ -13,7 +13,7 @@ import { filterText } from "../session/subscription.ts"
 import { readClientHeaders, readSessionId } from "./client-headers.ts"
 import { type ConnectParams, readConnectParams } from "./connect-params.ts"
 import { acceptClient } from "./sockets.ts"
-import { badRequest, forbidden, StatusError, toStatusError, unauthorized } from "./status.ts"
+import { badRequest, denied, StatusError, toStatusError, unauthorized } from "./status.ts"
 import { parseTargetName } from "./target-name.ts"
 import type { UpgradeRequest } from "./upgrade-request.ts"
 
@@ -59,9 +59,9 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
       throw thrown
     }
   } catch (thrown) {
-    const { code, message } = toStatusError(thrown)
+    const { code, message, denial } = toStatusError(thrown)
     // Refusals are recorded here, whoever refused: RBAC, a plugin, or a certificate that is not ours.
-    if (code === 401 || code === 403) record(operator, "session-denied", asked.info, { reason: message })
+    if (code === 401 || code === 403) record(operator, "session-denied", asked.info, { reason: message, ...denial })
     if (code === 403) operator.metrics.denied("connect")
     throw thrown
   } finally {
@@ -70,7 +70,7 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
 }
 
 interface Asked {
-  info: SessionRequest
+  info: Omit<SessionRequest, "labels">
   number: bigint
   certificate(): UserCertificate
 }
@@ -92,6 +92,7 @@ function askedFor(
       identity,
       target: parseTargetName(name, label),
       namespace,
+      profile: params.profile,
       client: { user: headers.user, hostname: headers.hostname, version: headers.version, branch: params.branch_name },
     },
     number,
@@ -120,11 +121,12 @@ async function sessionFor(
   const agents = targetAgents(operator, info, log)
   try {
     // Kubernetes first, as the caller: nothing else is told to who may not even see the target.
-    await agents.resolve(operator.asCaller(info.identity))
-    const verdict = await operator.plugins.authorize("authorizeSession", info)
-    if (!verdict.allow) throw forbidden(verdict.reason)
+    const labels = await agents.resolve(operator.asCaller(info.identity))
+    const request = { ...info, labels }
+    const verdict = await operator.plugins.authorize("authorizeSession", request)
+    if (!verdict.allow) throw denied(verdict)
     const own: LiveSession = {
-      info: { ...info, id: formatSessionId(number), openedAt: known?.info.openedAt ?? new Date() },
+      info: { ...request, id: formatSessionId(number), openedAt: known?.info.openedAt ?? new Date() },
       number,
       userId,
       key: params.key,
@@ -147,7 +149,7 @@ async function sessionFor(
   }
 }
 
-function targetAgents(operator: Operator, { target, namespace }: SessionRequest, log: Logger) {
+function targetAgents(operator: Operator, { target, namespace }: Asked["info"], log: Logger) {
   return new TargetAgents({
     target,
     namespace,
@@ -188,7 +190,8 @@ function createRelay(
     onDenied: (what, denial, subscription) => {
       metrics.denied(denial.plugin)
       const ports = subscription && { mode: subscription.mode, ports: [subscription.port] }
-      record(operator, "request-denied", info, { ...ports, reason: `${what}: ${denial.reason}` })
+      const { plugin, policy, reason } = denial
+      record(operator, "request-denied", info, { ...ports, reason: `${what}: ${reason}`, plugin, policy })
     },
     onSubscribed: (subscription) => {
       const { mode, port, filter } = subscription
@@ -207,7 +210,7 @@ function createRelay(
 export function record(
   { audit }: Operator,
   kind: AuditEvent["kind"],
-  { identity, target, namespace, ...rest }: SessionRequest & { id?: string },
+  { identity, target, namespace, ...rest }: Asked["info"] & { id?: string },
   more: Partial<AuditEvent>,
 ): void {
   audit.record({ kind, at: new Date(), identity, target: formatTarget(target), namespace, sessionId: rest.id, ...more })

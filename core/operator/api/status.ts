@@ -1,4 +1,5 @@
 import { AppError } from "../../errors.ts"
+import type { Denied } from "../../host.ts"
 import { KubeError } from "../../kube/errors.ts"
 
 /** A Kubernetes Status: every answer that is not an object is one, complete, or clients cannot show it. */
@@ -20,6 +21,8 @@ export class StatusError extends Error {
   readonly reason: string
   /** Seconds a client should wait; sent as `Retry-After`. */
   readonly retryAfterSeconds: number | undefined
+  /** The plugin that refused, and the object behind it. */
+  denial: { plugin: string; policy?: string } | undefined
 
   constructor(code: number, reason: string, message: string, retryAfterSeconds?: number) {
     super(message)
@@ -31,6 +34,12 @@ export class StatusError extends Error {
 
 export const unauthorized = (message: string) => new StatusError(401, "Unauthorized", message)
 export const forbidden = (message: string) => new StatusError(403, "Forbidden", message)
+/** A plugin's denial, in its words. */
+export function denied({ plugin, policy, reason }: Denied): StatusError {
+  const refusal = forbidden(policy === undefined ? reason : `Forbidden by policy "${policy}": ${reason}`)
+  refusal.denial = { plugin, policy }
+  return refusal
+}
 export const badRequest = (message: string) => new StatusError(400, "BadRequest", message)
 export const notFound = (message: string) => new StatusError(404, "NotFound", message)
 export const methodNotAllowed = (message: string) => new StatusError(405, "MethodNotAllowed", message)

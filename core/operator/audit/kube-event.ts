@@ -68,12 +68,13 @@ function parsed(text: string): Target {
   }
 }
 
-function message({ identity, target, sessionId, mode, ports, reason }: AuditEvent): string {
+function message({ identity, target, sessionId, mode, ports, reason, policy }: AuditEvent): string {
   const parts = [
     `user ${identity.user}`,
     `target ${target}`,
     sessionId && `session ${sessionId}`,
     mode && `${mode}${ports?.length ? ` ports ${ports.join(", ")}` : ""}`,
+    policy && `policy ${policy}`,
     reason,
   ]
   return parts.filter(Boolean).join("; ")

@@ -9,6 +9,7 @@ const session: SessionFacts = {
     identity: { user: "ann", groups: [], extra: {} },
     target: { kind: "deployment", name: "web", container: "app" },
     namespace: "shop",
+    labels: {},
     client: { user: 'Ann "A"', hostname: "desk" },
     openedAt: new Date(Date.now() - 90_000),
   },

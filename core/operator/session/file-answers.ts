@@ -1,4 +1,11 @@
-import type { DaemonMessage, FileRequest, FileResponse, ResponseError } from "../../protocol/index.ts"
+import type { Denied } from "../../host.ts"
+import {
+  type DaemonMessage,
+  type FileRequest,
+  type FileResponse,
+  type ResponseError,
+  supports,
+} from "../../protocol/index.ts"
 
 /** The variant that answers each request; `Close` and `CloseDir` have no answer. */
 const answers = {
@@ -38,8 +45,19 @@ export function failedFile(request: FileRequest, error: ResponseError): DaemonMe
   return { kind: "File", value: { kind: answers[request.kind], value: { kind: "Err", value: error } } as FileResponse }
 }
 
+const ENOENT = 2
 const EACCES = 13
 
+/** What a plugin's denial is to the program. Clients older than `OpenLocal` do not find what they should open themselves. */
+export function refusedFile({ answer }: Pick<Denied, "answer">, opens: boolean, version: string): ResponseError {
+  if (answer === undefined) return accessDenied
+  return answer === "local" && opens && supports(version, "openLocal") ? { kind: "OpenLocal" } : notFound
+}
+
+const notFound: ResponseError = {
+  kind: "RemoteIO",
+  value: { rawOsError: ENOENT, kind: { kind: "NotFound" } },
+}
 export const accessDenied: ResponseError = {
   kind: "RemoteIO",
   value: { rawOsError: EACCES, kind: { kind: "PermissionDenied" } },

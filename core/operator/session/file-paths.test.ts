@@ -20,7 +20,15 @@ const attributes = (fd: bigint): FileRequest[] => [
 ]
 
 test.each(attributes(4n))("changing attributes by a descriptor opened for reading is a write: $kind", (request) => {
-  expect(asked(request)).toEqual([{ path: "/srv/f", access: "write" }])
+  expect(asked(request)).toEqual([{ path: "/srv/f", access: "write", opens: false }])
+})
+
+test("opens are told from everything else", () => {
+  const relative = { relativeFd: 4n, path: "../g", openOptions: { ...forReading, append: true } }
+  expect(asked({ kind: "OpenRelative", value: relative })).toEqual([{ path: "/srv/g", access: "write", opens: true }])
+  expect(asked({ kind: "Xstat", value: { path: "/srv/f", fd: null, followSymlink: true } })).toEqual([
+    { path: "/srv/f", access: "read", opens: false },
+  ])
 })
 
 test("reading by it asks nothing again", () => {

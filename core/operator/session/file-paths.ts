@@ -5,7 +5,7 @@ import type { FileAccess } from "../../session.ts"
 /** Descriptors whose path is remembered for one client; beyond that relative requests on the oldest are refused. */
 const maxDescriptors = 16_384
 
-type Question = Pick<FileAccess, "path" | "access">
+type Question = Omit<FileAccess, "session">
 
 /**
  * What a file request touches, as absolute paths without dots. Links are resolved by the agent, so a path that leads
@@ -20,39 +20,51 @@ export class FilePaths {
   questions(request: FileRequest): Question[] | undefined {
     switch (request.kind) {
       case "Open":
-        return [{ path: clean(request.value.path), access: openAccess(request.value.openOptions) }]
+        return [{ path: clean(request.value.path), access: openAccess(request.value.openOptions), opens: true }]
       case "OpenRelative":
-        return this.#below(request.value.relativeFd, request.value.path, openAccess(request.value.openOptions))
+        return this.#below(request.value.relativeFd, request.value.path, openAccess(request.value.openOptions), true)
       case "Xstat": {
         const { path, fd } = request.value
         if (path === null) return []
-        return fd === null ? [{ path: clean(path), access: "read" }] : this.#below(fd, path, "read")
+        return fd === null ? [{ path: clean(path), access: "read", opens: false }] : this.#below(fd, path, "read")
       }
       case "Access":
-        return [{ path: clean(request.value.pathname), access: (request.value.mode & 2) === 2 ? "write" : "read" }]
+        return [
+          {
+            path: clean(request.value.pathname),
+            access: (request.value.mode & 2) === 2 ? "write" : "read",
+            opens: false,
+          },
+        ]
       case "ReadLink":
       case "StatFs":
       case "StatFsV2":
-        return [{ path: clean(request.value.path), access: "read" }]
+        return [{ path: clean(request.value.path), access: "read", opens: false }]
       case "MakeDir":
       case "RemoveDir":
       case "Unlink":
-        return [{ path: clean(request.value.pathname), access: "write" }]
+        return [{ path: clean(request.value.pathname), access: "write", opens: false }]
       case "MakeDirAt":
         return this.#below(request.value.dirfd, request.value.pathname, "write")
       case "UnlinkAt": {
         const { dirfd, pathname } = request.value
-        return dirfd === null ? [{ path: clean(pathname), access: "write" }] : this.#below(dirfd, pathname, "write")
+        return dirfd === null
+          ? [{ path: clean(pathname), access: "write", opens: false }]
+          : this.#below(dirfd, pathname, "write")
       }
       // Allowed on what was opened for reading, too.
       case "Fchmod":
       case "Fchown":
       case "Futimens": {
         const path = this.#descriptors.get(request.value.fd)
-        return path === undefined ? undefined : [{ path, access: "write" }]
+        return path === undefined ? undefined : [{ path, access: "write", opens: false }]
       }
       case "Rename":
-        return [request.value.oldPath, request.value.newPath].map((path) => ({ path: clean(path), access: "write" }))
+        return [request.value.oldPath, request.value.newPath].map((path) => ({
+          path: clean(path),
+          access: "write",
+          opens: false,
+        }))
       default:
         return []
     }
@@ -80,10 +92,10 @@ export class FilePaths {
     this.#descriptors.clear()
   }
 
-  #below(descriptor: bigint, path: string, access: Question["access"]): Question[] | undefined {
-    if (path.startsWith("/")) return [{ path: clean(path), access }]
+  #below(descriptor: bigint, path: string, access: Question["access"], opens = false): Question[] | undefined {
+    if (path.startsWith("/")) return [{ path: clean(path), access, opens }]
     const folder = this.#descriptors.get(descriptor)
-    return folder === undefined ? undefined : [{ path: clean(`${folder}/${path}`), access }]
+    return folder === undefined ? undefined : [{ path: clean(`${folder}/${path}`), access, opens }]
   }
 }
 

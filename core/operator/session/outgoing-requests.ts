@@ -1,3 +1,4 @@
+import { type Denied, policyName } from "../../host.ts"
 import type { ClientMessage, DaemonMessage, ResponseError, SocketAddress } from "../../protocol/index.ts"
 import type { OutgoingRequest } from "../../session.ts"
 
@@ -17,7 +18,7 @@ export function outgoingConnect(message: ClientMessage): OutgoingConnect | undef
   return undefined
 }
 
-export function outgoingQuestion({ family, address }: OutgoingConnect): Omit<OutgoingRequest, "session"> {
+export function outgoingQuestion({ family, address }: OutgoingConnect): Omit<OutgoingRequest, "session" | "names"> {
   if (address.kind === "Unix") return { protocol: "unix", host: unixName(address.value) }
   return { protocol: family === "UdpOutgoing" ? "udp" : "tcp", host: address.value.ip, port: address.value.port }
 }
@@ -32,17 +33,17 @@ export function failedConnect({ family, uid }: OutgoingConnect, error: ResponseE
 /** A plugin's denial as the client understands it: its program ends with the reason. */
 export function forbiddenConnect(
   connect: OutgoingConnect,
-  denial: { plugin: string; reason: string },
+  denial: Pick<Denied, "plugin" | "policy" | "reason">,
   withReason: boolean,
 ): DaemonMessage {
   const kind = connect.family === "UdpOutgoing" ? "OutgoingUdp" : "OutgoingTcp"
   const blockedAction = { kind, value: connect.address } as const
-  const policyName = denial.plugin
+  const forbidden = { blockedAction, policyName: policyName(denial) }
   return failedConnect(
     connect,
     withReason
-      ? { kind: "ForbiddenWithReason", value: { blockedAction, policyName, reason: denial.reason } }
-      : { kind: "Forbidden", value: { blockedAction, policyName } },
+      ? { kind: "ForbiddenWithReason", value: { ...forbidden, reason: denial.reason } }
+      : { kind: "Forbidden", value: forbidden },
   )
 }
 

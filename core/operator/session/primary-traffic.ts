@@ -1,9 +1,9 @@
-import type { Plugins } from "../../host.ts"
+import type { Denied, Plugins } from "../../host.ts"
 import { type ClientMessage, type DaemonMessage, type ResponseError, supports } from "../../protocol/index.ts"
-import type { Session } from "../../session.ts"
+import type { OutgoingRequest, Session } from "../../session.ts"
 import type { AgentConnection } from "./agent-connection.ts"
 import { AnswerQueue } from "./answer-queue.ts"
-import { accessDenied, failedFile } from "./file-answers.ts"
+import { accessDenied, failedFile, refusedFile } from "./file-answers.ts"
 import { FilePaths } from "./file-paths.ts"
 import {
   failedConnect,
@@ -13,8 +13,7 @@ import {
   outgoingQuestion,
 } from "./outgoing-requests.ts"
 import { Renumbering } from "./renumbering.ts"
-
-type Denial = { plugin: string; reason: string }
+import { ResolvedNames } from "./resolved-names.ts"
 
 export interface PrimaryTrafficOptions {
   plugins: Plugins<"operator">
@@ -25,7 +24,7 @@ export interface PrimaryTrafficOptions {
   toAgent(to: AgentConnection, message: ClientMessage): void
   /** Stop reading from the client until `pending` has room. */
   hold(pending: { whenWritable(): Promise<void> }): void
-  onDenied(what: string, denial: Denial): void
+  onDenied(what: string, denial: Denied): void
   /** Ends the client's socket with a reason. */
   fail(why: string): void
 }
@@ -51,6 +50,7 @@ const dnsFailed: ResponseError = { kind: "DnsLookup", value: { kind: { kind: "No
 export class PrimaryTraffic {
   readonly #options: PrimaryTrafficOptions
   readonly #paths = new FilePaths()
+  readonly #resolved = new ResolvedNames()
   readonly #judgesFiles: boolean
   readonly #judgesOutgoing: boolean
   readonly #files: AnswerQueue
@@ -116,6 +116,7 @@ export class PrimaryTraffic {
         if (this.#judgesFiles) this.#paths.answered(message)
         return void this.#files.arrived(message)
       case "GetAddrInfoResponse":
+        if (this.#judgesOutgoing) this.#resolved.answered(message.value)
         return void this.#names.arrived(message)
       case "GetEnvVarsResponse":
         return void this.#environment.arrived(this.#filtered(message))
@@ -135,6 +136,7 @@ export class PrimaryTraffic {
   lost(): void {
     this.#connection = undefined
     this.#paths.lost()
+    this.#resolved.lost()
     for (const end of this.#numbers.lose()) this.#options.toClient(end)
     for (const [uid, connect] of this.#connecting) {
       this.#options.toClient(failedConnect(connect, lostAgent))
@@ -154,7 +156,9 @@ export class PrimaryTraffic {
     if (message.kind === "FileRequest") return this.#judgeFile(message)
     const connect = outgoingConnect(message)
     if (connect) {
-      const denial = await this.#outgoingDenial(outgoingQuestion(connect))
+      const question = outgoingQuestion(connect)
+      const names = question.port === undefined ? [] : this.#resolved.of(question.host)
+      const denial = await this.#outgoingDenial({ ...question, names })
       if (!denial) return this.#forward(message)
       const refusal = forbiddenConnect(connect, denial, supports(this.#options.version(), "forbiddenWithReason"))
       if (connect.uid === undefined && connect.family !== "SeqpacketOutgoing")
@@ -163,9 +167,13 @@ export class PrimaryTraffic {
       return
     }
     if (message.kind !== "GetAddrInfoRequest" && message.kind !== "GetAddrInfoRequestV2") return
-    const denial = await this.#outgoingDenial({ protocol: "dns", host: message.value.node })
-    if (denial) this.#names.settle({ kind: "GetAddrInfoResponse", value: { kind: "Err", value: dnsFailed } })
-    else this.#forward(message)
+    const denial = await this.#outgoingDenial({ protocol: "dns", host: message.value.node, names: [] })
+    if (denial) {
+      this.#names.settle({ kind: "GetAddrInfoResponse", value: { kind: "Err", value: dnsFailed } })
+      return
+    }
+    this.#resolved.asked(message.value.node)
+    this.#forward(message)
   }
 
   async #judgeFile(message: ClientMessage & { kind: "FileRequest" }): Promise<void> {
@@ -174,21 +182,22 @@ export class PrimaryTraffic {
     for (const question of questions ?? []) {
       const verdict = await plugins.authorize("authorizeFile", { session, ...question })
       if (verdict.allow) continue
-      onDenied(`${question.access} ${question.path}`, verdict)
-      return this.#refuseFile(message)
+      // To open it elsewhere is a rule, not a refusal: a program may do it all the time.
+      if (verdict.answer !== "local") onDenied(`${question.access} ${question.path}`, verdict)
+      return this.#refuseFile(message, refusedFile(verdict, question.opens, this.#options.version()))
     }
     // A path below a folder that is not known cannot be judged.
-    if (questions === undefined) return this.#refuseFile(message)
+    if (questions === undefined) return this.#refuseFile(message, accessDenied)
     this.#paths.sent(message.value, questions)
     this.#forward(message)
   }
 
-  #refuseFile(message: ClientMessage & { kind: "FileRequest" }): void {
-    const refusal = failedFile(message.value, accessDenied)
+  #refuseFile(message: ClientMessage & { kind: "FileRequest" }, error: ResponseError): void {
+    const refusal = failedFile(message.value, error)
     if (refusal) this.#files.settle(refusal)
   }
 
-  async #outgoingDenial(question: ReturnType<typeof outgoingQuestion>): Promise<Denial | undefined> {
+  async #outgoingDenial(question: Omit<OutgoingRequest, "session">): Promise<Denied | undefined> {
     const { plugins, session, onDenied } = this.#options
     const verdict = await plugins.authorize("authorizeOutgoing", { session, ...question })
     if (verdict.allow) return undefined

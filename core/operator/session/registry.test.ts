@@ -39,7 +39,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     const identity = { user, groups: ["dev"], extra: { "example.com/token": ["secret"] } }
     const id = number.toString(16).toUpperCase()
     return {
-      info: { id, identity, target, namespace, client: {}, openedAt: new Date() },
+      info: { id, identity, target, namespace, labels: {}, client: {}, openedAt: new Date() },
       number,
       userId,
       key: "k",

@@ -18,20 +18,25 @@ import type { Subscription } from "./subscription.ts"
 const outside = `
 import { definePlugin } from "podside"
 import * as v from "valibot"
-const deny = (reason) => ({ allow: false, code: "house-rule", reason })
+const deny = (reason, more) => ({ allow: false, code: "house-rule", reason, ...more })
 export default definePlugin({
   name: "house-rules",
   config: v.strictObject({}),
   operator: () => ({
-    async authorizeSubscription({ mode, port, pods }) {
+    async authorizeSubscription({ mode, port, pods, filter }) {
       if (port === 9999) throw new Error("broken rule")
+      if (filter?.kind === "Path") return deny("only by header", { policy: "headers-only" })
       return mode === "steal" && port === 443 ? deny("port 443 of " + pods.map((pod) => pod.name)) : { allow: true }
     },
     async authorizeFile({ path, access }) {
       await new Promise((resolve) => setTimeout(resolve, path.includes("slow") ? 30 : 0))
+      if (path.startsWith("/own")) return deny("of each machine", { answer: "local" })
+      if (path.startsWith("/hidden")) return deny("hidden", { answer: "not-found", policy: "hide" })
+      if (path.startsWith("/odd")) return deny("odd", { answer: "allow" })
       return path.startsWith("/secret") || (access === "write" && path.startsWith("/etc")) ? deny("private") : { allow: true }
     },
-    async authorizeOutgoing({ protocol, host, port }) {
+    async authorizeOutgoing({ protocol, host, port, names }) {
+      if (names.includes("billing.internal")) return deny("not " + names, { policy: "no-billing" })
       return host === "10.0.0.9" || host === "db.internal" ? deny(protocol + " " + host) : { allow: true }
     },
     filterEnv: (session, variables) => new Map([...variables].filter(([name]) => !name.startsWith("SECRET"))),
@@ -56,6 +61,7 @@ const session: Session = {
   identity: { user: "ann", groups: [], extra: {} },
   target: { kind: "deployment", name: "web" },
   namespace: "shop",
+  labels: {},
   client: {},
 }
 
@@ -141,7 +147,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
     plugins,
     lock,
     unlock: () => {},
-    onDenied: (what, { reason }) => denials.push(`${what}: ${reason}`),
+    onDenied: (what, { reason, policy }) => denials.push(`${what}: ${reason}${policy ? ` by ${policy}` : ""}`),
     onSubscribed: ({ port }) => had.push(port),
     onStolen: () => {},
     onLatency: () => {},
@@ -480,6 +486,86 @@ describe("plugins from outside", () => {
     expect(await next()).toMatchObject({ kind: "Tcp", value: { value: { kind: "Ok" } } })
     expect(denials).toEqual(["steal port 443: port 443 of a"])
     expect(a.received.filter(({ kind }) => kind === "TcpSteal")).toEqual([])
+  })
+
+  test("a denial names the policy behind it, and judges filters by what they are", async () => {
+    const { client, next, denials } = await relayTo([fakeAgent("a")], guarded)
+    const filtered = (kind: "Path" | "Header"): ClientMessage => ({
+      kind: "TcpSteal",
+      value: {
+        kind: "PortSubscribe",
+        value: { kind: "FilteredHttpEx", value: [80, { kind, value: "x" }] },
+      },
+    })
+    client.send(filtered("Path"))
+    // A client of no version yet knows no reasons.
+    expect(await next()).toMatchObject({
+      value: { value: { kind: "Err", value: { kind: "Forbidden", value: { policyName: "headers-only" } } } },
+    })
+    client.send(filtered("Header"))
+    expect(await next()).toMatchObject({ value: { value: { kind: "Ok" } } })
+    expect(denials).toEqual(["steal port 80: only by header by headers-only"])
+  })
+
+  test.each([
+    ["1.29.0", "OpenLocal"],
+    ["1.13.0", "RemoteIO 2"],
+  ])("to a client of %s a file that is to be its own is %s, one that is hidden is not there", async (version, own) => {
+    const a = fakeAgent("a")
+    const { client, next, denials } = await relayTo([a], guarded)
+    client.send({ kind: "SwitchProtocolVersion", value: version })
+    await next()
+    const looks = (pathname: string): ClientMessage => ({
+      kind: "FileRequest",
+      value: { kind: "Access", value: { pathname, mode: 4 } },
+    })
+    const answerTo = async (message: ClientMessage) => {
+      client.send(message)
+      const { value } = (await next()) as {
+        value: { value: { value: { kind: string; value?: { rawOsError: number } } } }
+      }
+      const { kind, value: error } = value.value.value
+      return error ? `${kind} ${error.rawOsError}` : kind
+    }
+    expect(await answerTo(open1("/own/config"))).toBe(own)
+    expect(await answerTo(looks("/own/config"))).toBe("RemoteIO 2")
+    expect(denials).toEqual([])
+    expect(await answerTo(open1("/hidden/key"))).toBe("RemoteIO 2")
+    expect(await answerTo(looks("/hidden/key"))).toBe("RemoteIO 2")
+    // What nobody knows is no permission.
+    expect(await answerTo(open1("/odd"))).toBe("RemoteIO 13")
+    expect(denials).toEqual(["read /hidden/key: hidden by hide", "read /hidden/key: hidden by hide", "read /odd: odd"])
+    client.send(open1("/public"))
+    await until("what is allowed at the agent", () => a.received.some(({ kind }) => kind === "FileRequest"))
+  })
+
+  test("connections are judged by the names their client has looked up", async () => {
+    const a = fakeAgent("a")
+    const { client, next, denials } = await relayTo([a], guarded)
+    const lookUp = async (node: string, ...ips: string[]) => {
+      client.send({ kind: "GetAddrInfoRequest", value: { node } })
+      await until("the question", () => a.received.at(-1)?.kind === "GetAddrInfoRequest")
+      const records = ips.map((ip) => ({ name: node, ip }))
+      a.say({ kind: "GetAddrInfoResponse", value: { kind: "Ok", value: records } })
+      await next()
+      a.received.length = 0
+    }
+    await lookUp("web.internal", "10.0.0.1", "10.0.0.2")
+    await lookUp("Billing.Internal.", "10.0.0.2")
+    const uid = "00000000-0000-4000-8000-000000000001"
+    const connectTo = (ip: string) =>
+      client.send({
+        kind: "TcpOutgoing",
+        value: { kind: "ConnectV2", value: { uid, remoteAddress: { kind: "Ip", value: { ip, port: 443 } } } },
+      })
+    connectTo("10.0.0.2")
+    expect(await next()).toMatchObject({
+      value: { value: { connect: { kind: "Err", value: { value: { policyName: "no-billing" } } } } },
+    })
+    expect(denials).toEqual(["tcp 10.0.0.2:443: not web.internal,billing.internal by no-billing"])
+    connectTo("10.0.0.1")
+    connectTo("10.0.0.3")
+    await until("what is allowed at the agent", () => a.received.length === 2)
   })
 
   test("a rule that throws denies", async () => {

@@ -1,4 +1,4 @@
-import type { Plugins } from "../../host.ts"
+import type { Denied, Plugins } from "../../host.ts"
 import type { Link, LinkEnd } from "../../link.ts"
 import type { Logger } from "../../log.ts"
 import {
@@ -30,7 +30,7 @@ export interface RelayOptions {
   lock(subscription: Subscription, extend?: boolean): Promise<boolean>
   unlock(subscription: Subscription): void
   /** A plugin refused something inside the session. */
-  onDenied(what: string, denial: { plugin: string; reason: string }, subscription?: Subscription): void
+  onDenied(what: string, denial: Denied, subscription?: Subscription): void
   onSubscribed(subscription: Subscription): void
   onStolen(port: number, what: "connection" | "request"): void
   onLatency(milliseconds: number): void

@@ -12,6 +12,7 @@ const record = (number: number, closed: boolean): SessionRecord => ({
     identity: { user: "ann", groups: [], extra: {} },
     target: { kind: "deployment", name: "web" },
     namespace: "shop",
+    labels: {},
     client: {},
   },
   userId: "",

@@ -44,6 +44,7 @@ function session(grants = true) {
     identity: { user: "ann", groups: [], extra: {} },
     target: { kind: "deployment", name: "web" } as const,
     namespace: "shop",
+    labels: {},
     client: {},
     openedAt: new Date(),
   }

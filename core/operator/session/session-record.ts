@@ -27,6 +27,9 @@ const schema = v.object({
   groups: v.array(v.string()),
   target: v.string(),
   namespace: v.string(),
+  // Records of an operator that did not know of them have none.
+  labels: v.optional(v.record(v.string(), v.string()), {}),
+  profile: text,
   client: v.object({ user: text, hostname: text, version: text, branch: text }),
   openedAt: v.pipe(v.string(), v.isoTimestamp()),
   userId: v.string(),
@@ -51,13 +54,15 @@ export function sessionOfRecord(name: string): bigint | undefined {
 /** @throws ValiError, SyntaxError, AppError "bad-target" for a Lease somebody else has written */
 export function readSessionRecord({ metadata }: Lease): SessionRecord {
   const read = v.parse(schema, JSON.parse(metadata.annotations?.[annotation] ?? ""))
-  const { number, user, uid, groups, target, namespace, client, openedAt, ...rest } = read
+  const { number, user, uid, groups, target, namespace, labels, profile, client, openedAt, ...rest } = read
   const info: Session = {
     id: number.toString(16).toUpperCase(),
     // Extra fields are not kept: they may name credentials, and nothing is asked in the name of a record.
     identity: { user, uid, groups, extra: {} },
     target: parseTarget(target),
     namespace,
+    labels,
+    profile,
     client,
     openedAt: new Date(openedAt),
   }
@@ -66,7 +71,7 @@ export function readSessionRecord({ metadata }: Lease): SessionRecord {
 
 export function sessionRecordContent(record: SessionRecord): RecordContent {
   const { info, number, userId, key, headerFilter, ci, ports, replicas, closed } = record
-  const { identity, target, namespace, client, openedAt } = info
+  const { identity, target, namespace, labels, profile, client, openedAt } = info
   const state: v.InferInput<typeof schema> = {
     number: String(number),
     user: identity.user,
@@ -74,6 +79,8 @@ export function sessionRecordContent(record: SessionRecord): RecordContent {
     groups: [...identity.groups],
     target: formatTarget(target),
     namespace,
+    labels: { ...labels },
+    profile,
     client,
     openedAt: openedAt.toISOString(),
     userId,

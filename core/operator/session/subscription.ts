@@ -1,3 +1,4 @@
+import { type Denied, policyName } from "../../host.ts"
 import type { HttpFilter, LayerTcp, LayerTcpSteal, ResponseError, StealType } from "../../protocol/index.ts"
 import { supports } from "../../protocol/index.ts"
 
@@ -37,17 +38,17 @@ export function stealSubscription(message: LayerTcpSteal): Subscription | undefi
 /** The answer that a plugin's denial becomes; the client builds its sentence from it and ends the program. */
 export function forbiddenSubscription(
   { request, port }: Subscription,
-  denial: { plugin: string; reason: string },
+  denial: Pick<Denied, "plugin" | "policy" | "reason">,
   version: string,
 ): ResponseError {
   const blockedAction =
     request.kind === "TcpSteal"
       ? { kind: "Steal" as const, value: request.value.value as StealType }
       : { kind: "Mirror" as const, value: port }
-  const policyName = denial.plugin
+  const forbidden = { blockedAction, policyName: policyName(denial) }
   return supports(version, "forbiddenWithReason")
-    ? { kind: "ForbiddenWithReason", value: { blockedAction, policyName, reason: denial.reason } }
-    : { kind: "Forbidden", value: { blockedAction, policyName } }
+    ? { kind: "ForbiddenWithReason", value: { ...forbidden, reason: denial.reason } }
+    : { kind: "Forbidden", value: forbidden }
 }
 
 /** One line for tables, logs and the audit. */
