@@ -8,16 +8,15 @@ import type { Exchange, ExchangeEvents, ExchangeRequest } from "./exchange.ts"
 import type { Http1Pool } from "./http1-pool.ts"
 import { type BodyFraming, encodeBody, encodeBodyEnd, encodeRequestHead } from "./http1-request.ts"
 import { ResponseReader } from "./http1-response.ts"
+import { type Place, retryPausesMs } from "./reach.ts"
 
-/** Pauses before trying again, in milliseconds; a program that restarts is back within them. */
-const retryPausesMs = [50, 100, 200, 400, 500, 500, 500, 500, 500]
 /** A request whose body is larger than this is sent once only: to send it again it would have to be kept. */
 const maxKeptBytes = 1 << 20
 
 /** One request over HTTP/1: tried again while nothing was answered and everything can be said again. */
 export class Http1Exchange implements Exchange {
   readonly #pool: Http1Pool
-  readonly #to: Endpoint
+  readonly #place: Place
   readonly #peer: IncomingPeer
   readonly #tls: LocalTls | undefined
   readonly #request: ExchangeRequest
@@ -27,6 +26,8 @@ export class Http1Exchange implements Exchange {
   #sent: Uint8Array[] | undefined
   #sentBytes = 0
   #stream: LocalStream | undefined
+  /** Where that leads. */
+  #to: Endpoint | undefined
   #reader: ResponseReader | undefined
   #attempt = 0
   #wasUsed = false
@@ -39,14 +40,14 @@ export class Http1Exchange implements Exchange {
 
   constructor(options: {
     pool: Http1Pool
-    to: Endpoint
+    place: Place
     peer: IncomingPeer
     tls?: LocalTls
     request: ExchangeRequest
     events: ExchangeEvents
   }) {
     this.#pool = options.pool
-    this.#to = options.to
+    this.#place = options.place
     this.#peer = options.peer
     this.#tls = options.tls
     this.#request = options.request
@@ -107,13 +108,15 @@ export class Http1Exchange implements Exchange {
 
   async #try(): Promise<void> {
     try {
-      const { stream, used } = await this.#pool.take(this.#to, this.#peer, this.#tls)
+      const to = this.#place()
+      const { stream, used } = await this.#pool.take(to, this.#peer, this.#tls)
       if (this.#over) {
         this.#pool.drop(stream)
         return
       }
       this.#wasUsed = used
       this.#stream = stream
+      this.#to = to
       this.#reader = this.#newReader()
       stream.handlers = {
         data: (bytes) => this.#feed(() => this.#reader!.push(bytes)),
@@ -144,7 +147,7 @@ export class Http1Exchange implements Exchange {
       done: (trailers, reusable) => {
         this.#over = true
         const stream = this.#stream!
-        if (reusable && this.#requestDone) this.#pool.giveBack(stream, this.#to, this.#tls)
+        if (reusable && this.#requestDone) this.#pool.giveBack(stream, this.#to!, this.#tls)
         else this.#pool.drop(stream)
         this.#events.done(trailers)
       },

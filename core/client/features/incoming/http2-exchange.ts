@@ -8,12 +8,13 @@ import type { IncomingPeer } from "../../engine.ts"
 import { certificateProblem, type LocalTls } from "../../local-tls.ts"
 import type { Exchange, ExchangeEvents, ExchangeRequest } from "./exchange.ts"
 import type { Peers } from "./peers.ts"
+import { type Place, reach } from "./reach.ts"
 
 /** Headers HTTP/2 does not know, and those it has in another form. */
 const notInHttp2 = new Set(["connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"])
 
 interface Http2ExchangeOptions {
-  to: Endpoint
+  place: Place
   peer: IncomingPeer
   peers: Peers
   tls?: LocalTls
@@ -23,9 +24,12 @@ interface Http2ExchangeOptions {
 
 /** One request over HTTP/2 with prior knowledge (or by TLS): one session each, which keeps callers apart for the program. */
 export class Http2Exchange implements Exchange {
-  readonly #session: ClientHttp2Session
-  readonly #stream: ClientHttp2Stream
   readonly #events: ExchangeEvents
+  #session: ClientHttp2Session | undefined
+  #stream: ClientHttp2Stream | undefined
+  /** Parts of the body for a program that is not connected yet. */
+  #early: (Uint8Array | "end")[] = []
+  #mayTryAgain = true
   #over = false
   #headSeen = false
   #trailers: HttpHeaders | undefined
@@ -33,61 +37,98 @@ export class Http2Exchange implements Exchange {
 
   constructor(options: Http2ExchangeOptions) {
     this.#events = options.events
-    const scheme = options.tls ? "https" : "http"
-    const socket = this.#open(options)
-    this.#session = connect(`${scheme}://localhost`, { createConnection: () => socket })
-    this.#session.on("error", (error) => this.#fail(errorText(error)))
-    this.#stream = this.#session.request(requestHeaders(options.request, scheme), { endStream: false })
-    this.#stream.on("response", (headers) => {
+    void this.#begin(options)
+  }
+
+  async #begin(options: Http2ExchangeOptions): Promise<void> {
+    try {
+      const socket = await reach(
+        () => this.#open(options),
+        () => !this.#over && this.#mayTryAgain,
+      )
+      if (this.#over) socket.destroy()
+      else this.#ask(socket, options)
+    } catch (thrown) {
+      this.#fail(errorText(thrown))
+    }
+  }
+
+  #ask(socket: Socket, { request, tls }: Http2ExchangeOptions): void {
+    const scheme = tls ? "https" : "http"
+    const session = connect(`${scheme}://localhost`, { createConnection: () => socket })
+    session.on("error", (error) => this.#fail(errorText(error)))
+    const stream = session.request(requestHeaders(request, scheme), { endStream: false })
+    stream.on("response", (headers) => {
       this.#headSeen = true
       this.#events.head({ status: headers[":status"] ?? 502, version: "HTTP/2.0", headers: toHeaders(headers) })
     })
-    this.#stream.on("data", (bytes: Uint8Array) => this.#events.body(bytes))
-    this.#stream.on("trailers", (headers) => {
+    stream.on("data", (bytes: Uint8Array) => this.#events.body(bytes))
+    stream.on("trailers", (headers) => {
       this.#trailers = toHeaders(headers)
     })
-    this.#stream.on("end", () => this.#finish())
-    this.#stream.on("error", (error) => this.#fail(errorText(error)))
-    this.#stream.on("close", () => this.#fail("the program closed the stream"))
+    stream.on("end", () => this.#finish())
+    stream.on("error", (error) => this.#fail(errorText(error)))
+    stream.on("close", () => this.#fail("the program closed the stream"))
+    this.#session = session
+    this.#stream = stream
+    for (const part of this.#early.splice(0)) {
+      if (part === "end") stream.end()
+      else stream.write(part)
+    }
   }
 
-  #open({ to, peer, peers, tls }: Http2ExchangeOptions): Socket {
-    const socket = tls ? connectTls(to, tls) : connectTcp({ host: to.ip, port: to.port })
-    const accepted = Promise.withResolvers<void>()
-    peers.expect(accepted.promise)
+  /** Resolves once the program has accepted the connection; with TLS the handshake follows. */
+  #open({ place, peer, peers, tls }: Http2ExchangeOptions): Promise<Socket> {
+    const { ip, port } = place()
+    const socket = tls ? connectTls({ ip, port }, tls) : connectTcp({ host: ip, port })
+    const { promise, resolve, reject } = Promise.withResolvers<Socket>()
+    peers.expect(
+      promise.then(
+        () => {},
+        () => {},
+      ),
+    )
     socket.once("connect", () => {
       this.#forget = peers.add({ ip: socket.localAddress ?? "", port: socket.localPort ?? 0 }, peer)
-      accepted.resolve()
+      resolve(socket)
     })
-    socket.once("close", () => accepted.resolve())
-    return socket
+    socket.once("error", reject)
+    return promise
   }
 
   readonly body = {
-    data: (bytes: Uint8Array) => {
-      if (!this.#over) this.#stream.write(bytes)
-    },
-    end: () => {
-      if (!this.#over) this.#stream.end()
-    },
+    data: (bytes: Uint8Array) => this.#say(bytes),
+    end: () => this.#say("end"),
+  }
+
+  #say(part: Uint8Array | "end"): void {
+    if (this.#over) return
+    if (!this.#stream) this.#early.push(part)
+    else if (part === "end") this.#stream.end()
+    else this.#stream.write(part)
   }
 
   /** There are no upgrades in HTTP/2. */
   tunnel(): void {}
 
   pause(): void {
-    this.#stream.pause()
+    this.#stream?.pause()
   }
 
   resume(): void {
-    this.#stream.resume()
+    this.#stream?.resume()
   }
 
   cancel(): void {
     if (this.#over) return
     this.#over = true
-    this.#stream.close(constants.NGHTTP2_CANCEL)
+    this.#stream?.close(constants.NGHTTP2_CANCEL)
     this.#leave()
+  }
+
+  stopTrying(): void {
+    this.#mayTryAgain = false
+    if (!this.#stream) this.#fail("the program has ended")
   }
 
   #finish(): void {
@@ -110,7 +151,7 @@ export class Http2Exchange implements Exchange {
 
   #leave(): void {
     this.#forget()
-    this.#session.close()
+    this.#session?.close()
   }
 }
 

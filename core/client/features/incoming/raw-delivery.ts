@@ -2,6 +2,7 @@ import type { Speaker } from "../../../last-words.ts"
 import type { Conversation } from "../../conversation.ts"
 import type { LocalStream } from "../../local-stream.ts"
 import type { InputBudget } from "../outgoing/input-budget.ts"
+import { reach } from "./reach.ts"
 
 /** Once the caller is gone, a connection to the program ends after this much silence, in milliseconds: it may still be reading. */
 const lingerMs = 1_000
@@ -12,7 +13,7 @@ export interface RawDeliveryOptions {
   budget: InputBudget
   connectionId: bigint
   steal: boolean
-  /** Connects to the program. */
+  /** Connects to the program where it listens at present. */
   connect(): Promise<{ stream: LocalStream; forget(): void }>
   /** Both sides are finished with it. */
   onOver(): void
@@ -41,7 +42,7 @@ export class RawDelivery implements Speaker {
 
   async #connect(): Promise<void> {
     try {
-      const { stream, forget } = await this.#options.connect()
+      const { stream, forget } = await reach(this.#options.connect, () => !this.#over)
       if (this.#over) {
         forget()
         stream.destroy()
@@ -53,7 +54,7 @@ export class RawDelivery implements Speaker {
         data: (bytes) => this.#fromProgram(bytes),
         drain: () => this.#recharge(),
         end: () => this.#programEnded(),
-        closed: () => this.#programGone(),
+        closed: () => this.#lost(),
       }
       stream.resume()
       for (const bytes of this.#early) stream.write(bytes)
@@ -62,8 +63,13 @@ export class RawDelivery implements Speaker {
       if (this.#callerEnded) stream.end()
       if (this.#remoteGone) this.#endProgram()
     } catch {
-      this.#programGone()
+      this.#lost()
     }
+  }
+
+  /** The program has ended: nobody will take a connection that is still waiting for it. */
+  programGone(): void {
+    if (!this.#stream) this.#lost()
   }
 
   // ---- from the agent
@@ -118,7 +124,7 @@ export class RawDelivery implements Speaker {
     conversation.send({ kind: "TcpSteal", value: { kind: "Data", value: { connectionId, bytes: nothing } } })
   }
 
-  #programGone(): void {
+  #lost(): void {
     if (this.#over) return
     const { conversation, connectionId, steal } = this.#options
     const value = { kind: "ConnectionUnsubscribe", value: connectionId } as const

@@ -7,6 +7,7 @@ import type {
   ChunkedRequestStartV2,
   ClientMessage,
   DaemonTcp,
+  HttpBodyFrame,
   HttpHeaders,
   HttpResponseFramed,
 } from "../../../protocol/index.ts"
@@ -106,6 +107,21 @@ function request(connectionId: bigint, port: number, method = "GET", body = ""):
       value: { connectionId, requestId: 0, request: whole, metadata, transport: { kind: "Tcp" } },
     },
   }
+}
+
+function http2Request(connectionId: bigint, frames: HttpBodyFrame[] = []): DaemonTcp {
+  const { value } = request(connectionId, 80) as {
+    value: Extract<DaemonTcp, { kind: "HttpRequestChunked" }>["value"]
+  }
+  const start = (value as { value: ChunkedRequestStartV2 }).value
+  const whole = {
+    ...start.request,
+    uri: "http://web/a?b=1",
+    version: "HTTP/2.0" as const,
+    headers: headers({ "x-a": "1" }),
+    body: { frames, isLast: true },
+  }
+  return { kind: "HttpRequestChunked", value: { kind: "StartV2", value: { ...start, request: whole } } }
 }
 
 /** The program: a server of this machine on a port of its own. */
@@ -345,15 +361,7 @@ test("a request of HTTP/2 reaches the program by HTTP/2, trailers come back, the
   ends.push(() => server.close())
   const { port } = server.address() as { port: number }
   await world.listening(listener(80, port))
-  const { value } = request(3n, 80) as { value: Extract<DaemonTcp, { kind: "HttpRequestChunked" }>["value"] }
-  const start = (value as { value: ChunkedRequestStartV2 }).value
-  const whole = {
-    ...start.request,
-    uri: "http://web/a?b=1",
-    version: "HTTP/2.0" as const,
-    headers: headers({ "x-a": "1" }),
-  }
-  say({ kind: "HttpRequestChunked", value: { kind: "StartV2", value: { ...start, request: whole } } })
+  say(http2Request(3n))
   expect(await asked.promise).toEqual(["GET", "/a?b=1", "web", "1", source.ip])
   await until(() => bodyOf(heard) === "answer" && JSON.stringify(heard, jsonMap).includes("grpc-status"))
 })
@@ -363,15 +371,72 @@ const jsonMap = (_: string, value: unknown) =>
 
 test("a program that starts a moment later still gets the request", async () => {
   const { world, heard, say } = incoming()
-  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
-  const { port } = probe
-  probe.stop(true)
+  const port = freePort()
   await world.listening(listener(80, port))
   say(request(8n, 80))
   await Bun.sleep(80)
   const server = Bun.serve({ hostname: "127.0.0.1", port, fetch: () => new Response("late") })
   ends.push(() => void server.stop(true))
   await until(() => bodyOf(heard) === "late")
+})
+
+/** A port nobody listens on. */
+function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+  probe.stop(true)
+  return probe.port
+}
+
+test("what comes while a program restarts waits for it, wherever it listens then", async () => {
+  const { world, heard, say } = incoming()
+  const gone = listener(80, freePort())
+  await world.listening(gone)
+  say(rawConnection(9n, source))
+  say({ kind: "Data", value: { connectionId: 9n, bytes: Buffer.from("hi") } })
+  say(request(8n, 80))
+  await Bun.sleep(60)
+  world.closed(gone)
+  const echo = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: { data: (socket, data) => void socket.end(data.includes("GET") ? answerText : `got ${data}`) },
+  })
+  const answerText = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nback"
+  ends.push(() => echo.stop(true))
+  await world.listening(listener(80, echo.port))
+  expect(Buffer.from((await next(heard, "Data")).value.bytes).toString()).toBe("got hi")
+  await until(() => bodyOf(heard) === "back")
+})
+
+test("a request of HTTP/2 waits for a program that restarts, too, and brings its body", async () => {
+  const { world, heard, say } = incoming()
+  const port = freePort()
+  await world.listening(listener(80, port))
+  say(http2Request(8n, [{ kind: "Data", value: Buffer.from("body") }]))
+  await Bun.sleep(80)
+  const server = createServer()
+  server.on("stream", (stream: ServerHttp2Stream) => {
+    stream.on("data", (data: Buffer) => {
+      stream.respond({ ":status": 200 })
+      stream.end(`late ${data}`)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve))
+  ends.push(() => server.close())
+  await until(() => bodyOf(heard) === "late body")
+})
+
+test("with the program's end nobody waits for it any more", async () => {
+  const { world, heard, say } = incoming()
+  await world.listening(listener(80, freePort()))
+  say(rawConnection(9n, source))
+  say(http2Request(8n))
+  await Bun.sleep(20)
+  const askedAt = performance.now()
+  expect(await world.lastWords?.()).toBe(true)
+  expect(performance.now() - askedAt).toBeLessThan(1_000)
+  expect((await next(heard, "ConnectionUnsubscribe")).value).toBe(9n)
+  expect(bodyOf(heard)).toBe("")
 })
 
 type Said = Extract<ClientMessage, { kind: "TcpSteal" }>["value"]

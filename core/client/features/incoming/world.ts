@@ -15,6 +15,7 @@ import { Http2Exchange } from "./http2-exchange.ts"
 import type { IncomingOptions } from "./options.ts"
 import { Peers } from "./peers.ts"
 import { RawDelivery } from "./raw-delivery.ts"
+import type { Place } from "./reach.ts"
 import { type IncomingRequest, RequestDelivery, requestStart, unknownOrigin } from "./request-delivery.ts"
 import { Subscriptions } from "./subscriptions.ts"
 import { deliveryTls } from "./tls.ts"
@@ -127,7 +128,7 @@ class Traffic {
   lastWords(): Promise<boolean> {
     this.#isProgramGone = true
     const open = [...this.#open.values()]
-    for (const delivery of open) if (delivery instanceof RequestDelivery) delivery.programGone()
+    for (const delivery of open) delivery.programGone()
     return lastWords(open)
   }
 
@@ -187,13 +188,14 @@ class Traffic {
       source: { ip: remoteAddress, port: sourcePort },
       destination: { ip: localAddress, port: destinationPort },
     }
+    const place = this.#placeOf(destinationPort, to)
     const key = keyOf(connectionId, steal)
     const delivery: RawDelivery = new RawDelivery({
       conversation: this.#conversation,
       budget: this.#budget,
       connectionId,
       steal,
-      connect: () => this.peers.connect(to, peer, deliveryTls(transport, this.#options.tlsDelivery)),
+      connect: () => this.peers.connect(place(), peer, deliveryTls(transport, this.#options.tlsDelivery)),
       onOver: () => this.#forget(key, delivery),
     })
     this.#open.set(key, delivery)
@@ -225,9 +227,13 @@ class Traffic {
     const to = this.subscriptions.listenerFor(of.port)
     if (!to) return undefined
     const tls = deliveryTls(of.transport, this.#options.tlsDelivery)
-    const common = { to, peer: of.peer, tls, request, events }
+    const common = { place: this.#placeOf(of.port, to), peer: of.peer, tls, request, events }
     if (of.request.version === "HTTP/2.0") return new Http2Exchange({ ...common, peers: this.peers })
     return new Http1Exchange({ ...common, pool: this.#pool })
+  }
+
+  #placeOf(port: number, until: Endpoint): Place {
+    return () => this.subscriptions.listenerFor(port) ?? until
   }
 
   /** The callers are out of reach. */
