@@ -14,8 +14,8 @@ export interface AgentSession extends AgentConnection {
   peer: string
   /** Resolves when the way to the agent will not change any more by itself, for whoever measures it. */
   settled?: Promise<void>
-  /** Where volumes are mounted in the target's container, as far as is known: such files are the pod's, whatever lists say. */
-  mounts?: readonly Mount[]
+  /** What is known of the target's pod, where it may be read. */
+  pod?: PodFacts
   /**
    * Connects to the same session again after its link was lost; absent where a loss is the end. Tries for as long as there
    * is hope. @throws AppError that says why there is none
@@ -23,6 +23,14 @@ export interface AgentSession extends AgentConnection {
   reconnect?(signal: AbortSignal): Promise<AgentConnection>
   /** Ends the link and removes whatever was created for it; safe to call twice. */
   close(): Promise<void>
+}
+
+/** What of a pod decides about the features of a session. */
+export interface PodFacts {
+  /** Where volumes are mounted in the target's container: such files are the pod's, whatever lists say. */
+  mounts: readonly Mount[]
+  /** Ports Kubernetes asks by HTTP or gRPC whether the pod is well. */
+  probedPorts: readonly number[]
 }
 
 export interface Mount {

@@ -3,7 +3,7 @@ import type { Config } from "../../config/load.ts"
 import { escapePattern } from "../../config/pattern.ts"
 import type { AgentOptions } from "../kube/agent-options.ts"
 import type { KubeOptions } from "../kube/kubeconfig.ts"
-import type { Mount } from "./agent-session.ts"
+import type { PodFacts } from "./agent-session.ts"
 import { toHttpFilter } from "./features/incoming/http-filter.ts"
 import type { IncomingOptions, TlsDelivery } from "./features/incoming/options.ts"
 import type { FeatureOptions } from "./features/options.ts"
@@ -63,16 +63,22 @@ export function featureOptions(config: Config, debuggerPorts: ReadonlySet<number
   }
 }
 
-/** Files of mounted volumes are read from the pod, unless the configuration wants them local. */
-export function withMounts(features: FeatureOptions, mounts: readonly Mount[] | undefined): FeatureOptions {
-  const { files } = features
+/**
+ * The features' options for a pod that is known. With `autoMount` files of its mounted volumes are read from it, unless the
+ * configuration wants them local.
+ */
+export function withPod(features: FeatureOptions, pod: PodFacts | undefined, autoMount: boolean): FeatureOptions {
+  if (!pod) return features
+  const { files, incoming } = features
   const local = compileAny(files.local, "i")
-  const added = (mounts ?? [])
+  const added = (autoMount ? pod.mounts : [])
     .filter(({ path }) => !local?.test(path))
     .map(({ path, isPart }) => `^${escapePattern(path.replace(/\/+$/, ""))}${isPart ? "$" : "(/.*)?$"}`)
-  return added.length === 0
-    ? features
-    : { ...features, files: { ...files, readOnly: [...(files.readOnly ?? []), ...added] } }
+  return {
+    ...features,
+    incoming: { ...incoming, probedPorts: pod.probedPorts },
+    files: added.length === 0 ? files : { ...files, readOnly: [...(files.readOnly ?? []), ...added] },
+  }
 }
 
 export function incomingOptions(config: Config): IncomingOptions {

@@ -1,6 +1,6 @@
 import { agentEnv, type EnvVar, meshEnv } from "./agent-env.ts"
 import type { AgentOptions } from "./agent-options.ts"
-import { type Mesh, meshOf, runtimeId } from "./containers.ts"
+import { type Mesh, meshOf, runningContainers, runtimeId } from "./containers.ts"
 import type { Container, Pod } from "./objects.ts"
 
 /*
@@ -122,7 +122,7 @@ function agentCapabilities(options: AgentOptions): { drop?: string[]; add: strin
 
 /** An agent as ephemeral container of the target's own pod; the caller appends it to the pod's list. */
 export function ephemeralAgent(identity: AgentIdentity, options: AgentOptions, { pod, container }: AgentTarget) {
-  const own = pod.spec.containers.find((candidate) => candidate.name === container)
+  const own = runningContainers(pod.spec).find((candidate) => candidate.name === container)
   const mesh = meshOf(pod)
   return {
     name: identity.name,

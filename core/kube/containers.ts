@@ -1,5 +1,5 @@
 import { AppError } from "../errors.ts"
-import type { ContainerStatus, Pod } from "./objects.ts"
+import type { ContainerStatus, Pod, PodSpec } from "./objects.ts"
 
 /** Containers that meshes and the like add to a pod; never meant when nobody names one. */
 export const sidecarNames: ReadonlySet<string> = new Set([
@@ -28,19 +28,25 @@ export interface ChosenContainer {
  * @throws AppError "container-not-found"
  */
 export function chooseContainer(pod: Pick<Pod, "metadata" | "spec">, named?: string): ChosenContainer {
-  const names = pod.spec.containers.map((container) => container.name)
   if (named !== undefined) {
-    if (names.includes(named)) return { name: named, others: [] }
+    const running = runningContainers(pod.spec).map((container) => container.name)
+    if (running.includes(named)) return { name: named, others: [] }
     throw new AppError("container-not-found", `Pod "${pod.metadata.name}" has no container "${named}"`, {
-      next: `Choose one of: ${names.join(", ")}.`,
+      next: `Choose one of: ${running.join(", ")}.`,
     })
   }
+  const names = pod.spec.containers.map((container) => container.name)
   const annotated = pod.metadata.annotations?.[defaultContainerAnnotation]
   if (annotated !== undefined && names.includes(annotated)) return { name: annotated, others: [] }
   const own = names.filter((name) => !sidecarNames.has(name))
   const name = own[0] ?? names[0]
   if (name === undefined) throw new AppError("container-not-found", `Pod "${pod.metadata.name}" has no containers`)
   return { name, others: own.slice(1) }
+}
+
+/** The containers of a pod, and the init containers that run beside them from its start on. */
+export function runningContainers({ containers, initContainers = [] }: Pick<PodSpec, "containers" | "initContainers">) {
+  return [...containers, ...initContainers.filter(({ restartPolicy }) => restartPolicy === "Always")]
 }
 
 /** Why a session cannot use this container of this pod now; undefined when it can. */
@@ -56,7 +62,8 @@ export function notUsable(pod: Pod, container: string): string | undefined {
 }
 
 export function containerStatus(pod: Pod, name: string): ContainerStatus | undefined {
-  return pod.status?.containerStatuses?.find((status) => status.name === name)
+  const { containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {}
+  return [...containerStatuses, ...initContainerStatuses].find((status) => status.name === name)
 }
 
 /** Splits `containerd://4f1c…`. @throws AppError "container-not-ready" */

@@ -38,7 +38,7 @@ export interface Container {
 }
 
 export interface Probe {
-  httpGet?: { port: number | string }
+  httpGet?: { port: number | string; host?: string }
   grpc?: { port: number }
 }
 

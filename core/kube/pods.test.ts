@@ -3,10 +3,11 @@ import { type FakeKube, startFakeKube } from "../../test/fakes/kube-server.ts"
 import { parseTarget } from "../target.ts"
 import { defaultAgentOptions } from "./agent-options.ts"
 import { agentJob, ephemeralAgent } from "./agent-spec.ts"
-import { chooseContainer, meshOf, notUsable } from "./containers.ts"
+import { chooseContainer, meshOf, notUsable, runtimeId } from "./containers.ts"
 import { openKube } from "./kube.ts"
 import type { Pod } from "./objects.ts"
 import { formatSelector, podsOf } from "./pods.ts"
+import { probedPorts } from "./probes.ts"
 
 const fakes: FakeKube[] = []
 afterEach(async () => {
@@ -97,6 +98,46 @@ test.each<[string, Parameters<typeof pod>[1], string | undefined, string]>([
   ["a sidecar when there is nothing else", { containers: ["istio-proxy"] }, undefined, "istio-proxy"],
 ])("the container is %s", (_, options, named, expected) => {
   expect(chooseContainer(pod("p", options), named).name).toBe(expected)
+})
+
+test("an init container that runs beside the others can be named, and is never meant by itself", () => {
+  const whole = pod("p")
+  const initContainers = [{ name: "first" }, { name: "beside", restartPolicy: "Always" }]
+  const initContainerStatuses = initContainers.map(({ name }) => ({
+    name,
+    ready: true,
+    containerID: `containerd://${name}-id`,
+  }))
+  const mixed = {
+    ...whole,
+    spec: { ...whole.spec, initContainers },
+    status: { ...whole.status, initContainerStatuses },
+  }
+  expect(chooseContainer(mixed, "beside").name).toBe("beside")
+  expect(notUsable(mixed, "beside")).toBeUndefined()
+  expect(runtimeId(mixed, "beside")).toEqual({ runtime: "containerd", id: "beside-id" })
+  expect(chooseContainer(mixed)).toEqual({ name: "app", others: [] })
+  expect(() => chooseContainer(mixed, "first")).toThrow('has no container "first"')
+})
+
+test("the ports Kubernetes asks are those of its HTTP and gRPC probes", () => {
+  const containers = [
+    {
+      name: "app",
+      ports: [{ name: "http", containerPort: 8080 }],
+      livenessProbe: { httpGet: { port: "http" } },
+      readinessProbe: { httpGet: { port: 8080 } },
+      startupProbe: { grpc: { port: 9000 } },
+    },
+    { name: "elsewhere", livenessProbe: { httpGet: { port: 7000, host: "10.0.0.1" } } },
+    { name: "by-tcp", livenessProbe: { tcpSocket: { port: 6000 } } },
+    { name: "unknown-name", livenessProbe: { httpGet: { port: "nothing" } } },
+  ]
+  const initContainers = [
+    { name: "beside", restartPolicy: "Always", livenessProbe: { httpGet: { port: 5000 } } },
+    { name: "first", livenessProbe: { httpGet: { port: 4000 } } },
+  ]
+  expect(probedPorts({ spec: { containers, initContainers } })).toEqual([8080, 9000, 5000])
 })
 
 test("a pod is used only while it can answer", () => {

@@ -14,7 +14,7 @@ import { skippedPrograms } from "../features/skipped-programs.ts"
 import { createFeatures, whileAlive } from "../features/world.ts"
 import { applyClusterProfile, commandLog, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
-import { featureOptions, withMounts } from "../settings.ts"
+import { featureOptions, withPod } from "../settings.ts"
 
 /** Marks the environment of a program in a session: another session inside it cannot work. */
 const nestedVariable = "PODSIDE_SESSION"
@@ -65,8 +65,8 @@ export const run: RunCommand = async ({ args, options }, context) => {
           log,
           notice: noticesOf(options, step),
         })
-        const all = config.feature.magic.auto_mount ? withMounts(features, session.mounts) : features
-        const { world, fetchEnv, prepare } = createFeatures(conversation, all, executable)
+        const known = withPod(features, session.pod, config.feature.magic.auto_mount)
+        const { world, fetchEnv, prepare } = createFeatures(conversation, known, executable)
         conversation.begin()
         const [remote] = await inner.run("fetching the pod's environment", () =>
           whileAlive(conversation, Promise.all([fetchEnv(), prepare()])),

@@ -41,7 +41,11 @@ export const run: RunCommand = async ({ options }, context) => {
     const outgoing = createOutgoingWorld(conversation, own, { known: new KnownNames(), listensOn: () => false })
     const configured = incomingOptions(config)
     const mode = configured.mode === "steal" ? "steal" : "mirror"
-    const incoming = createIncomingWorld(conversation, { ...configured, mode })
+    const incoming = createIncomingWorld(conversation, {
+      ...configured,
+      mode,
+      probedPorts: session.pod?.probedPorts,
+    })
     conversation.begin()
     for (const forward of forwards) {
       const { stop } = listenForward(forward, { outgoing, names, warn: (text) => step.warn(text) })

@@ -9,7 +9,7 @@ import { openKube } from "../../kube/kube.ts"
 import { parseTarget } from "../../target.ts"
 import { refuseWhatNeedsTheOperator } from "./open.ts"
 import type { Operator } from "./operator/find.ts"
-import { requireFeatures, targetMounts } from "./operator/session.ts"
+import { requireFeatures, targetFacts } from "./operator/session.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "podside-refusals-"))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -71,7 +71,7 @@ test.each<[sentence: string, features: string[], multiCluster: boolean | undefin
   const kube = startFakeKube()
   try {
     const { config } = await configured({})
-    const mounts = targetMounts({
+    const facts = targetFacts({
       kube: openKube({ kubeconfig: kube.kubeconfig }),
       operator: operator(...features),
       config: { ...config, multi_cluster },
@@ -79,9 +79,9 @@ test.each<[sentence: string, features: string[], multiCluster: boolean | undefin
       namespace: "shop",
     })
     if (outcome === "unread") {
-      expect(await mounts).toBeUndefined()
+      expect(await facts).toBeUndefined()
       expect(kube.requests).toEqual([])
-    } else await expect(mounts).rejects.toMatchObject({ code: outcome })
+    } else await expect(facts).rejects.toMatchObject({ code: outcome })
   } finally {
     await kube.stop()
   }

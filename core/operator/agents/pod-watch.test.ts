@@ -81,17 +81,22 @@ test("a watched pod answers what sessions ask as the whole one does", () => {
     spec: {
       nodeName: "node-1",
       containers: [{ name: "side" }, { name: "app", image: "app:1", env: [{ name: "SECRET", value: "x" }] }],
+      initContainers: [{ name: "first" }, { name: "beside", restartPolicy: "Always", image: "beside:1" }],
     },
     status: {
       phase: "Running",
       podIP: "10.0.0.5",
       containerStatuses: ["side", "app"].map((name) => ({ name, ready: true, containerID: `containerd://${name}` })),
+      initContainerStatuses: ["first", "beside"].map((name) => ({ name, ready: true, containerID: `x://${name}` })),
       ephemeralContainerStatuses: [{ name: "mirrord-agent-1", state: { terminated: { exitCode: 0 } } }],
     },
   }
   const watched = watchedPod(whole)
   expect(chooseContainer(watched)).toEqual(chooseContainer(whole))
   expect(notUsable(watched, "app")).toBeUndefined()
+  expect(chooseContainer(watched, "beside").name).toBe("beside")
+  expect(notUsable(watched, "beside")).toBeUndefined()
+  expect(JSON.stringify(watched)).not.toContain("first")
   expect(podPlace(watched, "app", "shop")).toEqual(podPlace(whole, "app", "shop"))
   expect(ephemeralState(watched, "mirrord-agent-1")).toEqual(ephemeralState(whole, "mirrord-agent-1"))
   expect(watched.metadata).toMatchObject({ labels: { app: "web" }, ownerReferences: whole.metadata.ownerReferences })

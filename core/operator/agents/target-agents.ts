@@ -1,4 +1,4 @@
-import { chooseContainer, notUsable } from "../../kube/containers.ts"
+import { chooseContainer, notUsable, runningContainers } from "../../kube/containers.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { noUsablePod, resolvePod, targetPods } from "../../kube/pods.ts"
@@ -156,7 +156,9 @@ function madeBy(target: Target, { owners }: ResolvedPod): boolean {
 
 /** Pods of one target may differ: behind a service or labels, and while a rollout adds a container. One without it is not used. */
 function withContainer(pods: readonly Pod[], named: string | undefined): readonly Pod[] {
-  return named === undefined ? pods : pods.filter(({ spec }) => spec.containers.some(({ name }) => name === named))
+  return named === undefined
+    ? pods
+    : pods.filter(({ spec }) => runningContainers(spec).some(({ name }) => name === named))
 }
 
 export interface UsablePod {

@@ -1,3 +1,4 @@
+import { runningContainers } from "../../kube/containers.ts"
 import type { ContainerStatus, Pod } from "../../kube/objects.ts"
 
 const defaultContainer = "kubectl.kubernetes.io/default-container"
@@ -9,6 +10,8 @@ const defaultContainer = "kubectl.kubernetes.io/default-container"
 export function watchedPod({ metadata, spec, status }: Pod): Pod {
   const { name, namespace, uid, resourceVersion, deletionTimestamp, labels, ownerReferences } = metadata
   const chosen = metadata.annotations?.[defaultContainer]
+  const beside = runningContainers(spec).slice(spec.containers.length)
+  const besideStatuses = status?.initContainerStatuses?.filter((one) => beside.some((own) => own.name === one.name))
   return {
     metadata: {
       name,
@@ -23,12 +26,16 @@ export function watchedPod({ metadata, spec, status }: Pod): Pod {
     spec: {
       ...(spec.nodeName !== undefined && { nodeName: spec.nodeName }),
       containers: spec.containers.map((container) => ({ name: container.name })),
+      ...(beside.length > 0 && {
+        initContainers: beside.map(({ name, restartPolicy }) => ({ name, restartPolicy })),
+      }),
     },
     ...(status && {
       status: {
         ...(status.phase !== undefined && { phase: status.phase }),
         ...(status.podIP !== undefined && { podIP: status.podIP }),
         ...(status.containerStatuses && { containerStatuses: status.containerStatuses.map(watchedStatus) }),
+        ...(besideStatuses?.length && { initContainerStatuses: besideStatuses.map(watchedStatus) }),
         ...(status.ephemeralContainerStatuses && {
           ephemeralContainerStatuses: status.ephemeralContainerStatuses.map(watchedStatus),
         }),

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { podsideBinary } from "../../binary.ts"
 import { run } from "../../cluster/run.ts"
-import { deployment, service } from "../../cluster/samples/workloads.ts"
+import { deployment, pod, service, sidecar } from "../../cluster/samples/workloads.ts"
 import { type ClusterUser, useCluster } from "../../cluster/use.ts"
 
 const cluster = useCluster("direct")
@@ -56,6 +56,19 @@ describe.skipIf(!cluster.available)("a session without an operator", () => {
       expect(stdout).toContain(`from the pod\n${metadata.name}\n`)
       expect(stdout).toContain('"name":"web"')
       expect(code).toBe(0)
+      await noAgents()
+    },
+    limitMs,
+  )
+
+  test(
+    "a container that was started before the others and runs beside them can be the target",
+    async () => {
+      const beside = { ...sidecar("beside"), restartPolicy: "Always" }
+      await cluster.apply(pod("sidecars", { pod: { initContainers: [beside] } }))
+      await cluster.ready("pod/sidecars")
+      const { code, stdout } = await exec(["-t", "pod/sidecars/container/beside"], ["sh", "-c", "echo $SAMPLE_NAME"])
+      expect({ code, stdout }).toEqual({ code: 0, stdout: "beside\n" })
       await noAgents()
     },
     limitMs,

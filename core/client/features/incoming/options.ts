@@ -15,6 +15,8 @@ export interface IncomingOptions {
   ignorePorts: readonly number[]
   /** The only remote ports that are taken; absent: all. */
   ports?: readonly number[]
+  /** Remote ports Kubernetes asks whether the pod is well, as far as is known. */
+  probedPorts?: readonly number[]
   /** Traffic whose TLS the agent ended: made TLS again for the program, or given to it plain. */
   tlsDelivery: TlsDelivery
   /** Idle connections to the program are kept this long, in milliseconds. */

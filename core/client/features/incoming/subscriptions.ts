@@ -1,6 +1,6 @@
 import { AppError } from "../../../errors.ts"
 import type { Endpoint } from "../../../interceptor.ts"
-import type { ClientMessage, DaemonTcp, ResponseError, StealType } from "../../../protocol/index.ts"
+import type { ClientMessage, DaemonTcp, HttpFilter, ResponseError, StealType } from "../../../protocol/index.ts"
 import { AnswerQueue } from "../../answer-queue.ts"
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError } from "../../engine.ts"
@@ -81,7 +81,10 @@ export class Subscriptions {
 
   async #subscribe(port: number): Promise<void> {
     const answer = await this.#ask(port)
-    if (answer.kind === "Ok") return
+    if (answer.kind === "Ok") {
+      if (this.#takesProbes(port)) this.#conversation.notice(probesOf(port), "warn")
+      return
+    }
     if (answer.value.kind !== "PortAlreadyStolen") this.#endFor(port, answer.value)
     throw toErrno(answer.value)
   }
@@ -128,9 +131,19 @@ export class Subscriptions {
     )
   }
 
+  #filterOf(port: number): HttpFilter | undefined {
+    const { filter, filterPorts } = this.#options
+    return filterPorts && !filterPorts.includes(port) ? undefined : filter
+  }
+
+  #takesProbes(port: number): boolean {
+    const { mode, probedPorts = [] } = this.#options
+    return mode === "steal" && probedPorts.includes(port) && this.#filterOf(port) === undefined
+  }
+
   #message(port: number): ClientMessage {
-    const { mode, filterPorts } = this.#options
-    const filter = filterPorts && !filterPorts.includes(port) ? undefined : this.#options.filter
+    const { mode } = this.#options
+    const filter = this.#filterOf(port)
     if (mode === "steal") {
       const value: StealType = filter ? { kind: "FilteredHttpEx", value: [port, filter] } : { kind: "All", value: port }
       return { kind: "TcpSteal", value: { kind: "PortSubscribe", value } }
@@ -149,3 +162,6 @@ export class Subscriptions {
     this.#conversation.send(this.#options.mode === "steal" ? { kind: "TcpSteal", value } : { kind: "Tcp", value })
   }
 }
+
+const probesOf = (port: number) =>
+  `Kubernetes asks port ${port} of the pod whether it is well, and now your program answers: if it does not as the pod would, the pod is restarted or taken out of its services. An HTTP filter leaves such questions to the pod.`

@@ -344,6 +344,24 @@ test("a port somebody else has taken cannot be listened on; a policy ends the se
   })
 })
 
+const byHeader = { kind: "Header", value: "x" } as const
+
+test.each<[situation: string, options: Partial<IncomingOptions>, isWarned: boolean]>([
+  ["stealing a port that is probed", { mode: "steal", probedPorts: [80] }, true],
+  [
+    "stealing one the filter is not for",
+    { mode: "steal", probedPorts: [80], filter: byHeader, filterPorts: [81] },
+    true,
+  ],
+  ["stealing another", { mode: "steal", probedPorts: [81] }, false],
+  ["stealing it by a filter", { mode: "steal", probedPorts: [80], filter: byHeader }, false],
+  ["mirroring it", { mode: "mirror", probedPorts: [80] }, false],
+])("%s: the user is told of the probes, %p", async (_, options, isWarned) => {
+  const { world, notices } = incoming(options)
+  await world.listening(listener(80))
+  expect(notices).toEqual(isWarned ? [expect.stringContaining("Kubernetes asks port 80 of the pod")] : [])
+})
+
 test("a request of HTTP/2 reaches the program by HTTP/2, trailers come back, the caller is known", async () => {
   const { world, heard, say } = incoming()
   const asked = Promise.withResolvers<unknown>()

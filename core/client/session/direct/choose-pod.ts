@@ -1,9 +1,10 @@
-import { chooseContainer, notUsable } from "../../../kube/containers.ts"
+import { chooseContainer, notUsable, runningContainers } from "../../../kube/containers.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import type { Pod } from "../../../kube/objects.ts"
 import { noUsablePod, podsOf } from "../../../kube/pods.ts"
+import { probedPorts } from "../../../kube/probes.ts"
 import { formatTarget, type Target } from "../../../target.ts"
-import type { Mount } from "../../agent-session.ts"
+import type { PodFacts } from "../../agent-session.ts"
 import type { Step } from "../../progress.ts"
 
 export interface ChosenPod {
@@ -43,10 +44,11 @@ export async function choosePod(
   throw noUsablePod(target, namespace, reasons)
 }
 
-export function mountsOf({ pod, container }: ChosenPod): Mount[] {
-  const own = pod.spec.containers.find(({ name }) => name === container)
-  return (own?.volumeMounts ?? []).map(({ mountPath, subPath, subPathExpr }) => ({
+export function factsOf({ pod, container }: ChosenPod): PodFacts {
+  const own = runningContainers(pod.spec).find(({ name }) => name === container)
+  const mounts = (own?.volumeMounts ?? []).map(({ mountPath, subPath, subPathExpr }) => ({
     path: mountPath,
     isPart: subPath !== undefined || subPathExpr !== undefined,
   }))
+  return { mounts, probedPorts: probedPorts(pod) }
 }

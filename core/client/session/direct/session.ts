@@ -8,7 +8,7 @@ import type { Target } from "../../../target.ts"
 import type { AgentSession } from "../../agent-session.ts"
 import type { Step } from "../../progress.ts"
 import { addEphemeralAgent, type CreatedAgent, createAgentJob } from "./agent-pod.ts"
-import { type ChosenPod, choosePod, mountsOf } from "./choose-pod.ts"
+import { type ChosenPod, choosePod, factsOf } from "./choose-pod.ts"
 import { type Connector, createConnector, type DirectConnection, type Transport } from "./connect.ts"
 import { explained } from "./last-log-lines.ts"
 import { type AgentPlace, refusedCreation } from "./refused.ts"
@@ -81,7 +81,7 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       protocolVersion,
       peer,
       settled,
-      mounts: chosen && mountsOf(chosen),
+      pod: chosen && factsOf(chosen),
       close() {
         closing ??= (async () => {
           link.close()

@@ -5,8 +5,8 @@ import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
 import { podsOf } from "../../../kube/pods.ts"
 import { formatTarget, type Target } from "../../../target.ts"
-import type { AgentSession, Mount } from "../../agent-session.ts"
-import { mountsOf } from "../direct/choose-pod.ts"
+import type { AgentSession, PodFacts } from "../../agent-session.ts"
+import { factsOf } from "../direct/choose-pod.ts"
 import type { SessionOptions } from "../options.ts"
 import { connectOperator } from "./connect.ts"
 import { connectRequest, newSessionId, sessionIdText } from "./connect-url.ts"
@@ -37,7 +37,7 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
   const certificate = await step.run("preparing the certificate", (inner) =>
     clientCertificate(kube, operator, { warn: (text) => inner.warn(text) }),
   )
-  const mounts = await targetMounts(options)
+  const pod = await targetFacts(options)
   const id = newSessionId()
   const branch = process.env["MIRRORD_BRANCH_NAME"]
   const { path, headers } = connectRequest(operator, target, namespace, config, { id, certificate, branch })
@@ -70,7 +70,7 @@ export async function openOperatorSession(options: OperatorSessionOptions): Prom
     return {
       ...first,
       peer,
-      mounts,
+      pod,
       ...(operator.supports("LayerReconnect") ? { reconnect: reconnecting } : {}),
       async close() {
         current.link.close()
@@ -87,23 +87,23 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 /**
  * Read with the user's own permissions; without them, or where the target may run in another cluster, the session goes on and knows
- * no mounts. @throws AppError "target-not-found", "container-not-found"
+ * nothing of a pod. @throws AppError "target-not-found", "container-not-found"
  */
-export async function targetMounts({
+export async function targetFacts({
   kube,
   operator,
   config,
   target,
   namespace,
 }: Pick<OperatorSessionOptions, "kube" | "operator" | "config" | "target" | "namespace">): Promise<
-  Mount[] | undefined
+  PodFacts | undefined
 > {
   if (target.kind === "targetless") return undefined
   const isElsewhere = operator.supports("MultiClusterPrimary") && config.multi_cluster !== false
   if (isElsewhere && target.kind !== "label") return undefined
   try {
     const [pod] = await podsOf(kube, target, namespace, { selectorIsEnough: true })
-    return pod && mountsOf({ pod, container: chooseContainer(pod, target.container).name })
+    return pod && factsOf({ pod, container: chooseContainer(pod, target.container).name })
   } catch (thrown) {
     if (thrown instanceof KubeError && thrown.status === 403) return undefined
     throw thrown
