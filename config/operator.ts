@@ -65,6 +65,8 @@ const environment = v.object({
   OPERATOR_MAX_SESSION_TIME_SECONDS: whole(0, 0, 31_536_000),
   /** Connects of one user that may be in progress at once. */
   OPERATOR_MAX_CONNECTS_PER_USER: whole(32, 1, 10_000),
+  /** In every line that is logged; for logs of several clusters in one place. */
+  OPERATOR_CLUSTER_NAME: absent,
   OPERATOR_JSON_LOG: flag(true),
   OPERATOR_LOG_LEVEL: v.optional(v.picklist(["debug", "info", "warn", "error"]), "info"),
   OPERATOR_LICENSE_ORGANIZATION: text("podside"),
@@ -106,6 +108,7 @@ export interface OperatorSettings {
   noPodMs: number
   maxSessionSeconds: number
   maxConnectsPerUser: number
+  clusterName: string | undefined
   jsonLog: boolean
   logLevel: Environment["OPERATOR_LOG_LEVEL"]
   organization: string
@@ -154,6 +157,7 @@ export function readOperatorSettings(env: Readonly<Record<string, string | undef
     noPodMs: read.OPERATOR_NO_POD_TARGETS_SESSION_TIMEOUT_MILLIS,
     maxSessionSeconds: read.OPERATOR_MAX_SESSION_TIME_SECONDS,
     maxConnectsPerUser: read.OPERATOR_MAX_CONNECTS_PER_USER,
+    clusterName: read.OPERATOR_CLUSTER_NAME,
     jsonLog: read.OPERATOR_JSON_LOG,
     logLevel: read.OPERATOR_LOG_LEVEL,
     organization: read.OPERATOR_LICENSE_ORGANIZATION,

@@ -79,7 +79,17 @@ function volumes(values: Values) {
   ]
 }
 
-const ownCertificate = ({ tls }: Values) => !tls.useExistingSecret && !tls.certManager.enabled
+const ownCertificate = ({ tls }: Values) => !tls.useExistingSecret && !tls.certManager.enabled && !tls.data["tls.crt"]
+
+/** What agents are started with; what the chart says of them elsewhere is but a default. */
+function agentConfig({ operator, agent }: Values) {
+  return {
+    image_pull_policy: operator.imagePullPolicy,
+    ...(operator.imagePullSecrets.length > 0 && { image_pull_secrets: operator.imagePullSecrets }),
+    ...(agent.priorityClass.create && { priority_class: agent.priorityClass.name }),
+    ...agent.extraConfig,
+  }
+}
 
 export const operatorImage = ({ operator }: Values) => `${operator.image}:${operator.imageTag}`
 
@@ -111,7 +121,7 @@ function environment(values: Values) {
     text("OPERATOR_AGENT_CONNECTION_TLS", agent.tls),
     ...(agent.port === null ? [] : [text("OPERATOR_AGENT_PORT", agent.port)]),
     text("OPERATOR_AGENT_IMAGE", agent.image || operatorImage(values)),
-    text("OPERATOR_AGENT_CONFIG", chartJson({ image_pull_policy: operator.imagePullPolicy, ...agent.extraConfig })),
+    text("OPERATOR_AGENT_CONFIG", chartJson(agentConfig(values))),
     ...(Object.keys(agent.extraEnv).length > 0 ? [text("OPERATOR_AGENT_EXTRA_ENV", chartJson(agent.extraEnv))] : []),
     text("OPERATOR_AGENT_HOST_PATHS", agent.hostPaths),
     text("OPERATOR_AGENT_EPHEMERAL", agent.ephemeral),
@@ -120,6 +130,7 @@ function environment(values: Values) {
     text("OPERATOR_MAX_SESSION_TIME_SECONDS", operator.maxSessionTimeSeconds),
     text("OPERATOR_NO_POD_TARGETS_SESSION_TIMEOUT_MILLIS", operator.noPodTargetsSessionTimeoutMillis),
     text("OPERATOR_MAX_CONNECTS_PER_USER", operator.maxConnectsPerUser),
+    ...(operator.clusterName ? [text("OPERATOR_CLUSTER_NAME", operator.clusterName)] : []),
     text("OPERATOR_JSON_LOG", operator.jsonLog),
     text("OPERATOR_LOG_LEVEL", operator.logLevel),
     text("PODSIDE_PLUGIN_CONFIG", "/config/plugins.json"),

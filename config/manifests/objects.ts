@@ -27,6 +27,9 @@ export function manifests(values: Values): KubeObject[] {
     ...serviceAccount(values),
     ...roles(values),
     ...bindings(values),
+    ...openshift(values),
+    ...priorityClass(values),
+    ...givenCertificate(values),
     ...certManager(values),
     object("v1", "ConfigMap", operatorName, values, {
       namespace: values.namespace,
@@ -145,6 +148,65 @@ function apiService(values: Values): KubeObject {
     },
   })
 }
+
+function priorityClass(values: Values): KubeObject[] {
+  const { create, name, ...rest } = values.agent.priorityClass
+  return create ? [object("scheduling.k8s.io/v1", "PriorityClass", name, values, rest)] : []
+}
+
+function givenCertificate(values: Values): KubeObject[] {
+  const { tls, namespace } = values
+  if (!tls.data["tls.crt"]) return []
+  const data = Object.fromEntries(
+    Object.entries(tls.data).map(([name, pem]) => [name, Buffer.from(pem).toString("base64")]),
+  )
+  return [object("v1", "Secret", tls.secret, values, { namespace, type: "kubernetes.io/tls", data })]
+}
+
+/** What OpenShift has to be told: by its defaults no pod chooses its user, and none sees its node's processes. */
+function openshift(values: Values): KubeObject[] {
+  const { namespace, sa, agent } = values
+  if (!values.openshift) return []
+  const account = (name: string) => `system:serviceaccount:${namespace}:${name}`
+  const constraints = (name: string, rest: Record<string, unknown>) =>
+    object("security.openshift.io/v1", "SecurityContextConstraints", name, values, { ...anybodys, ...rest })
+  return [
+    constraints(operatorName, {
+      ...{ allowHostPID: false, allowHostDirVolumePlugin: false, allowPrivilegedContainer: false },
+      ...{ allowPrivilegeEscalation: false, requiredDropCapabilities: ["ALL"], allowedCapabilities: [] },
+      runAsUser: { type: "MustRunAsNonRoot" },
+      seccompProfiles: ["runtime/default"],
+      volumes: ordinaryVolumes,
+      users: [account(sa.name)],
+    }),
+    constraints("podside-agent", {
+      ...{ allowHostPID: true, allowHostDirVolumePlugin: agent.hostPaths },
+      allowPrivilegedContainer: agent.extraConfig.privileged === true,
+      ...{ allowPrivilegeEscalation: true, requiredDropCapabilities: [], allowedCapabilities: agentCapabilities },
+      runAsUser: { type: "RunAsAny" },
+      seccompProfiles: ["*"],
+      volumes: agent.hostPaths ? [...ordinaryVolumes, "hostPath"] : ordinaryVolumes,
+      users: [account(agent.extraConfig.service_account ?? "default")],
+    }),
+  ]
+}
+
+const anybodys = {
+  allowHostIPC: false,
+  allowHostNetwork: false,
+  allowHostPorts: false,
+  readOnlyRootFilesystem: false,
+  defaultAddCapabilities: [],
+  fsGroup: { type: "RunAsAny" },
+  supplementalGroups: { type: "RunAsAny" },
+  seLinuxContext: { type: "MustRunAs" },
+  groups: [],
+}
+const agentCapabilities = ["NET_ADMIN", "SYS_PTRACE", "SYS_ADMIN"]
+/** What pods may mount that mount nothing of their node. */
+const ordinaryVolumes = [
+  ...["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"],
+]
 
 /** A certificate of the service, by the issuer that was named or by one of ours. */
 function certManager(values: Values): KubeObject[] {

@@ -16,16 +16,19 @@ interface Described {
 }
 type Tree = { [key: string]: unknown }
 
+/** Keys of a path are parted by a space: some have dots of their own. */
+const between = " "
+
 /** Every value by its path. What agent.extraConfig holds is described where the client's file is. */
 function leaves(schema: Described, path: string[] = []): [path: string, schema: Described][] {
-  if (!schema.properties || path.join(".") === "agent.extraConfig") return [[path.join("."), schema]]
+  if (!schema.properties || path.join(between) === "agent extraConfig") return [[path.join(between), schema]]
   return Object.entries(schema.properties).flatMap(([key, inner]) => leaves(inner, [...path, key]))
 }
 const every = leaves(toJsonSchema(valuesSchema, { typeMode: "input" }) as Described)
 
 function withValue(base: Tree, path: string, value: unknown): Tree {
   const copy = structuredClone(base)
-  const keys = path.split(".")
+  const keys = path.split(between)
   const last = keys.pop()!
   let place = copy
   for (const key of keys) place = (place[key] ??= {}) as Tree
@@ -34,16 +37,16 @@ function withValue(base: Tree, path: string, value: unknown): Tree {
 }
 
 const defaultOf = (path: string) =>
-  path.split(".").reduce<unknown>((values, key) => (values as Tree)[key], readValues({}))
+  path.split(between).reduce<unknown>((values, key) => (values as Tree)[key], readValues({}))
 
 /** Something the schema allows and the default is not. */
-function other(path: string, { type, enum: choices, anyOf, items }: Described): unknown {
+function other(path: string, { type, enum: choices, anyOf, items, maximum }: Described): unknown {
   const otherwise = defaultOf(path)
-  if (path === "agent.extraConfig") return { log_level: "debug" }
+  if (path === "agent extraConfig") return { log_level: "debug" }
   if (choices) return choices.find((choice) => choice !== otherwise)
   if (anyOf) return 7777
   if (type === "boolean") return !otherwise
-  if (type === "integer") return Number(otherwise) + 1
+  if (type === "integer") return Number(otherwise) + (otherwise === maximum ? -1 : 1)
   if (type === "string") return `${otherwise}x`
   if (type === "array") return [items?.type === "string" ? "x" : { name: "x" }]
   return { x: "y" }
@@ -55,6 +58,8 @@ const bases: Tree[] = [
   { roleNamespaces: ["team"] },
   { tls: { certManager: { enabled: true } } },
   { tls: { certManager: { enabled: true, createIssuer: false } } },
+  { tls: { data: { "tls.crt": "c", "tls.key": "k" } } },
+  { agent: { priorityClass: { create: true } } },
 ]
 const installed = (values: Tree) => JSON.stringify(manifests(readValues(values)))
 const works = (values: Tree): string | undefined => {
@@ -96,7 +101,7 @@ test("whatever number the schema allows, the operator starts with it; the next o
   for (const [path, { minimum, maximum }] of limited) {
     for (const allowed of [minimum!, maximum!]) settings(withValue({}, path, allowed))
     for (const beyond of [minimum! - 1, maximum! + 1])
-      expect(() => readValues(withValue({}, path, beyond))).toThrow(`"${path}" cannot be used`)
+      expect(() => readValues(withValue({}, path, beyond))).toThrow(`"${path.replaceAll(between, ".")}" cannot be used`)
   }
 })
 

@@ -34,7 +34,7 @@ const operator = section({
   imagePullSecrets: value(
     v.array(v.strictObject({ name: v.string() })),
     [],
-    "Of the operator's pods, each { name }; of agents: agent.extraConfig.image_pull_secrets.",
+    "Of the operator's pods, each { name }, and of agents unless agent.extraConfig.image_pull_secrets says otherwise.",
   ),
   replicas: value(
     v.pipe(v.number(), v.integer(), v.minValue(1)),
@@ -44,6 +44,7 @@ const operator = section({
   podAnnotations: labels("More annotations of the operator's pods."),
   podLabels: labels("More labels of the operator's pods."),
   labels: labels("More labels of every object."),
+  clusterName: name("", "Name of the cluster, in every line that is logged; for logs of several in one place."),
   jsonLog: flag(true, "Log in JSON, one object a line."),
   logLevel: value(
     v.picklist(["debug", "info", "warn", "error"]),
@@ -89,12 +90,39 @@ const agent = section({
     false,
     "Ephemeral containers of the target's pod instead of pods; each stays in the pod's list when it ended.",
   ),
+  priorityClass: section({
+    create: flag(
+      false,
+      "Make a PriorityClass for agents, so that a full node has room for them: pods that matter less are evicted.",
+    ),
+    name: name("mirrord-agent-pod", "Its name; of one that exists: agent.extraConfig.priority_class."),
+    value: whole(
+      1_000_000_000,
+      -2_147_483_648,
+      1_000_000_000,
+      "How much agents matter. Kubernetes does not let a class change it: choose another name then.",
+    ),
+    globalDefault: flag(false, "Use it for every pod of the cluster that names no class."),
+    preemptionPolicy: value(
+      v.picklist(["PreemptLowerPriority", "Never"]),
+      "PreemptLowerPriority",
+      "Whether pods that matter less are evicted, or agents only wait in front of them.",
+    ),
+    description: name("Agents of podside, beside the pods that sessions use", "What people read about the class."),
+  }),
   extraEnv: value(environmentVariables, {}, "More environment of agents: name to text."),
   extraConfig: value(agentSection, {}, "Keys of the client configuration's agent section."),
 })
 
 const tls = section({
   secret: name("podside-operator-tls", "Secret (kubernetes.io/tls) of a certificate that is not the operator's own."),
+  data: section({
+    "tls.crt": name(
+      "",
+      "PEM of a certificate to put into tls.secret, and of those it is from; read with apiService.caBundle.",
+    ),
+    "tls.key": name("", "PEM of its key."),
+  }),
   useExistingSecret: flag(false, "Serve the certificate of tls.secret, which exists, instead of an own one."),
   apiService: section({
     insecureSkipTLSVerify: flag(false, "The API server verifies nothing. Only for a trial."),
@@ -145,6 +173,10 @@ export const valuesSchema = v.strictObject({
     annotations: labels("Its annotations, when it is made."),
   }),
   tls,
+  openshift: flag(
+    false,
+    "Make SecurityContextConstraints for the operator's pods and its agents. Ephemeral agents need those of their target's.",
+  ),
   extraObjects: value(v.array(anything), [], "More objects, as they are."),
 })
 
@@ -160,10 +192,15 @@ export function readValues(given: unknown): Values {
 
 /** What a schema of single values cannot say; the chart's `podside.consistent` refuses the same in the same words. */
 function consistent(values: Values): Values {
-  const { useExistingSecret, apiService, certManager } = values.tls
+  const { data, useExistingSecret, apiService, certManager } = values.tls
   const { enabled, createIssuer, issuerKind, issuerGroup } = certManager
   if (enabled && useExistingSecret)
     throw badValues("tls.useExistingSecret and tls.certManager.enabled exclude each other: both fill tls.secret")
+  if (!data["tls.crt"] !== !data["tls.key"]) throw badValues("tls.data needs both, tls.crt and tls.key")
+  if (data["tls.crt"] && (enabled || useExistingSecret))
+    throw badValues("tls.data excludes tls.useExistingSecret and tls.certManager.enabled: each fills tls.secret")
+  if (values.agent.priorityClass.create && values.agent.extraConfig.priority_class !== undefined)
+    throw badValues("agent.priorityClass.create and agent.extraConfig.priority_class exclude each other")
   if (enabled && createIssuer && (issuerKind !== "Issuer" || issuerGroup !== "cert-manager.io"))
     throw badValues(
       "tls.certManager.issuerKind and issuerGroup are for an issuer that exists: set createIssuer to false",

@@ -16,9 +16,10 @@ export const run: RunRole = async (argv, context) => {
   }
   const settings = readOperatorSettings(process.env)
   const format = settings.jsonLog ? "json" : "text"
-  const log = createLogger({ format, level: settings.logLevel })
+  const own = settings.clusterName ? { cluster: settings.clusterName } : {}
+  const log = createLogger({ format, level: settings.logLevel }).child(own)
   // Who wants less to read does not mean to lose the record of who used what.
-  const auditLog = createLogger({ format, level: "info" })
+  const auditLog = createLogger({ format, level: "info" }).child(own)
   const stop = context.stopOnSignals()
   const kube = openKube()
   const plugins = await context.startPlugins("operator", { log, cluster: pluginCluster(kube, log) })

@@ -11,6 +11,7 @@ import {
 import { newPrivateKey, privateKeyToPem, spkiOf } from "../../core/operator/credentials/keys.ts"
 import { toPem } from "../../core/operator/credentials/pem.ts"
 import { must, run } from "../cluster/run.ts"
+import { deployment } from "../cluster/samples/workloads.ts"
 import { useCluster } from "../cluster/use.ts"
 import { useOperator } from "./operator/install.ts"
 
@@ -78,5 +79,29 @@ describe.skipIf(!cluster.available)("a certificate of the cluster's owner", () =
     await cluster.eventually("it is served again", async () => {
       return (await cluster.tryKubectl("get", "mirrordoperators")).code === 0
     })
+  }, 150_000)
+
+  test("may stand among the values; so may a class for agents, and the cluster's name in what is logged", async () => {
+    const { caBundle, data } = ownCertificate(installed.namespace)
+    const pem = Object.fromEntries(Object.entries(data).map(([name, text]) => [name, atob(text)]))
+    const name = `agents-${installed.namespace}`
+    await installed.change({
+      tls: { secret: "given-tls", data: pem, apiService: { caBundle } },
+      agent: { priorityClass: { create: true, name, value: 1_234 } },
+      operator: { clusterName: "east" },
+    })
+    const secret = await cluster.get("secret", "given-tls", "-n", installed.namespace)
+    expect([secret.type, secret.data]).toEqual(["kubernetes.io/tls", data])
+    await cluster.apply(deployment("web"))
+    await cluster.ready("deployment/web")
+    const exec = ["exec", "--target", "deployment/web", "-n", cluster.namespace, "--", "printenv", "SAMPLE_NAME"]
+    expect(await must([process.execPath, "core/main.ts", ...exec], { env: { KUBECONFIG: cluster.kubeconfig } })).toBe(
+      "web\n",
+    )
+    const { items } = await cluster.get("pods", "-n", installed.namespace, "-l", "app=mirrord")
+    const [agent] = items
+    expect([agent.spec.priorityClassName, agent.spec.priority]).toEqual([name, 1_234])
+    const lines = (await installed.logs()).split("\n").filter((line) => line.includes('"session-started"'))
+    expect(lines.map((line) => JSON.parse(line).cluster)).toEqual(["east"])
   }, 150_000)
 })

@@ -34,6 +34,7 @@ const choices: Record<string, Record<string, unknown>> = {
       podAnnotations: { a: "1" },
       podLabels: { b: "2" },
       labels: { c: "3" },
+      clusterName: "east & west",
       jsonLog: false,
       extraEnv: { PLAIN: "text", SECRET: { valueFrom: { secretKeyRef: { name: "s", key: "k" } } } },
       extraVolumes: [{ name: "own-plugins", configMap: { name: "own-plugins" } }],
@@ -53,6 +54,7 @@ const choices: Record<string, Record<string, unknown>> = {
       idleSeconds: 5,
       hostPaths: true,
       ephemeral: true,
+      priorityClass: { create: true, name: "agents", value: -5, globalDefault: true, preemptionPolicy: "Never" },
       extraEnv: { PODSIDE_AGENT_KEEP_NAMES: "false", A: "<&>" },
       extraConfig: { log_level: "debug", dns: { timeout: 5, attempts: 2 }, annotations: { note: "<&>" } },
     },
@@ -60,9 +62,22 @@ const choices: Record<string, Record<string, unknown>> = {
     plugins: { "z-rules": { b: 1, a: ["<x>", "&"] }, "a-rules": {} },
     service: { name: "front" },
     sa: { create: false, name: "given", annotations: { d: "4" } },
+    openshift: true,
     extraObjects: [{ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "extra" }, data: { e: "5" } }],
   },
   "a certificate of one's own": { tls: { useExistingSecret: true, apiService: { caBundle: "Y2E=" } } },
+  "a certificate among the values": {
+    tls: { secret: "given", data: { "tls.crt": "-----BEGIN…\nä", "tls.key": "k" }, apiService: { caBundle: "Y2E=" } },
+  },
+  "OpenShift, with agents of an account and a class of their own": {
+    openshift: true,
+    agent: { extraConfig: { service_account: "agents", privileged: true, priority_class: "theirs" } },
+    operator: { imagePullSecrets: [{ name: "pull" }] },
+  },
+  "agents that pull by a secret of their own": {
+    operator: { imagePullSecrets: [{ name: "pull" }] },
+    agent: { extraConfig: { image_pull_secrets: [] } },
+  },
   "cert-manager": { tls: { certManager: { enabled: true } } },
   "cert-manager with an issuer that exists": {
     tls: {
@@ -138,6 +153,14 @@ describe.skipIf(!cluster.available)("the chart", () => {
 
   test.each([
     ["two sources of one Secret", { tls: { useExistingSecret: true, certManager: { enabled: true } } }],
+    ["a certificate of two sources", { tls: { useExistingSecret: true, data: { "tls.crt": "c", "tls.key": "k" } } }],
+    [
+      "a certificate of two other sources",
+      { tls: { certManager: { enabled: true }, data: { "tls.crt": "c", "tls.key": "k" } } },
+    ],
+    ["a certificate without its key", { tls: { data: { "tls.crt": "c" } } }],
+    ["a key without its certificate", { tls: { data: { "tls.key": "k" } } }],
+    ["two classes of agents", { agent: { priorityClass: { create: true }, extraConfig: { priority_class: "mine" } } }],
     ["a kind of an issuer that it makes", { tls: { certManager: { enabled: true, issuerKind: "ClusterIssuer" } } }],
     ["a group of an issuer that it makes", { tls: { certManager: { enabled: true, issuerGroup: "other.io" } } }],
     ["a CA that nobody verifies by", { tls: { apiService: { insecureSkipTLSVerify: true, caBundle: "Y2E=" } } }],
@@ -145,18 +168,31 @@ describe.skipIf(!cluster.available)("the chart", () => {
     const refusal = await Promise.resolve(given)
       .then(readValues)
       .then(String, (error: Error) => error.message)
-    expect(refusal).toMatch(/exclude each other|set createIssuer to false/)
+    expect(refusal).toMatch(/exclude|needs both|set createIssuer to false/)
     await expect(render(given)).rejects.toThrow(refusal)
   })
 
   test("is accepted by the API server", async () => {
-    const values = readValues({ namespace: cluster.namespace, createNamespace: false })
+    const values = readValues({
+      namespace: cluster.namespace,
+      createNamespace: false,
+      agent: { priorityClass: { create: true, name: `agents-${cluster.namespace}` } },
+      tls: { data: { "tls.crt": "a certificate", "tls.key": "its key" } },
+    })
     const file = join(folder, "setup.json")
     await Bun.write(file, JSON.stringify({ apiVersion: "v1", kind: "List", items: manifests(values) }))
     const said = await must(["kubectl", "apply", "--dry-run=server", "-f", file], {
       env: { KUBECONFIG: cluster.kubeconfig },
     })
-    for (const kind of ["deployment.apps", "apiservice", "clusterrole", "service/", "configmap"])
+    for (const kind of [
+      "deployment.apps",
+      "apiservice",
+      "clusterrole",
+      "service/",
+      "configmap",
+      "priorityclass",
+      "secret",
+    ])
       expect(said).toContain(kind)
   }, 120_000)
 })

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test"
+import { manifests } from "../../../config/manifests/objects.ts"
+import { readValues } from "../../../config/manifests/values.ts"
 import { readOperatorSettings } from "../../../config/operator.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { agentName, agentObject, podPlace, targetlessPlace } from "./agent-object.ts"
@@ -69,6 +71,43 @@ describe("the agent's Pod", () => {
     })
     expect(spec.containers[0]?.env).toContainEqual({ name: "AGENT_OPERATOR_CERT_ENV", value: "PEM" })
     expect(spec.containers[0]?.env).toContainEqual({ name: "MIRRORD_AGENT_IDLE_TTL", value: "60" })
+  })
+
+  test("is what OpenShift is told of agents, and the operator's pod what it is told of that", () => {
+    const objects = manifests(readValues({ openshift: true, namespace: "tools" }))
+    const constraints = (name: string) =>
+      objects.find(
+        ({ kind, metadata }) => kind === "SecurityContextConstraints" && metadata["name"] === name,
+      ) as unknown as {
+        allowHostPID: boolean
+        allowedCapabilities: string[]
+        requiredDropCapabilities: string[]
+        allowPrivilegedContainer: boolean
+        runAsUser: { type: string }
+        users: string[]
+      }
+    const { spec, metadata } = objectOf(target("u1"))
+    const agent = constraints("podside-agent")
+    const [container] = spec.containers as {
+      securityContext?: { privileged: boolean; capabilities: { add: string[] } }
+    }[]
+    expect(agent.allowHostPID).toBe(true)
+    expect(agent.allowedCapabilities).toEqual(expect.arrayContaining(container!.securityContext!.capabilities.add))
+    expect(agent.allowPrivilegedContainer).toBe(container!.securityContext!.privileged)
+    expect(agent.users).toEqual([`system:serviceaccount:${metadata.namespace}:default`])
+    const deployment = objects.find(({ kind }) => kind === "Deployment") as unknown as {
+      spec: { template: { spec: { serviceAccountName: string; securityContext: object; containers: object[] } } }
+    }
+    const pod = deployment.spec.template.spec
+    const own = constraints("podside-operator")
+    expect([own.allowHostPID, own.runAsUser.type, own.users]).toEqual([
+      ...[false, "MustRunAsNonRoot", [`system:serviceaccount:tools:${pod.serviceAccountName}`]],
+    ])
+    expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } })
+    expect(pod.containers[0]).toMatchObject({
+      securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: own.requiredDropCapabilities } },
+    })
+    expect(manifests(readValues({})).some(({ kind }) => kind === "SecurityContextConstraints")).toBe(false)
   })
 
   test("has the environment the operator's owner adds, which wins and stands once", () => {
