@@ -42,6 +42,9 @@ export function applyEnvironment(raw: Raw, environment: Environment): void {
   applyImageVariables(raw, environment)
 }
 
+/** Whether any variable is set that would go over a file. */
+export const hasOverrides = (environment: Environment): boolean => anySet(configSchema, environment)
+
 function overlay(schema: AnySchema, raw: Raw, environment: Environment): void {
   for (const [key, child] of Object.entries(keysOf(schema) ?? {})) {
     const { env, envWords } = noteOf(child)

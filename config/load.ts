@@ -1,6 +1,6 @@
 import * as v from "valibot"
 import { adjust } from "./adjust.ts"
-import { applyEnvironment, type Environment } from "./env-overrides.ts"
+import { applyEnvironment, type Environment, hasOverrides } from "./env-overrides.ts"
 import { usageNotes } from "./notes.ts"
 import { parseConfig } from "./parse/index.ts"
 import { ConfigProblems, problemsOf } from "./problems.ts"
@@ -32,6 +32,10 @@ export interface LoadOptions {
   absentIsTargetless?: boolean
 }
 
+/** What of a file is wrong may come from what was put over it. */
+const overridden = (name: string, environment: Environment) =>
+  hasOverrides(environment) ? `${name}, with options and variables over it,` : name
+
 /**
  * Reads, completes and checks a configuration.
  * @throws AppError "config-…"; a ConfigProblems ("config-invalid") lists everything that is wrong with its keys
@@ -52,7 +56,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfi
   applyEnvironment(raw, environment)
   raw["key"] = key
   const parsed = v.safeParse(configSchema, raw)
-  const where = name ?? "The configuration from the environment"
+  const where = name === undefined ? "The configuration of options and variables" : overridden(name, environment)
   const problems = problemsOf(raw, parsed.issues ?? [])
   if (!parsed.success || problems.length > 0) throw new ConfigProblems(where, problems)
   const config: Config = { ...parsed.output, key }

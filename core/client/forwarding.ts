@@ -32,11 +32,18 @@ export function listenForward(forward: Forward, parts: ForwardParts): { stop(): 
     })
     return { stop: () => listener.stop(true) }
   } catch (cause) {
-    throw new AppError("port-taken", `Cannot listen on 127.0.0.1:${forward.local}: ${errorText(cause)}`, {
+    throw new AppError("port-taken", `Cannot listen on 127.0.0.1:${forward.local}: ${reasonOf(cause)}`, {
       cause,
       next: `Choose another port: -L LOCAL:${forward.host}:${forward.remote}.`,
     })
   }
+}
+
+/** The runtime's text is the same for all reasons. */
+function reasonOf(cause: unknown): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  if (code === "EADDRINUSE") return "somebody else listens there"
+  return code === "EACCES" ? "this port is for root alone" : errorText(cause)
 }
 
 async function join(stream: LocalStream, forward: Forward, { outgoing, names }: ForwardParts): Promise<void> {

@@ -8,7 +8,7 @@ import { resourcePath } from "../kube/resources.ts"
 import { createLogger, type Logger } from "../log.ts"
 import type { NoticeLevel } from "./conversation.ts"
 import { createProgress, type ProgressForm, progressTo, readProgressForm, type Step } from "./progress.ts"
-import { sessionEnvironment } from "./session-environment.ts"
+import { inTermsOfOptions, sessionEnvironment } from "./session-environment.ts"
 import { kubeOptions } from "./settings.ts"
 
 /** The progress a command was asked for, by option or by mirrord's variable. */
@@ -38,7 +38,9 @@ export async function loadForCommand(
   options: OptionValues,
   step: Step = createProgress({ form: "off", write() {} }),
 ): Promise<LoadedConfig> {
-  const loaded = await loadConfig({ environment: sessionEnvironment(options, process.env) })
+  const loaded = await loadConfig({ environment: sessionEnvironment(options, process.env) }).catch((thrown) => {
+    throw inTermsOfOptions(thrown, options)
+  })
   if (!loaded.config.use_proxy) {
     for (const name of ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"]) delete process.env[name]
   }

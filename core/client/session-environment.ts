@@ -1,4 +1,5 @@
 import type { OptionValues } from "../cli/command.ts"
+import { AppError } from "../errors.ts"
 
 const textVariables: Readonly<Record<string, string>> = {
   target: "MIRRORD_IMPERSONATED_TARGET",
@@ -46,4 +47,17 @@ export function sessionEnvironment(options: OptionValues, base: NodeJS.ProcessEn
   const file = options["configFile"]
   if (file !== undefined) environment["MIRRORD_CONFIG_FILE"] = file === true ? defaultConfigFile : String(file)
   return environment
+}
+
+/** Who gave an option is not told about the variable behind it. */
+export function inTermsOfOptions(thrown: unknown, options: OptionValues): unknown {
+  if (!(thrown instanceof AppError) || thrown.code !== "config-bad-variable") return thrown
+  const given = Object.entries(textVariables).filter(([key]) => typeof options[key] === "string")
+  for (const [key, variable] of given) {
+    const words = `The environment variable ${variable} `
+    if (!thrown.message.startsWith(words)) continue
+    const option = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+    return new AppError("usage", `The option --${option} ${thrown.message.slice(words.length)}`, { exitCode: 2 })
+  }
+  return thrown
 }

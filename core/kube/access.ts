@@ -5,6 +5,8 @@ import type { LoadedKubeConfig } from "./kubeconfig.ts"
 import { proxyFromEnvironment, proxyPlace } from "./proxy.ts"
 import { bridgeTo, isSocks5 } from "./socks.ts"
 
+const maxHintCharacters = 1_000
+
 /** Everything a connection to the API server needs, whoever makes it. Valid for a moment: tokens are renewed. */
 export interface ServerAccess {
   /** Without trailing slash; may have a path (Rancher and other gateways). */
@@ -91,10 +93,16 @@ async function askConfig(config: KubeConfig): Promise<RequestOptions> {
     throw new AppError("kube-auth-command", `The credential command "${command}" failed: ${errorText(thrown).trim()}`, {
       cause: thrown,
       next: missing
-        ? "Put it on the PATH, or write its absolute path into the kubeconfig."
+        ? (hintOf(config) ?? "Put it on the PATH, or write its absolute path into the kubeconfig.")
         : "Run it by hand, or log in to the cluster again.",
     })
   }
+}
+
+/** What the kubeconfig's author wants somebody to read who lacks the command. */
+function hintOf(config: KubeConfig): string | undefined {
+  const hint: unknown = config.getCurrentUser()?.exec?.installHint
+  return typeof hint === "string" && hint.trim() ? hint.trim().slice(0, maxHintCharacters) : undefined
 }
 
 function impersonationHeaders(of: NonNullable<LoadedKubeConfig["impersonation"]>): Record<string, string> {

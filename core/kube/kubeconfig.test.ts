@@ -55,6 +55,10 @@ test("a credential plugin is run, from beside the kubeconfig, and told what form
     code: "kube-auth-command",
     next: expect.stringContaining("PATH"),
   })
+  const installHint = "Install it with: brew install it\n"
+  await expect(
+    accessWith({ exec: { ...exec, command: "podside-no-such-command", installHint } }),
+  ).rejects.toMatchObject({ next: installHint.trim() })
 })
 
 test.each([

@@ -35,7 +35,9 @@ export async function endSessions(
     what,
   })
   if (answer.status === "Failure")
-    throw new AppError("operator-failed", `The operator could not do it: ${answer.message ?? "no reason given"}`)
+    throw new AppError("operator-failed", `The operator could not do it: ${answer.message ?? "no reason given"}`, {
+      next: "See `podside operator status`, and try again.",
+    })
   process.stdout.write(`${answer.message ?? done}\n`)
 }
 
@@ -43,7 +45,10 @@ async function operatorOf(options: OptionValues): Promise<{ kube: Kube; operator
   const { config } = await loadForCommand(options)
   const kube = openKube(kubeOptions(config))
   const operator = await findOperator(kube, { ...config, operator: true })
-  if (!operator) throw new AppError("operator-missing", "The cluster has no operator")
+  if (!operator)
+    throw new AppError("operator-missing", "The cluster has no operator", {
+      next: "Check with --context that it is the right cluster.",
+    })
   return { kube, operator }
 }
 

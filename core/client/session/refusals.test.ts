@@ -49,6 +49,7 @@ test.each<[sentence: string, feature: object, target: string, features: string[]
   ["a deployment needs nothing special", {}, "deployment/web", [], undefined],
   ["labels need a feature", {}, "label/app=web", [], "feature-unsupported"],
   ["that it has", {}, "label/app=web", ["LabelTargeting"], undefined],
+  ["a job is a copy, and a pod of it is not", {}, "job/once", [], "operator-no-copies"],
   ["a copy needs one, too", copied, "deployment/web", [], "feature-unsupported"],
   ["and is not made by this client", copied, "deployment/web", ["CopyTarget"], "copy-target-unsupported"],
 ])("with an operator: %s", async (_, feature, target, features, code) => {

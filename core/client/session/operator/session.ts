@@ -110,12 +110,21 @@ export async function targetFacts({
   }
 }
 
-/** @throws AppError "feature-unsupported", "copy-target-unsupported" */
+/** @throws AppError "feature-unsupported", "copy-target-unsupported", "operator-no-copies" */
 export function requireFeatures({
   config,
   operator,
   target,
 }: Pick<OperatorSessionOptions, "config" | "operator" | "target">): void {
+  if ((target.kind === "job" || target.kind === "cronjob") && !operator.supports("CopyTarget")) {
+    throw new AppError(
+      "operator-no-copies",
+      `A ${target.kind} is used as a copy, and the cluster's operator makes none`,
+      {
+        next: "Choose a pod of it that runs: `podside ls -t pod` lists them.",
+      },
+    )
+  }
   const needed = [
     ...(target.kind === "label" ? ["LabelTargeting"] : []),
     ...(config.feature.copy_target.enabled ? ["CopyTarget"] : []),
