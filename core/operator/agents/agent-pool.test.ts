@@ -17,17 +17,19 @@ const place = podPlace(target, "app", "shop")
 const { name, namespace } = agentName(place, 0, settings)
 const agent = (status: object) => ({ metadata: { name, namespace, uid: "a1" }, spec: { containers: [] }, status })
 const starting = agent({ containerStatuses: [{ name: "a", state: { waiting: { reason: "ContainerCreating" } } }] })
+const ended = agent({ phase: "Succeeded" })
 const running = agent({ podIP: "10.0.0.9", containerStatuses: [{ name: "a", state: { running: {} } }] })
 
 /** A pool that was told of an agent and, once `told` is called, of what became of it; asked, the cluster says it is `now`. */
-async function poolBehindItsTime(now: object, first: object = starting) {
+async function poolBehindItsTime(now: object, first: object = starting, beside: Pod = target) {
   const asked: string[] = []
   const news = Promise.withResolvers<{ type: string; object: object }>()
   const ending = new AbortController()
   const kube = {
     async request(method: string, path: string) {
       asked.push(method)
-      if (method === "DELETE") return {}
+      if (method !== "GET") return {}
+      if (path.endsWith("/pods/web-0")) return beside
       return path.endsWith(name) ? now : { items: [first], metadata: { resourceVersion: "1" } }
     },
     async *watch() {
@@ -45,7 +47,7 @@ async function poolBehindItsTime(now: object, first: object = starting) {
   })
   await pool.start()
   const obtained = pool.obtain(place, new AbortController().signal, async () => undefined)
-  return { asked, obtained, told: news.resolve, end: () => ending.abort() }
+  return { pool, asked, obtained, told: news.resolve, end: () => ending.abort() }
 }
 
 describe("an agent that seems not to have started in time", () => {
@@ -64,8 +66,33 @@ describe("an agent that seems not to have started in time", () => {
   })
 })
 
+test("an agent that has ended and is still listed is not waited for: another one is made", async () => {
+  const { asked, obtained, told, end } = await poolBehindItsTime(ended, ended)
+  const next = agentName(place, 1, settings)
+  told({ type: "ADDED", object: { ...running, metadata: { ...next, uid: "a2" } } })
+  expect(await obtained).toMatchObject({ name: next.name, hostname: "10.0.0.9" })
+  expect(asked.filter((method) => method === "POST")).toHaveLength(1)
+  end()
+})
+
+test("beside a pod that has been restarted meanwhile none is made", async () => {
+  const restarted = structuredClone(target)
+  restarted.status!.containerStatuses![0]!.containerID = "containerd://c2"
+  const { asked, obtained, end } = await poolBehindItsTime(ended, ended, restarted)
+  await expect(obtained).rejects.toThrow("has been replaced or restarted")
+  expect(asked).not.toContain("POST")
+  end()
+})
+
+test("whoever has left already gets no agent", async () => {
+  const { pool, end } = await poolBehindItsTime(running, running)
+  const left = AbortSignal.abort(new Error("the client left"))
+  await expect(pool.obtain(place, left, async () => undefined)).rejects.toThrow("the client left")
+  end()
+})
+
 test.each<[string, "MODIFIED" | "DELETED", object, boolean]>([
-  ["has ended", "MODIFIED", agent({ phase: "Succeeded" }), true],
+  ["has ended", "MODIFIED", ended, true],
   ["was removed", "DELETED", running, true],
   ["was removed, and a namesake is there", "MODIFIED", { ...running, metadata: { name, namespace, uid: "a2" } }, true],
   ["is still the same", "MODIFIED", running, false],
