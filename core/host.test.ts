@@ -275,6 +275,16 @@ describe("authorize", () => {
     expect(verdict).toMatchObject({ allow: false, code: "authorization-failed", plugin: "a" })
     expect((verdict as { reason: string }).reason).toContain(reason)
   })
+  test("nothing goes on once everyone has decided", async () => {
+    jest.useFakeTimers()
+    try {
+      const running = await boot([saying("a", async () => yes), saying("b", async () => no)])
+      await running.authorize("authorizeSession", request)
+      expect(jest.getTimerCount()).toBe(0)
+    } finally {
+      jest.useRealTimers()
+    }
+  })
   test("who thinks for ten seconds denies; who is a little quicker is heard", async () => {
     jest.useFakeTimers()
     try {

@@ -149,6 +149,11 @@ when("opening knows its modes", async () => {
   await open(path, { ...writing, truncate: true })
   expect(await content(path)).toBe("")
   expect(await open(path, { ...reading, read: false })).toBe("22 InvalidInput")
+  expect(await open(path, { ...reading, truncate: true })).toBe("22 InvalidInput")
+  expect(await open(path, { ...writing, append: true, truncate: true })).toBe("22 InvalidInput")
+  expect(await open(`${path}-new`, { ...writing, append: true, truncate: true, createNew: true })).toEqual({
+    fd: expect.any(BigInt),
+  })
   expect(await open("/app", writing)).toBe("21 IsADirectory")
   expect(statSync(join(root, path)).mode & 0o777).toBe(0o666 & ~process.umask())
 })
@@ -353,6 +358,25 @@ function linkOf(path: string): string {
     return "closed meanwhile"
   }
 }
+
+when("a folder that is listed again and again takes no more descriptors of the agent", async () => {
+  const other = await agent.connect()
+  const { fd } = await ask("Open", { path: "/app", openOptions: reading }, other)
+  const list = async () => {
+    const { entries } = await ask("GetDEnts64", { remoteFd: fd, bufferSize: 4096n }, other)
+    expect(entries).not.toHaveLength(0)
+    const stream = await ask("FdOpenDir", { remoteFd: fd }, other)
+    expect((await ask("ReadDir", { remoteFd: stream.fd }, other)).direntry).not.toBeNull()
+    for (const remoteFd of [fd, stream.fd])
+      other.send({ kind: "FileRequest", value: { kind: "CloseDir", value: { remoteFd } } })
+    await other.ask({ kind: "Ping" })
+  }
+  await list()
+  const before = readdirSync("/proc/self/fd").length
+  for (let round = 0; round < 20; round++) await list()
+  expect(readdirSync("/proc/self/fd").length).toBeLessThan(before + 10)
+  other.link.close()
+})
 
 when("what a client opened is closed when it leaves", async () => {
   const other = await agent.connect()

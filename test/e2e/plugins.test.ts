@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { podside } from "../binary.ts"
@@ -73,6 +73,24 @@ describe("a good plugin", () => {
     const { stdout } = await podside(["--plugins", await plugins({ "in-a-folder/plugin.js": js }), "plugin", "list"])
     expect(stdout).toContain("in-a-folder")
   })
+  test("stands alone among files that are none: hidden ones, declarations, tests, other modules, notes", async () => {
+    const broken = "null.foo()"
+    const set = await plugins({
+      "good.ts": good,
+      "_words.ts": words,
+      ".good.ts": broken,
+      "good.d.ts": broken,
+      "good.test.ts": broken,
+      "good.md": broken,
+      "empty/notes.ts": broken,
+      "node_modules/plugin.ts": broken,
+    })
+    await symlink(set, join(set, "here"))
+    const { stdout, stderr } = await podside(["--plugins", set, "plugin", "list", "--json"])
+    expect(stderr).toBe("")
+    const fromHere = JSON.parse(stdout).filter(({ origin }: { origin: string }) => origin !== "built-in")
+    expect(fromHere.map(({ name }: { name: string }) => name)).toEqual(["good"])
+  })
   test("passes plugin check", async () => {
     const set = await plugins({ "good.ts": good, "_words.ts": words })
     const { code, stdout } = await podside(["plugin", "check", "good.ts"], { cwd: set })
@@ -106,6 +124,13 @@ describe("boot stops, naming file, line and reason:", () => {
       'Did you mean "operator"?',
     ],
     ["no strict settings", plugin(`name: "x",\n  config: v.object({}),`), 4, "v.strictObject"],
+    ["a name that could be none", plugin(`config: v.strictObject({}),\n  name: "X y",`), 4, "kebab-case"],
+    [
+      "a role that is no function",
+      plugin(`name: "x", config: v.strictObject({}),\n  agent: {},`),
+      4,
+      "agent must be a function",
+    ],
     ["another name than the file's", plugin(`name: "y", config: v.strictObject({}),`), undefined, 'named "y"'],
     [
       "an unknown hook",

@@ -75,6 +75,13 @@ test("an agent that has ended and is still listed is not waited for: another one
   end()
 })
 
+test("an agent that is removed before it has started is not waited for", async () => {
+  const { obtained, told, end } = await poolBehindItsTime(starting)
+  told({ type: "DELETED", object: starting })
+  await expect(obtained).rejects.toThrow("it was deleted")
+  end()
+})
+
 test("beside a pod that has been restarted meanwhile none is made", async () => {
   const restarted = structuredClone(target)
   restarted.status!.containerStatuses![0]!.containerID = "containerd://c2"

@@ -9,7 +9,7 @@ import { useCluster } from "../../cluster/use.ts"
 import { header, headersOf } from "../incoming/kit.ts"
 import { MirrordClient } from "./mirrord-client.ts"
 
-/* The objects a mirrord 3.250 command line creates (agent.md 20), written out here by hand, with podside's image in them. */
+/* The objects a mirrord 3.250 command line creates, written out by hand, with podside's image in them. */
 
 const cluster = useCluster("peer")
 const limitMs = 240_000

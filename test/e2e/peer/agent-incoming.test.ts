@@ -14,7 +14,7 @@ import { type Pod, whyNoPods } from "../incoming/pod.ts"
 import { mirroringWays, onePod } from "../incoming/pods.ts"
 import { MirrordClient } from "./mirrord-client.ts"
 
-/* Mirroring and stealing for an unmodified client: protocol.md 4.6 to 4.8 and the forms of 3.9 to 3.12. */
+/* Mirroring and stealing for an unmodified client, in all forms of subscriptions, requests and answers its protocol has. */
 
 const reason = whyNoPods()
 if (reason) console.warn(`SKIPPED: an agent and mirrord's client, incoming traffic: ${reason}`)

@@ -8,7 +8,7 @@ import { type Pod, whyNoPods } from "../incoming/pod.ts"
 import { onePod } from "../incoming/pods.ts"
 import { MirrordClient } from "./mirrord-client.ts"
 
-/* The dialogues of an unmodified client (protocol.md 4) with an agent of ours, by a client that forgives nothing. */
+/* The dialogues of an unmodified client with an agent of ours, by a client that forgives nothing. */
 
 const reason = whyNoPods()
 if (reason) console.warn(`SKIPPED: an agent and mirrord's client: ${reason}`)

@@ -108,7 +108,7 @@ export class MirrordClient {
     return client
   }
 
-  /** As the internal proxy begins (protocol.md 4.1 B): a ping before everything, the version, then the wish for logs. */
+  /** As the internal proxy begins: a ping before everything, the version, then the wish for logs. */
   static async internalProxy(
     address: { unix: string } | { hostname: string; port: number },
     version = "1.29.0",
