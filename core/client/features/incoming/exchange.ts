@@ -17,11 +17,15 @@ export interface ExchangeEvents {
   tunnel(bytes: Uint8Array): void
   /** Before `head`: nothing was answered. After it: the answer broke off. */
   failed(reason: string): void
+  /** Less waits for the program than before. */
+  drained(): void
 }
 
 /** One request on its way to the program, whatever version of HTTP carries it. */
 export interface Exchange {
   body: RequestBody
+  /** What the program has not taken yet. */
+  readonly waitingBytes: number
   /** Bytes of the new protocol after a 101; empty: the caller sends no more. */
   tunnel(bytes: Uint8Array): void
   pause(): void

@@ -67,6 +67,10 @@ export class Http1Exchange implements Exchange {
     },
   }
 
+  get waitingBytes(): number {
+    return this.#stream ? this.#stream.queuedBytes : this.#sentBytes
+  }
+
   tunnel(bytes: Uint8Array): void {
     if (bytes.byteLength === 0) this.#endAfterUpgrade = true
     if (!this.#upgraded) {
@@ -120,7 +124,7 @@ export class Http1Exchange implements Exchange {
       this.#reader = this.#newReader()
       stream.handlers = {
         data: (bytes) => this.#feed(() => this.#reader!.push(bytes)),
-        drain() {},
+        drain: () => this.#events.drained(),
         end: () => this.#programEnded(),
         closed: (error) => this.#lost(error?.message ?? "the program closed the connection"),
       }
@@ -128,6 +132,7 @@ export class Http1Exchange implements Exchange {
       stream.write(Buffer.concat(this.#sent ?? []))
       if (this.#sentBytes > maxKeptBytes) this.#sent = undefined
       stream.resume()
+      this.#events.drained()
     } catch (thrown) {
       this.#lost(errorText(thrown))
     }

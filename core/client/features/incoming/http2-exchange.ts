@@ -67,6 +67,7 @@ export class Http2Exchange implements Exchange {
       this.#trailers = toHeaders(headers)
     })
     stream.on("end", () => this.#finish())
+    stream.on("drain", () => this.#events.drained())
     stream.on("error", (error) => this.#fail(errorText(error)))
     stream.on("close", () => this.#fail("the program closed the stream"))
     this.#session = session
@@ -75,6 +76,7 @@ export class Http2Exchange implements Exchange {
       if (part === "end") stream.end()
       else stream.write(part)
     }
+    this.#events.drained()
   }
 
   /** Resolves once the program has accepted the connection; with TLS the handshake follows. */
@@ -106,6 +108,11 @@ export class Http2Exchange implements Exchange {
     if (!this.#stream) this.#early.push(part)
     else if (part === "end") this.#stream.end()
     else this.#stream.write(part)
+  }
+
+  get waitingBytes(): number {
+    if (this.#stream) return this.#stream.writableLength
+    return this.#early.reduce((sum, part) => sum + (part === "end" ? 0 : part.byteLength), 0)
   }
 
   /** There are no upgrades in HTTP/2. */

@@ -1,7 +1,7 @@
 import type { Speaker } from "../../../last-words.ts"
 import type { Conversation } from "../../conversation.ts"
 import type { LocalStream } from "../../local-stream.ts"
-import type { InputBudget } from "../outgoing/input-budget.ts"
+import { BudgetShare, type InputBudget } from "../input-budget.ts"
 import { reach } from "./reach.ts"
 
 /** Once the caller is gone, a connection to the program ends after this much silence, in milliseconds: it may still be reading. */
@@ -27,8 +27,7 @@ export class RawDelivery implements Speaker {
   /** Bytes for a program that is not connected yet. */
   #early: Uint8Array[] = []
   #callerEnded = false
-  /** Bytes counted in the budget for this connection. */
-  #charged = 0
+  readonly #share: BudgetShare
   #over = false
   #linger: ReturnType<typeof setTimeout> | undefined
   #remoteGone = false
@@ -37,6 +36,7 @@ export class RawDelivery implements Speaker {
 
   constructor(options: RawDeliveryOptions) {
     this.#options = options
+    this.#share = new BudgetShare(options.budget)
     void this.#connect()
   }
 
@@ -140,12 +140,8 @@ export class RawDelivery implements Speaker {
 
   /** Keeps the budget equal to what waits here. */
   #recharge(): void {
-    const now = this.#over
-      ? 0
-      : this.#early.reduce((sum, bytes) => sum + bytes.byteLength, 0) + (this.#stream?.queuedBytes ?? 0)
-    if (now > this.#charged) this.#options.budget.add(now - this.#charged)
-    if (now < this.#charged) this.#options.budget.remove(this.#charged - now)
-    this.#charged = now
+    const early = this.#early.reduce((sum, bytes) => sum + bytes.byteLength, 0)
+    this.#share.set(this.#over ? 0 : early + (this.#stream?.queuedBytes ?? 0))
   }
 
   #finish(): void {

@@ -8,6 +8,7 @@ import type {
 } from "../../../protocol/index.ts"
 import type { Conversation } from "../../conversation.ts"
 import type { IncomingPeer } from "../../engine.ts"
+import { BudgetShare, type InputBudget } from "../input-budget.ts"
 import type { Exchange, ExchangeEvents, ExchangeRequest } from "./exchange.ts"
 import { HttpAnswer } from "./http-answer.ts"
 
@@ -26,6 +27,7 @@ export interface IncomingRequest {
 export interface DeliveryOptions {
   conversation: Conversation
   steal: boolean
+  budget: InputBudget
   /** Begins the exchange with the program; undefined when nobody listens for this port any more. */
   exchange(request: ExchangeRequest, of: IncomingRequest, events: ExchangeEvents): Exchange | undefined
   onOver(): void
@@ -37,6 +39,7 @@ export class RequestDelivery implements ExchangeEvents, Speaker {
   readonly #answer: HttpAnswer | undefined
   readonly #connectionId: bigint
   readonly #exchange: Exchange | undefined
+  readonly #share: BudgetShare
   #answered = false
   #bodyDone = false
   #upgraded = false
@@ -50,6 +53,7 @@ export class RequestDelivery implements ExchangeEvents, Speaker {
     this.#options = options
     this.#connectionId = connectionId
     this.#answer = options.steal ? new HttpAnswer(options.conversation, { connectionId, requestId, port }) : undefined
+    this.#share = new BudgetShare(options.budget)
     const hasBody = !isLast || frames.length > 0
     this.#exchange = options.exchange({ ...request, hasBody }, incoming, this)
     if (this.#exchange) this.#takeFrames(frames, isLast)
@@ -71,6 +75,7 @@ export class RequestDelivery implements ExchangeEvents, Speaker {
 
   tunnelData(bytes: Uint8Array): void {
     this.#exchange?.tunnel(bytes)
+    this.drained()
   }
 
   lost(): void {
@@ -123,6 +128,11 @@ export class RequestDelivery implements ExchangeEvents, Speaker {
     void conversation.whenWritable().then(() => this.#exchange?.resume())
   }
 
+  /** Keeps the budget equal to what waits. */
+  drained(): void {
+    this.#share.set(this.#over ? 0 : (this.#exchange?.waitingBytes ?? 0))
+  }
+
   failed(reason: string): void {
     if (this.#over) return
     if (this.#upgraded) {
@@ -139,6 +149,7 @@ export class RequestDelivery implements ExchangeEvents, Speaker {
       if (frame.kind === "Data") this.#exchange?.body.data(frame.value)
       else trailers = frame.value
     }
+    this.drained()
     if (!isLast || this.#bodyDone) return
     this.#bodyDone = true
     this.#exchange?.body.end(trailers)
@@ -152,6 +163,7 @@ export class RequestDelivery implements ExchangeEvents, Speaker {
   #finish(): void {
     if (this.#over) return
     this.#over = true
+    this.drained()
     this.#options.onOver()
   }
 }

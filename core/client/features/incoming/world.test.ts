@@ -4,6 +4,7 @@ import { until } from "../../../../test/until.ts"
 import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
 import type {
+  ChunkedRequest,
   ChunkedRequestStartV2,
   ClientMessage,
   DaemonTcp,
@@ -57,6 +58,7 @@ function incoming(options: Partial<IncomingOptions> = {}, subscribed: DaemonTcp 
   })
   return {
     ...parts,
+    agent,
     conversation,
     notices,
     heard,
@@ -218,6 +220,155 @@ test.each([
     say({ kind: "Close", value: { connectionId: 9n } })
     await over.promise
     expect([...new Set(seen)].join()).toBe(expected)
+  },
+)
+
+/** A request whose body is still to come, in parts. */
+function upload(connectionId: bigint, version: "HTTP/1.1" | "HTTP/2.0" = "HTTP/1.1") {
+  const { value } = request(connectionId, 80, "POST") as {
+    value: { kind: "StartV2"; value: ChunkedRequestStartV2 }
+  }
+  const start = value.value
+  const whole = { ...start.request, version, headers: headers({ host: "web" }), body: { frames: [], isLast: false } }
+  const chunked = (chunk: ChunkedRequest): DaemonTcp => ({ kind: "HttpRequestChunked", value: chunk })
+  return {
+    begin: chunked({ kind: "StartV2", value: { ...start, request: whole } }),
+    part: (bytes: Uint8Array, isLast = false) =>
+      chunked({
+        kind: "Body",
+        value: { frames: [{ kind: "Data", value: bytes }], isLast, connectionId, requestId: 0 },
+      }),
+    breakOff: chunked({ kind: "ErrorV2", value: { connectionId, requestId: 0, errorMessage: "reset" } }),
+  }
+}
+
+/** A program that does not read until it is told to. @returns its port */
+type Slow = (on: { accepted(by: { resume(): void }): void; data(bytes: Uint8Array): void }) => Promise<number>
+
+const slowProgram: Slow = async ({ accepted, data }) => {
+  const open = (socket: Bun.Socket) => {
+    socket.pause()
+    accepted(socket)
+  }
+  const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { open, data: (_, bytes) => data(bytes) } })
+  ends.push(() => server.stop(true))
+  return server.port
+}
+
+const slowHttp2: Slow = async ({ accepted, data }) => {
+  const server = createServer()
+  // Its window is small until somebody listens to the data.
+  server.on("stream", (stream: ServerHttp2Stream) => accepted({ resume: () => void stream.on("data", data) }))
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  ends.push(() => server.close())
+  return (server.address() as { port: number }).port
+}
+
+test.each(["HTTP/1.1", "HTTP/2.0", "raw"] as const)(
+  "of a large upload (%s) to a program that does not read little waits here; all of it arrives once it does",
+  async (how) => {
+    const { world, say, agent } = incoming()
+    const accepted = Promise.withResolvers<{ resume(): void }>()
+    let got = 0
+    const data = (bytes: Uint8Array) => void (got += bytes.byteLength)
+    await world.listening(
+      listener(80, await (how === "HTTP/2.0" ? slowHttp2 : slowProgram)({ accepted: accepted.resolve, data })),
+    )
+    const parts = 96
+    const part = new Uint8Array(1 << 20)
+    const { begin, part: bodyPart } = upload(3n, how === "raw" ? undefined : how)
+    say(how === "raw" ? rawConnection(3n, source) : begin)
+    const slow = await accepted.promise
+    let said = 0
+    const uploaded = (async () => {
+      for (; said < parts; said++) {
+        say(how === "raw" ? { kind: "Data", value: { connectionId: 3n, bytes: part } } : bodyPart(part))
+        await agent.whenWritable()
+      }
+    })()
+    let before = -1
+    for (let quiet = 0; quiet < 10; quiet = said === before ? quiet + 1 : 0) {
+      before = said
+      await Bun.sleep(20)
+    }
+    expect(said).toBeGreaterThan(30)
+    expect(said).toBeLessThan(64)
+    slow.resume()
+    await uploaded
+    await until(() => got >= parts << 20)
+  },
+  20_000,
+)
+
+test("a caller that breaks off in the middle of a request is no caller that was done", async () => {
+  const { world, say } = incoming()
+  let got = ""
+  const over = Promise.withResolvers<void>()
+  const server = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: { data: (_, bytes) => void (got += bytes), close: () => over.resolve() },
+  })
+  ends.push(() => server.stop(true))
+  await world.listening(listener(80, server.port))
+  const { begin, part, breakOff } = upload(3n)
+  say(begin)
+  say(part(Buffer.from("half")))
+  await until(() => got.endsWith("4\r\nhalf\r\n"))
+  say(breakOff)
+  await over.promise
+  expect(got).toEndWith("4\r\nhalf\r\n")
+}, 10_000)
+
+test("an answer that is streamed comes as it is said", async () => {
+  const { world, heard, say } = incoming()
+  const more = [Promise.withResolvers<string>(), Promise.withResolvers<string>()]
+  const port = program(
+    () =>
+      new Response(
+        new ReadableStream({
+          async start(controller) {
+            controller.enqueue("one ")
+            for (const { promise } of more) controller.enqueue(await promise)
+            controller.close()
+          },
+        }),
+      ),
+  )
+  await world.listening(listener(80, port))
+  say(request(3n, 80))
+  await until(() => bodyOf(heard) === "one ")
+  more[0]!.resolve("two ")
+  await until(() => bodyOf(heard) === "one two ")
+  more[1]!.resolve("three")
+  await until(() => bodyOf(heard) === "one two three")
+})
+
+test.each([
+  ["a small", 1, "again"],
+  ["a large", 2 << 20, "502"],
+])(
+  "%s request is sent again when the program loses it, unless it would have to be kept",
+  async (_size, bytes, then) => {
+    const { world, heard, say } = incoming()
+    let connections = 0
+    const server = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        open: () => void connections++,
+        data(socket) {
+          if (connections === 1) socket.terminate()
+          else socket.end("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nagain")
+        },
+      },
+    })
+    ends.push(() => server.stop(true))
+    await world.listening(listener(80, server.port))
+    say(request(3n, 80, "POST", "x".repeat(bytes)))
+    if (then === "again") await until(() => bodyOf(heard) === "again")
+    else expect((await next(heard, "HttpResponse")).value.internalResponse.status).toBe(502)
+    expect(connections).toBe(then === "again" ? 2 : 1)
   },
 )
 

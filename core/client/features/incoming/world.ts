@@ -4,7 +4,7 @@ import { lastWords } from "../../../last-words.ts"
 import type { DaemonTcp, NewTcpConnection, TrafficTransport } from "../../../protocol/index.ts"
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError, type IncomingPeer, type IncomingWorld } from "../../engine.ts"
-import { InputBudget } from "../outgoing/input-budget.ts"
+import { InputBudget } from "../input-budget.ts"
 import { isLoopback } from "../outgoing/world.ts"
 import { errno } from "../response-errno.ts"
 import type { ExchangeEvents, ExchangeRequest } from "./exchange.ts"
@@ -209,6 +209,7 @@ class Traffic {
     delivery = new RequestDelivery(incoming, {
       conversation: this.#conversation,
       steal,
+      budget: this.#budget,
       exchange: (request, of, events) => this.#exchange(request, of, events),
       onOver: () => {
         over = true

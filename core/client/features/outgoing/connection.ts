@@ -1,6 +1,6 @@
 import type { Endpoint } from "../../../interceptor.ts"
 import type { RemoteConnection } from "../../engine.ts"
-import type { InputBudget } from "./input-budget.ts"
+import type { InputBudget } from "../input-budget.ts"
 
 type Handlers = Parameters<RemoteConnection["attach"]>[0]
 

@@ -13,9 +13,9 @@ import type {
 import { AnswerQueue } from "../../answer-queue.ts"
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError } from "../../engine.ts"
+import type { InputBudget } from "../input-budget.ts"
 import { errno, forbiddenText, toErrno } from "../response-errno.ts"
 import { AgentConnection } from "./connection.ts"
-import type { InputBudget } from "./input-budget.ts"
 
 export type FamilyKind = "TcpOutgoing" | "UdpOutgoing" | "SeqpacketOutgoing"
 

@@ -3,11 +3,11 @@ import type { Conversation } from "../../conversation.ts"
 import { ErrnoError, type OutgoingWorld, type RemotePeer } from "../../engine.ts"
 import type { KnownNames } from "../dns/known-names.ts"
 import type { Names } from "../dns/lookup.ts"
+import { InputBudget } from "../input-budget.ts"
 import { compileAny } from "../pattern.ts"
 import { errno } from "../response-errno.ts"
 import { type DirectionFilter, entryMatches } from "./address-filter.ts"
 import { OutgoingFamily } from "./family.ts"
-import { InputBudget } from "./input-budget.ts"
 import { silentConnection } from "./silent-connection.ts"
 
 const echoPort = 7

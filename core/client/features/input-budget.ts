@@ -1,6 +1,6 @@
-import type { Conversation } from "../../conversation.ts"
+import type { Conversation } from "../conversation.ts"
 
-/** Bytes of the pod's answers that may wait for slow programs: at the upper mark reading stops, at the lower it goes on. */
+/** Bytes from the pod that may wait for slow programs: at the upper mark reading stops, at the lower it goes on. */
 const highBytes = 32 << 20
 const lowBytes = 16 << 20
 
@@ -27,5 +27,22 @@ export class InputBudget {
     if (this.#waitingBytes >= lowBytes || !this.#release) return
     this.#release()
     this.#release = undefined
+  }
+}
+
+/** What one connection or request has waiting, in the budget of all. */
+export class BudgetShare {
+  readonly #budget: InputBudget
+  #bytes = 0
+
+  constructor(budget: InputBudget) {
+    this.#budget = budget
+  }
+
+  /** So many bytes wait by now. */
+  set(bytes: number): void {
+    if (bytes > this.#bytes) this.#budget.add(bytes - this.#bytes)
+    if (bytes < this.#bytes) this.#budget.remove(this.#bytes - bytes)
+    this.#bytes = bytes
   }
 }
