@@ -5,6 +5,7 @@ import {
   type DaemonMessage,
   daemonMessage,
   defaultLimits,
+  featuresOf,
   negotiate,
   protocolVersion,
   since,
@@ -159,6 +160,32 @@ describe("bytes that are refused", () => {
     }
     expect(value.value.internalRequest.headers).toEqual(new Map([["a", ["b\tc"]]]))
   })
+
+  test("values of a header named several times are one list", () => {
+    const { value } = daemonMessage.decode(
+      fromHex(request("04 01 41 01 01 62 01 64 01 01 65 01 61 02 01 63 01 66 01 41 00")),
+    ) as never as { value: { value: { internalRequest: { headers: Map<string, string[]> } } } }
+    expect([...value.value.internalRequest.headers]).toEqual([
+      ["a", ["b", "c", "f"]],
+      ["d", ["e"]],
+    ])
+  })
+})
+
+describe("texts of any length come back as they were", () => {
+  test.each([0, 1, 63, 64, 65, 96, 97, 250, 251, 8191, 8192, 70_000])("%d characters", (length) => {
+    for (const character of ["x", "\xe9", "日"]) {
+      const close: DaemonMessage = { kind: "Close", value: character.repeat(length) }
+      expect(daemonMessage.decode(daemonMessage.encode(close))).toEqual(close)
+    }
+    for (const character of ["x", "\xe9", "\xff"]) {
+      const headers = new Map([["x-long", [character.repeat(length), "b"]]])
+      const internalResponse = { status: 200, version: "HTTP/1.1" as const, headers, body: text("z") }
+      const response = { port: 80, connectionId: 1n, requestId: 0, internalResponse }
+      const answer: ClientMessage = { kind: "TcpSteal", value: { kind: "HttpResponse", value: response } }
+      expect(clientMessage.decode(clientMessage.encode(answer))).toEqual(answer)
+    }
+  })
 })
 
 describe("values that cannot be sent", () => {
@@ -248,5 +275,8 @@ describe("versions", () => {
       expect([feature, supports(protocolVersion, feature)]).toEqual([feature, true])
       expect([feature, supports(unnegotiatedVersion, feature)]).toEqual([feature, false])
     }
+    expect(featuresOf("1.22.0").has("connectV2")).toBe(true)
+    expect(featuresOf("1.21.9").has("connectV2")).toBe(false)
+    expect(featuresOf(protocolVersion).size).toBe(Object.keys(since).length)
   })
 })

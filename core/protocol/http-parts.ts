@@ -3,7 +3,6 @@ import type { Codec } from "./codec.ts"
 import { list, tuple } from "./composites.ts"
 import { bytes, str, u16 } from "./primitives.ts"
 import type { Reader } from "./reader.ts"
-import type { Writer } from "./writer.ts"
 
 /*
  * The parts of an HTTP message. A mirrord peer checks them while decoding and drops the whole connection over a bad
@@ -12,7 +11,7 @@ import type { Writer } from "./writer.ts"
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the bytes a header value may not hold
-const forbiddenInValue = /[\x00-\x08\x0a-\x1f\x7f]/
+const forbiddenInValue = /[\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]/
 // Beyond printable ASCII the reference parser lets bytes from 0x80 pass in paths and queries.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the bytes a URI may not hold
 const forbiddenInUri = /[\x00-\x20"<>\\^`#\x7f]/
@@ -31,7 +30,10 @@ function must<T>(value: T, valid: (value: T) => boolean, what: string, code: str
   return value
 }
 
-export const method = checkedText("A method", (text) => token.test(text))
+const isToken = (text: string) => token.test(text)
+const isValue = (text: string) => !forbiddenInValue.test(text)
+
+export const method = checkedText("A method", isToken)
 
 /** Origin form (`/a?b`), absolute form, authority form or `*`. */
 export const uri = checkedText("A URI", (text) => text !== "" && !forbiddenInUri.test(text))
@@ -63,19 +65,22 @@ export const headers: Codec<HttpHeaders> = {
   read(reader) {
     const headers: HttpHeaders = new Map()
     for (let left = reader.count(2); left > 0; left--) {
-      const name = must(reader.text(), (text) => token.test(text), "A header name", "protocol-bad-http").toLowerCase()
+      const name = must(reader.text(), isToken, "A header name", "protocol-bad-http").toLowerCase()
       const values = readValues(reader)
-      if (values.length > 0) headers.set(name, [...(headers.get(name) ?? []), ...values])
+      const earlier = headers.get(name)
+      if (earlier) for (const value of values) earlier.push(value)
+      else if (values.length > 0) headers.set(name, values)
     }
     return headers
   },
   write(writer, headers) {
     writer.varint(headers.size)
     for (const [name, values] of headers) {
-      must(name, (text) => token.test(text), "A header name", "protocol-bad-value")
-      writer.text(name.toLowerCase())
+      writer.text(must(name, isToken, "A header name", "protocol-bad-value").toLowerCase())
       writer.varint(values.length)
-      for (const value of values) writeValue(writer, value)
+      for (const value of values) {
+        writer.byteString(must(value, isValue, "A header value", "protocol-bad-value"))
+      }
     }
   },
   shape: { type: "repeat", leaf: "headers", of: tuple(str, list(bytes)) },
@@ -84,22 +89,7 @@ export const headers: Codec<HttpHeaders> = {
 function readValues(reader: Reader): string[] {
   const values: string[] = []
   for (let left = reader.count(1); left > 0; left--) {
-    const value = byteString(reader.payload())
-    values.push(must(value, (text) => !forbiddenInValue.test(text), "A header value", "protocol-bad-http"))
+    values.push(must(reader.byteString(), isValue, "A header value", "protocol-bad-http"))
   }
   return values
-}
-
-function byteString(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
-}
-
-function writeValue(writer: Writer, value: string): void {
-  must(
-    value,
-    (text) => !forbiddenInValue.test(text) && !/[\u0100-\uffff]/.test(text),
-    "A header value",
-    "protocol-bad-value",
-  )
-  writer.payload(Buffer.from(value, "latin1"))
 }

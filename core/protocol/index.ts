@@ -24,7 +24,15 @@ export type * from "./messages/outgoing.ts"
 export type * from "./messages/session.ts"
 export { compareVersions } from "./semver.ts"
 export { isMoveToken, movedBy, moveHeader, moveVersion, upgradeToken } from "./upgrade.ts"
-export { negotiate, type ProtocolFeature, protocolVersion, since, supports, unnegotiatedVersion } from "./version.ts"
+export {
+  featuresOf,
+  negotiate,
+  type ProtocolFeature,
+  protocolVersion,
+  since,
+  supports,
+  unnegotiatedVersion,
+} from "./version.ts"
 export { Writer } from "./writer.ts"
 
 import { messageCodec } from "./message-codec.ts"

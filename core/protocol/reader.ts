@@ -5,8 +5,8 @@ import { defaultLimits, type Limits } from "./limits.ts"
 export const incomplete = { incomplete: true } as const
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-/** Up to here a loop over ASCII is quicker than a TextDecoder, in bytes. */
-const shortTextBytes = 24
+/** Up to here it is quicker to see that a text is ASCII than to have a TextDecoder look, in bytes. */
+const shortTextBytes = 64
 
 /**
  * A cursor over one chunk. Integers are "varints": below 251 the byte itself, else a marker and a fixed
@@ -22,6 +22,8 @@ export class Reader {
   #start = 0
   #items = 0
   #depth = 0
+  /** The same bytes as a Buffer, which makes texts of any part without a view of it; there once a text was read. */
+  #texts: Buffer | undefined
   readonly #limits: Limits
 
   constructor(bytes: Uint8Array, limits: Limits = defaultLimits) {
@@ -107,9 +109,7 @@ export class Reader {
 
   /** `length` raw bytes, not copied. */
   raw(length: number): Uint8Array {
-    this.#need(length)
-    const from = this.position
-    return this.bytes.subarray(from, (this.position = from + length))
+    return this.bytes.subarray(this.#take(length), this.position)
   }
 
   /** Length-prefixed bytes, not copied. */
@@ -125,20 +125,17 @@ export class Reader {
   }
 
   text(): string {
-    const length = this.#length()
-    this.#need(length)
-    const from = this.position
-    const to = (this.position = from + length)
-    if (length <= shortTextBytes) {
-      let text = ""
-      for (let i = from; i < to; i++) {
-        const byte = this.bytes[i]!
-        if (byte > 127) return decodeUtf8(this.bytes.subarray(from, to))
-        text += String.fromCharCode(byte)
-      }
-      return text
-    }
-    return decodeUtf8(this.bytes.subarray(from, to))
+    const from = this.#take(this.#length())
+    const to = this.position
+    return to - from <= shortTextBytes && this.#isAscii(from, to)
+      ? this.#latin1(from, to)
+      : decodeUtf8(this.bytes.subarray(from, to))
+  }
+
+  /** Length-prefixed bytes as a text whose every character is one of them. */
+  byteString(): string {
+    const from = this.#take(this.#length())
+    return this.#latin1(from, this.position)
   }
 
   /** Runs `read` one level deeper in a type that contains itself. */
@@ -147,6 +144,25 @@ export class Reader {
     const value = read(this)
     this.#depth--
     return value
+  }
+
+  /** Passes over `length` bytes; where they begin. */
+  #take(length: number): number {
+    this.#need(length)
+    const from = this.position
+    this.position = from + length
+    return from
+  }
+
+  #isAscii(from: number, to: number): boolean {
+    for (let at = from; at < to; at++) if (this.bytes[at]! > 127) return false
+    return true
+  }
+
+  #latin1(from: number, to: number): string {
+    const { buffer, byteOffset, length } = this.bytes
+    this.#texts ??= Buffer.from(buffer, byteOffset, length)
+    return this.#texts.toString("latin1", from, to)
   }
 
   #need(length: number): void {

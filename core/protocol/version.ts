@@ -53,6 +53,12 @@ export function supports(version: string, feature: ProtocolFeature): boolean {
   return compareVersions(version, since[feature]) >= 0
 }
 
+/** All that `supports` is true of: for whoever asks with every message. @throws AppError "protocol-bad-version" */
+export function featuresOf(version: string): ReadonlySet<ProtocolFeature> {
+  const features = Object.keys(since) as ProtocolFeature[]
+  return new Set(features.filter((feature) => supports(version, feature)))
+}
+
 /** What a server answers: the older of the two. @throws AppError "protocol-bad-version" */
 export function negotiate(theirs: string, ours: string = protocolVersion): string {
   return compareVersions(theirs, ours) < 0 ? theirs : ours
