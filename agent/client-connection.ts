@@ -5,10 +5,10 @@ import type { Logger } from "../core/log.ts"
 import {
   type ClientMessage,
   type DaemonMessage,
+  featuresOf,
   movedBy,
   negotiate,
   type ProtocolFeature,
-  supports,
   unnegotiatedVersion,
 } from "../core/protocol/index.ts"
 import type { AgentClient, AgentFeature, ClientFeature } from "./feature.ts"
@@ -18,6 +18,8 @@ const unserved: Partial<Record<ClientMessage["kind"], string>> = {
   Tcp: "The mirroring component is not running: the agent has no target",
   TcpSteal: "incoming traffic stealing is not available in the targetless mode",
 }
+
+const unnegotiated = featuresOf(unnegotiatedVersion)
 
 /** Gives the connection that was opened for a client to move to, paused once. */
 export type TakeCarrier = (token: string) => Link<ClientMessage, DaemonMessage> | undefined
@@ -36,8 +38,8 @@ export class ClientConnection implements AgentClient {
   /** Made with the first message for them: whoever only connects costs little. */
   readonly #parts: ClientFeature[] = []
   readonly #byKind = new Map<ClientMessage["kind"], ClientFeature>()
-  /** As the client sent it: its own limits count, not the agreed ones. */
-  #version = unnegotiatedVersion
+  /** Of the version the client sent: its own limits count, not the agreed ones. */
+  #supported = unnegotiated
   #wantsLogs = false
   #isCarrier = false
   #hasSpoken = false
@@ -70,7 +72,7 @@ export class ClientConnection implements AgentClient {
   }
 
   supports(feature: ProtocolFeature): boolean {
-    return supports(this.#version, feature)
+    return this.#supported.has(feature)
   }
 
   send(message: DaemonMessage): boolean {
@@ -161,7 +163,7 @@ export class ClientConnection implements AgentClient {
     const token = movedBy(version)
     const next = token === undefined ? undefined : this.#takeCarrier(token)
     if (next === undefined) {
-      this.#version = version
+      this.#supported = featuresOf(version)
       this.send({ kind: "SwitchProtocolVersionResponse", value: negotiate(version) })
       if (this.#isCarrier) this.#link.pause()
       return

@@ -1,7 +1,7 @@
 import { AppError, errorText } from "../errors.ts"
 import type { Link } from "../link.ts"
 import type { Logger } from "../log.ts"
-import { type ClientMessage, type DaemonMessage, type ProtocolFeature, supports } from "../protocol/index.ts"
+import { type ClientMessage, type DaemonMessage, featuresOf, type ProtocolFeature } from "../protocol/index.ts"
 import type { AgentSession } from "./agent-session.ts"
 import { Liveness, pingEveryMs } from "./liveness.ts"
 import { agentClosed } from "./session/negotiate.ts"
@@ -50,7 +50,7 @@ export class Conversation {
   #link: Link<DaemonMessage, ClientMessage>
   #version: string
   /** What that version has: every call of the program asks. */
-  readonly #supported = new Map<ProtocolFeature, boolean>()
+  #features: ReadonlySet<ProtocolFeature>
   #begun = false
   /** What waits while a lost connection is made again; undefined while there is one. */
   #held: ClientMessage[] | undefined
@@ -66,6 +66,7 @@ export class Conversation {
     this.#options = options
     this.#link = session.link
     this.#version = session.protocolVersion
+    this.#features = featuresOf(session.protocolVersion)
     this.peer = session.peer
     this.lost = new Promise((resolve) => {
       this.#tellLost = resolve
@@ -86,11 +87,7 @@ export class Conversation {
   }
 
   supports(feature: ProtocolFeature): boolean {
-    const known = this.#supported.get(feature)
-    if (known !== undefined) return known
-    const isSupported = supports(this.#version, feature)
-    this.#supported.set(feature, isSupported)
-    return isSupported
+    return this.#features.has(feature)
   }
 
   /** Sets the one receiver of a kind of message; call it before `begin`. */
@@ -260,7 +257,7 @@ export class Conversation {
     }
     this.#link = link
     this.#version = protocolVersion
-    this.#supported.clear()
+    this.#features = featuresOf(protocolVersion)
     const held = this.#held ?? []
     this.#held = undefined
     this.#converse()
