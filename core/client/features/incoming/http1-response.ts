@@ -23,6 +23,9 @@ export interface ResponseSink {
 const maxHeadBytes = 256 << 10
 const maxLineBytes = 16 << 10
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const nothing = Buffer.alloc(0)
+const blankLine = Buffer.from("\r\n\r\n")
+const bareBlankLine = Buffer.from("\n\n")
 
 type State = "head" | "length" | "close" | "size" | "chunk" | "chunk-end" | "trailers" | "tunnel" | "done"
 
@@ -30,10 +33,11 @@ export class ResponseReader {
   readonly #sink: ResponseSink
   readonly #method: string
   #state: State = "head"
-  #text: Buffer = Buffer.alloc(0)
+  /** The beginning of a head or a line whose end has not come. */
+  #text: Buffer = nothing
   #left = 0
   #reusable = true
-  #trailers: HttpHeaders = new Map()
+  #trailers: HttpHeaders | undefined
   #headSeen = false
 
   /** @param method of the request this answers: HEAD has no body */
@@ -96,8 +100,8 @@ export class ResponseReader {
 
   #readHead(bytes: Buffer): Buffer {
     const text = this.#text.byteLength === 0 ? bytes : Buffer.concat([this.#text, bytes])
-    const strict = text.indexOf("\r\n\r\n")
-    const lenient = text.indexOf("\n\n")
+    const strict = text.indexOf(blankLine)
+    const lenient = text.indexOf(bareBlankLine)
     const isStrict = strict >= 0 && (lenient < 0 || strict < lenient)
     const end = isStrict ? strict + 4 : lenient < 0 ? -1 : lenient + 2
     if (end < 0) {
@@ -105,16 +109,17 @@ export class ResponseReader {
       this.#text = text
       return bytes.subarray(bytes.byteLength)
     }
-    this.#text = Buffer.alloc(0)
-    this.#begin(text.toString("latin1", 0, end).split(/\r?\n/))
+    this.#text = nothing
+    this.#begin(text.toString("latin1", 0, end).split("\n"))
     return text.subarray(end)
   }
 
-  #begin([statusLine = "", ...lines]: string[]): void {
-    const [, minor, code] = /^HTTP\/1\.([01]) (\d{3})(?: .*)?$/.exec(statusLine) ?? []
+  #begin(lines: string[]): void {
+    const [, minor, code] = /^HTTP\/1\.([01]) (\d{3})(?: .*)?\r?$/.exec(lines.shift()!) ?? []
     if (code === undefined) throw new Error("the program does not speak HTTP/1")
     const status = Number(code)
-    const headers = readFields(lines)
+    const headers: HttpHeaders = new Map()
+    for (const line of lines) readField(line, headers)
     // Interim answers are between the program and us.
     if (status >= 100 && status < 200 && status !== 101) return
     this.#headSeen = true
@@ -133,14 +138,16 @@ export class ResponseReader {
 
   #bodyState(status: number, headers: HttpHeaders): State {
     if (this.#method === "HEAD" || status === 204 || status === 304) return "done"
-    const codings = (headers.get("transfer-encoding") ?? []).join(",").toLowerCase()
-    if (codings.split(",").at(-1)?.trim() === "chunked") return "size"
-    const lengths = new Set(
-      (headers.get("content-length") ?? []).flatMap((value) => value.split(",")).map((value) => value.trim()),
-    )
-    if (codings !== "" || lengths.size === 0) return "close"
-    const [length = ""] = lengths
-    if (lengths.size > 1 || !/^\d{1,15}$/.test(length)) throw new Error("the program's Content-Length is unclear")
+    const codings = headers.get("transfer-encoding")?.join(",").toLowerCase()
+    if (codings !== undefined && codings !== "") {
+      return codings.split(",").at(-1)!.trim() === "chunked" ? "size" : "close"
+    }
+    const lengths = headers.get("content-length")?.join(",").split(",")
+    if (!lengths) return "close"
+    const length = lengths[0]!.trim()
+    if (!/^\d{1,15}$/.test(length) || lengths.some((other) => other.trim() !== length)) {
+      throw new Error("the program's Content-Length is unclear")
+    }
     this.#left = Number(length)
     return this.#left === 0 ? "done" : "length"
   }
@@ -155,7 +162,7 @@ export class ResponseReader {
     const line = Buffer.concat([this.#text, bytes.subarray(0, newline)])
       .toString("latin1")
       .replace(/\r$/, "")
-    this.#text = Buffer.alloc(0)
+    this.#text = nothing
     this.#takeLine(line)
     return bytes.subarray(newline + 1)
   }
@@ -172,33 +179,42 @@ export class ResponseReader {
     } else if (line === "") {
       this.#finish()
     } else {
-      for (const [name, values] of readFields([line]))
-        this.#trailers.set(name, [...(this.#trailers.get(name) ?? []), ...values])
+      this.#trailers ??= new Map()
+      readField(line, this.#trailers)
     }
   }
 
   #finish(): void {
     this.#state = "done"
-    this.#sink.done(this.#trailers.size > 0 ? this.#trailers : undefined, this.#reusable)
+    this.#sink.done(this.#trailers, this.#reusable)
   }
 }
 
-function readFields(lines: readonly string[]): HttpHeaders {
-  const headers: HttpHeaders = new Map()
-  for (const line of lines) {
-    if (line === "") continue
-    const at = line.indexOf(":")
-    const name = line.slice(0, at).toLowerCase()
-    if (at < 1 || !token.test(name)) throw new Error("the program's response has a header that cannot be read")
-    const values = headers.get(name)
-    const value = line.slice(at + 1).replace(/^[ \t]+|[ \t]+$/g, "")
-    if (values) values.push(value)
-    else headers.set(name, [value])
-  }
-  return headers
+/** Adds the field of one line to `headers`; an empty line has none. */
+function readField(line: string, headers: HttpHeaders): void {
+  if (line === "" || line === "\r") return
+  const at = line.indexOf(":")
+  const name = line.slice(0, at).toLowerCase()
+  if (at < 1 || !token.test(name)) throw new Error("the program's response has a header that cannot be read")
+  const value = withoutBlanks(line, at + 1)
+  const values = headers.get(name)
+  if (values) values.push(value)
+  else headers.set(name, [value])
 }
+
+/** What stands from `start` on, without the spaces and tabs around it and the CR behind it. */
+function withoutBlanks(line: string, start: number): string {
+  let from = start
+  let to = line.endsWith("\r") ? line.length - 1 : line.length
+  while (from < to && isBlank(line.charCodeAt(from))) from++
+  while (to > from && isBlank(line.charCodeAt(to - 1))) to--
+  return line.slice(from, to)
+}
+
+const isBlank = (unit: number) => unit === 0x20 || unit === 0x09
 
 function isPersistent(headers: HttpHeaders, isVersion11: boolean): boolean {
-  const options = (headers.get("connection") ?? []).join(",").toLowerCase()
+  const options = headers.get("connection")?.join(",").toLowerCase()
+  if (options === undefined) return isVersion11
   return isVersion11 ? !/\bclose\b/.test(options) : /\bkeep-alive\b/.test(options)
 }
