@@ -1,11 +1,10 @@
 import { errorText } from "../../../errors.ts"
-import type { Endpoint } from "../../../interceptor.ts"
 import type { HttpHeaders } from "../../../protocol/index.ts"
 import type { IncomingPeer } from "../../engine.ts"
 import type { LocalStream } from "../../local-stream.ts"
 import type { LocalTls } from "../../local-tls.ts"
 import type { Exchange, ExchangeEvents, ExchangeRequest } from "./exchange.ts"
-import type { Http1Pool } from "./http1-pool.ts"
+import type { Http1Pool, PooledConnection } from "./http1-pool.ts"
 import { type BodyFraming, encodeBody, encodeBodyEnd, encodeRequestHead } from "./http1-request.ts"
 import { ResponseReader } from "./http1-response.ts"
 import { type Place, retryPausesMs } from "./reach.ts"
@@ -25,12 +24,9 @@ export class Http1Exchange implements Exchange {
   /** Everything to be sent, from the start; undefined once it became too large to be sent again. */
   #sent: Uint8Array[] | undefined
   #sentBytes = 0
-  #stream: LocalStream | undefined
-  /** Where that leads. */
-  #to: Endpoint | undefined
+  #connection: PooledConnection | undefined
   #reader: ResponseReader | undefined
   #attempt = 0
-  #wasUsed = false
   #mayTryAgain = true
   #nextTry: ReturnType<typeof setTimeout> | undefined
   #requestDone = false
@@ -59,6 +55,10 @@ export class Http1Exchange implements Exchange {
     void this.#try()
   }
 
+  get #stream(): LocalStream | undefined {
+    return this.#connection?.stream
+  }
+
   readonly body = {
     data: (bytes: Uint8Array) => this.#say(encodeBody(this.#framing, bytes)),
     end: (trailers?: HttpHeaders) => {
@@ -68,6 +68,7 @@ export class Http1Exchange implements Exchange {
   }
 
   get waitingBytes(): number {
+    if (this.#over) return 0
     return this.#stream ? this.#stream.queuedBytes : this.#sentBytes
   }
 
@@ -92,7 +93,7 @@ export class Http1Exchange implements Exchange {
   cancel(): void {
     if (this.#over) return
     this.#over = true
-    if (this.#stream) this.#pool.cut(this.#stream)
+    this.#connection?.cut()
   }
 
   stopTrying(): void {
@@ -112,15 +113,13 @@ export class Http1Exchange implements Exchange {
 
   async #try(): Promise<void> {
     try {
-      const to = this.#place()
-      const { stream, used } = await this.#pool.take(to, this.#peer, this.#tls)
+      const connection = await this.#pool.take(this.#place(), this.#peer, this.#tls)
       if (this.#over) {
-        this.#pool.drop(stream)
+        connection.drop()
         return
       }
-      this.#wasUsed = used
-      this.#stream = stream
-      this.#to = to
+      const { stream } = connection
+      this.#connection = connection
       this.#reader = this.#newReader()
       stream.handlers = {
         data: (bytes) => this.#feed(() => this.#reader!.push(bytes)),
@@ -131,7 +130,7 @@ export class Http1Exchange implements Exchange {
       // One write for what is known already: small requests go out in one packet.
       stream.write(Buffer.concat(this.#sent ?? []))
       if (this.#sentBytes > maxKeptBytes) this.#sent = undefined
-      stream.resume()
+      if (!connection.used) stream.resume()
       this.#events.drained()
     } catch (thrown) {
       this.#lost(errorText(thrown))
@@ -151,9 +150,11 @@ export class Http1Exchange implements Exchange {
       tunnel: (bytes) => this.#events.tunnel(bytes),
       done: (trailers, reusable) => {
         this.#over = true
-        const stream = this.#stream!
-        if (reusable && this.#requestDone) this.#pool.giveBack(stream, this.#to!, this.#tls)
-        else this.#pool.drop(stream)
+        const connection = this.#connection!
+        // Others may use it in a moment: nothing that is said here later is for it.
+        this.#connection = undefined
+        if (reusable && this.#requestDone) this.#pool.giveBack(connection)
+        else connection.drop()
         this.#events.done(trailers)
       },
     })
@@ -175,14 +176,13 @@ export class Http1Exchange implements Exchange {
 
   #lost(reason: string): void {
     if (this.#over) return
-    const stream = this.#stream
-    this.#stream = undefined
-    if (stream) {
-      stream.handlers = { data() {}, drain() {}, end() {}, closed() {} }
-      this.#pool.drop(stream)
+    const connection = this.#connection
+    this.#connection = undefined
+    if (connection) {
+      connection.stream.handlers = { data() {}, drain() {}, end() {}, closed() {} }
+      connection.drop()
     }
-    const pause = this.#wasUsed ? 0 : retryPausesMs[this.#attempt++]
-    this.#wasUsed = false
+    const pause = connection?.used ? 0 : retryPausesMs[this.#attempt++]
     if (this.#reader?.begun || !this.#sent || !this.#mayTryAgain || pause === undefined) {
       this.#over = true
       this.#events.failed(reason)

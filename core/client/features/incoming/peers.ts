@@ -5,6 +5,15 @@ import type { LocalTls } from "../../local-tls.ts"
 
 const keyOf = ({ ip, port }: Endpoint) => `${ip.replace(/^::ffff:/, "")} ${port}`
 
+/** A connection made to the program, and what the program is told about who it is from. */
+export interface KnownStream {
+  stream: LocalStream
+  /** It is used for another caller from now on. */
+  rename(peer: IncomingPeer): void
+  /** For when it closes. */
+  forget(): void
+}
+
 /**
  * Connections made to the program on behalf of somebody in the cluster. The program shall see that somebody, so each is
  * remembered by the port it comes from, which is known only once it stands.
@@ -14,19 +23,21 @@ export class Peers {
   readonly #connecting = new Set<Promise<unknown>>()
 
   /**
-   * Connects to the program; the stream is paused. `forget` is for when it closes. The caller is known before a TLS handshake:
-   * the program asks who it is before it begins one.
+   * Connects to the program; the stream is paused. The caller is known before a TLS handshake: the program asks who it is before
+   * it begins one.
    */
-  async connect(to: Endpoint, peer: IncomingPeer, tls?: LocalTls): Promise<{ stream: LocalStream; forget(): void }> {
+  async connect(to: Endpoint, peer: IncomingPeer, tls?: LocalTls): Promise<KnownStream> {
     const accepted = Promise.withResolvers<void>()
     this.expect(accepted.promise)
-    let forget = () => {}
+    let key = ""
+    const forget = () => void this.#byLocal.delete(key)
     try {
       const stream = await LocalStream.connect(to, tls, (address) => {
-        forget = this.add(address, peer)
+        key = keyOf(address)
+        this.#byLocal.set(key, peer)
         accepted.resolve()
       })
-      return { stream, forget }
+      return { stream, rename: (next) => void this.#byLocal.set(key, next), forget }
     } catch (thrown) {
       forget()
       throw thrown
@@ -39,11 +50,6 @@ export class Peers {
   expect(accepted: Promise<void>): void {
     this.#connecting.add(accepted)
     void accepted.then(() => this.#connecting.delete(accepted))
-  }
-
-  /** A kept connection is used for another caller from now on. */
-  rename(localAddress: Endpoint, peer: IncomingPeer): void {
-    this.#byLocal.set(keyOf(localAddress), peer)
   }
 
   /** For connections made by others, such as an HTTP/2 session. */

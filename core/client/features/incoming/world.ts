@@ -98,7 +98,10 @@ function reachable({ ip, port }: Endpoint): Endpoint {
   return ip === "::" ? { ip: "::1", port } : { ip, port }
 }
 
-/** Everything that is on its way to the program, by the agent's connection ids. Each mode counts its own. */
+/** By the agent's connection ids. */
+type Deliveries = Map<bigint, RawDelivery | RequestDelivery>
+
+/** Everything that is on its way to the program. Each mode counts its own. */
 class Traffic {
   readonly subscriptions: Subscriptions
   readonly peers = new Peers()
@@ -106,7 +109,8 @@ class Traffic {
   readonly #options: IncomingOptions
   readonly #budget: InputBudget
   readonly #pool: Http1Pool
-  readonly #open = new Map<string, RawDelivery | RequestDelivery>()
+  readonly #stolen: Deliveries = new Map()
+  readonly #mirrored: Deliveries = new Map()
   #isProgramGone = false
 
   constructor(conversation: Conversation, options: IncomingOptions) {
@@ -124,10 +128,14 @@ class Traffic {
     })
   }
 
+  #of(steal: boolean): Deliveries {
+    return steal ? this.#stolen : this.#mirrored
+  }
+
   /** The program has ended: who calls from now on is left to the agent, which goes on without us in a moment. */
   lastWords(): Promise<boolean> {
     this.#isProgramGone = true
-    const open = [...this.#open.values()]
+    const open = [...this.#stolen.values(), ...this.#mirrored.values()]
     for (const delivery of open) delivery.programGone()
     return lastWords(open)
   }
@@ -144,13 +152,13 @@ class Traffic {
         this.#connection(message.value.connection, message.value.transport, steal)
         return
       case "Data": {
-        const open = this.#open.get(keyOf(message.value.connectionId, steal))
+        const open = this.#of(steal).get(message.value.connectionId)
         if (open instanceof RawDelivery) open.data(message.value.bytes)
         else open?.tunnelData(message.value.bytes)
         return
       }
       case "Close":
-        this.#open.get(keyOf(message.value.connectionId, steal))?.closedByAgent()
+        this.#of(steal).get(message.value.connectionId)?.closedByAgent()
         return
       case "HttpRequest":
       case "HttpRequestFramed": {
@@ -167,7 +175,7 @@ class Traffic {
           return
         }
         const { connectionId } = message.value.value as { connectionId: bigint }
-        const open = this.#open.get(keyOf(connectionId, steal))
+        const open = this.#of(steal).get(connectionId)
         if (!(open instanceof RequestDelivery)) return
         if (message.value.kind === "Body") open.bodyPart(message.value.value.frames, message.value.value.isLast)
         else open.lost()
@@ -189,21 +197,21 @@ class Traffic {
       destination: { ip: localAddress, port: destinationPort },
     }
     const place = this.#placeOf(destinationPort, to)
-    const key = keyOf(connectionId, steal)
+    const deliveries = this.#of(steal)
     const delivery: RawDelivery = new RawDelivery({
       conversation: this.#conversation,
       budget: this.#budget,
       connectionId,
       steal,
       connect: () => this.peers.connect(place(), peer, deliveryTls(transport, this.#options.tlsDelivery)),
-      onOver: () => this.#forget(key, delivery),
+      onOver: () => forget(deliveries, connectionId, delivery),
     })
-    this.#open.set(key, delivery)
+    deliveries.set(connectionId, delivery)
   }
 
   #request(incoming: IncomingRequest, steal: boolean): void {
     if (this.#isProgramGone) return
-    const key = keyOf(incoming.connectionId, steal)
+    const deliveries = this.#of(steal)
     let over = false
     let delivery: RequestDelivery | undefined
     delivery = new RequestDelivery(incoming, {
@@ -213,15 +221,10 @@ class Traffic {
       exchange: (request, of, events) => this.#exchange(request, of, events),
       onOver: () => {
         over = true
-        this.#forget(key, delivery)
+        forget(deliveries, incoming.connectionId, delivery)
       },
     })
-    if (!over) this.#open.set(key, delivery)
-  }
-
-  /** Ids begin anew on a new connection: an old delivery must not take a new one along. */
-  #forget(key: string, delivery: RawDelivery | RequestDelivery | undefined): void {
-    if (this.#open.get(key) === delivery) this.#open.delete(key)
+    if (!over) deliveries.set(incoming.connectionId, delivery)
   }
 
   #exchange(request: ExchangeRequest, of: IncomingRequest, events: ExchangeEvents) {
@@ -239,9 +242,14 @@ class Traffic {
 
   /** The callers are out of reach. */
   #drop(): void {
-    for (const open of [...this.#open.values()]) open.closedByAgent()
-    this.#open.clear()
+    for (const deliveries of [this.#stolen, this.#mirrored]) {
+      for (const open of [...deliveries.values()]) open.closedByAgent()
+      deliveries.clear()
+    }
   }
 }
 
-const keyOf = (connectionId: bigint, steal: boolean) => `${steal ? "s" : "m"}${connectionId}`
+/** Ids begin anew on a new connection: an old delivery must not take a new one along. */
+function forget(deliveries: Deliveries, id: bigint, delivery: RawDelivery | RequestDelivery | undefined): void {
+  if (deliveries.get(id) === delivery) deliveries.delete(id)
+}
