@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { joinNetworkNamespace, type NetworkNamespace } from "../../core/linux/namespace.ts"
@@ -123,6 +123,15 @@ when.each([
     kind: "Err",
     value: { kind: "RemoteIO", value: { rawOsError, kind: { kind } as never } },
   })
+})
+
+when("connections that fail leave nothing open", async () => {
+  const client = await newClient()
+  const refused = () => connect(client, ip("127.0.0.1", 1))
+  await refused()
+  const before = readdirSync("/proc/self/fd").length
+  for (let i = 0; i < 30; i++) expect((await refused()).kind).toBe("Err")
+  expect(readdirSync("/proc/self/fd").length).toBeLessThan(before + 10)
 })
 
 when(
@@ -436,4 +445,39 @@ when("a peer that takes nothing holds up its own client at most, not the others"
   const reached = await connected(other, ip("127.0.0.1", echo))
   other.send(write(reached.connectionId, "still served"))
   same(await other.next(), read(reached.connectionId, "still served"))
+})
+
+when("a client that takes nothing holds up who sends to it, and nobody else", async () => {
+  const part = bulk.subarray(0, 256 * 1024)
+  let sent = 0
+  const pour = (socket: Bun.Socket<undefined>) => {
+    for (let taken = part.length; taken === part.length; sent += taken) taken = Math.max(0, socket.write(part))
+  }
+  const endless = listen("127.0.0.1", { open: pour, drain: pour })
+  const echo = listen("127.0.0.1", { data: (socket, data) => void socket.write(data) })
+  const [stuck, other] = [await newClient(), await newClient()]
+  const { connectionId } = await connected(stuck, ip("127.0.0.1", endless))
+  stuck.link.pause()
+  const settled = async () => {
+    for (let before = -1; before !== sent; await Bun.sleep(200)) before = sent
+    return sent
+  }
+  // The kernel, the agent and the two links hold some; the rest stays where it came from.
+  const held = await settled()
+  expect(held).toBeGreaterThan(0)
+  expect(held).toBeLessThan(40 << 20)
+  const reached = await connected(other, ip("127.0.0.1", echo))
+  other.send(write(reached.connectionId, "still served"))
+  same(await other.next(), read(reached.connectionId, "still served"))
+  let got = 0
+  const more = Promise.withResolvers<void>()
+  stuck.takeOver((message) => {
+    if (message.kind !== "TcpOutgoing" || message.value.kind !== "Read" || message.value.value.kind !== "Ok") return
+    got += message.value.value.value.bytes.length
+    if (got > 2 * held) more.resolve()
+  })
+  stuck.link.resume()
+  await within("what was held up, and more", more.promise)
+  stuck.send({ kind: "TcpOutgoing", value: { kind: "Close", value: { connectionId } } })
+  stuck.link.close()
 })
