@@ -10,6 +10,7 @@ test("changes are applied in order, on top of the file", async () => {
   applyProfile(config, profileReference("p"), adjust("incoming-off", "incoming-mirror", "dns-off", "outgoing-remote"))
   const { incoming, dns, outgoing } = config.feature.network
   expect([incoming.mode, dns.enabled, outgoing.tcp, outgoing.unix_streams]).toEqual(["mirror", false, true, [".*"]])
+  expect(config.target.namespace).toBeUndefined()
   applyProfile(config, profileReference("p"), adjust("outgoing-off"))
   expect([outgoing.tcp, outgoing.udp, outgoing.unix_streams]).toEqual([false, false, undefined])
 })

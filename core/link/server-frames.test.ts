@@ -74,6 +74,20 @@ describe("a client's frames", () => {
     }
   })
 
+  test("messages in fragments, with pings in pieces between them, leave nothing behind for the next", () => {
+    const payloads = [60_000, 50_000, 7, 70_000].map(pattern)
+    const frames = payloads.flatMap((payload, i) => [
+      frame({ code: opcode.binary, payload: payload.subarray(0, payload.length >> 1), last: false }),
+      frame({ code: opcode.ping, payload: pattern(i + 2) }),
+      frame({ code: opcode.continuation, payload: payload.subarray(payload.length >> 1) }),
+    ])
+    for (const piece of [1 << 20, 4_099, 3]) {
+      expect(read(Buffer.concat(frames), piece)).toEqual(
+        payloads.flatMap((payload, i) => [seenAs("control", opcode.ping, pattern(i + 2)), isMessage(payload)]),
+      )
+    }
+  })
+
   test("the longest message passes, a longer one does not, in whatever fragments", () => {
     const half = pattern(limit / 2)
     const first = { code: opcode.binary, payload: half, last: false }

@@ -1,0 +1,10 @@
+import { expect, test } from "bun:test"
+import { parseYaml } from "./yaml.ts"
+
+test("many brackets are read, more than may be open at once are refused at once", () => {
+  expect(parseYaml(`[${"[1], {a: 2}, ".repeat(2_000)}]`, "f.yaml")).toHaveLength(4_000)
+  const start = performance.now()
+  expect(() => parseYaml("[".repeat(100_000), "f.yaml")).toThrow("nests deeper")
+  expect(() => parseYaml(`${"{a: ".repeat(600)}1${"}".repeat(600)}`, "f.yaml")).toThrow("nests deeper")
+  expect(performance.now() - start).toBeLessThan(1_000)
+})
