@@ -64,7 +64,7 @@ export function featureOptions(config: Config, debuggerPorts: ReadonlySet<number
 }
 
 /**
- * The features' options for a pod that is known. With `autoMount` files of its mounted volumes are read from it, unless the
+ * The features' options for a pod that is known. With `autoMount` files of its mounted volumes are its own, unless the
  * configuration wants them local.
  */
 export function withPod(features: FeatureOptions, pod: PodFacts | undefined, autoMount: boolean): FeatureOptions {
@@ -77,7 +77,7 @@ export function withPod(features: FeatureOptions, pod: PodFacts | undefined, aut
   return {
     ...features,
     incoming: { ...incoming, probedPorts: pod.probedPorts },
-    files: added.length === 0 ? files : { ...files, readOnly: [...(files.readOnly ?? []), ...added] },
+    files: added.length === 0 ? files : { ...files, mounts: added },
   }
 }
 

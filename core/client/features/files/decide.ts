@@ -15,6 +15,8 @@ export interface FileOptions {
   mode: FileMode
   readWrite?: readonly string[]
   readOnly?: readonly string[]
+  /** The target's volumes: read from the pod, and written there in mode `write` (with mirrord such writes are local in every mode). */
+  mounts?: readonly string[]
   local?: readonly string[]
   notFound?: readonly string[]
   /** Pattern to replacement; the first that matches is used. */
@@ -59,6 +61,7 @@ export function createFileDecision(
     when(options.notFound, "not-found", "not-found"),
     when(options.readWrite, "remote", "remote"),
     when(options.readOnly, "remote", "local"),
+    when(options.mounts, "remote", options.mode === "write" ? "remote" : "local"),
     when(options.local, "local", "local"),
     when(notFoundByDefault(at), "not-found", "not-found"),
     when(readRemoteByDefault, "remote", undefined),
