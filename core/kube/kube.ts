@@ -1,9 +1,10 @@
 import type { KubeConfig } from "@kubernetes/client-node"
 import { AppError } from "../errors.ts"
-import { resolveAccess, type ServerAccess } from "./access.ts"
+import type { ServerAccess } from "./access.ts"
 import { statusError, transportError } from "./errors.ts"
 import { type KubeOptions, type LoadedKubeConfig, loadKubeConfig } from "./kubeconfig.ts"
 import { readLines } from "./lines.ts"
+import { createLogin } from "./login.ts"
 import { fetchBy } from "./proxy.ts"
 import { sendRepeated } from "./repeated-headers.ts"
 
@@ -38,8 +39,10 @@ export interface Kube {
   readonly context: string
   /** Address of the API server, for messages. */
   readonly server: string
-  /** What to present to the server now; for those who open their own connection. */
+  /** What to present to the server now. */
   access(): Promise<ServerAccess>
+  /** For those who open their own connection: `work` is done again with new credentials when the server does not take the old ones. */
+  use<T>(work: (access: ServerAccess) => Promise<T>): Promise<T>
   /** @throws KubeError for an error answer; AppError "kube-unreachable", "kube-tls", "kube-timeout" */
   request<T>(method: string, path: string, options?: RequestOptions): Promise<T>
   /** All items of a list, asked for in pages of 500. */
@@ -57,16 +60,29 @@ const pageSize = 500
 
 /** @throws AppError "kube-config" */
 export function openKube(options: KubeOptions = {}): Kube {
-  return kubeOf(loadKubeConfig(options))
+  const loaded = loadKubeConfig(options)
+  // Whoever chooses another context meanwhile does not mean a session that runs.
+  const context = options.inCluster ? undefined : loaded.config.getCurrentContext()
+  return kubeOf(loaded, () => loadKubeConfig({ ...options, context: options.context ?? context }))
 }
 
-export function kubeOf(loaded: LoadedKubeConfig): Kube {
+/** @param reload reads the same context again */
+export function kubeOf(loaded: LoadedKubeConfig, reload?: () => LoadedKubeConfig): Kube {
   const { config } = loaded
+  const login = createLogin(loaded, reload)
   const server = config.getCurrentCluster()?.server ?? ""
 
-  const open = async (method: string, path: string, options: RequestOptions, streamed: boolean): Promise<Response> => {
+  const open = (method: string, path: string, options: RequestOptions, streamed: boolean): Promise<Response> =>
+    login.use((access) => send(access, method, path, options, streamed))
+
+  const send = async (
+    access: ServerAccess,
+    method: string,
+    path: string,
+    options: RequestOptions,
+    streamed: boolean,
+  ): Promise<Response> => {
     const what = options.what ?? `${method} ${path}`
-    const access = await resolveAccess(loaded)
     const limits = [options.signal, streamed ? undefined : timeout(options.timeoutMs)].filter(
       (limit) => limit !== undefined,
     )
@@ -115,7 +131,8 @@ export function kubeOf(loaded: LoadedKubeConfig): Kube {
     namespace: config.getContextObject(config.getCurrentContext())?.namespace ?? "default",
     context: config.getCurrentContext(),
     server,
-    access: () => resolveAccess(loaded),
+    access: login.access,
+    use: login.use,
     request: async <T>(method: string, path: string, options: RequestOptions = {}) =>
       parseBody<T>(await (await open(method, path, options, false)).text(), options.what ?? `${method} ${path}`),
     async list<T>(path: string, options: RequestOptions = {}) {

@@ -28,7 +28,7 @@ export async function openPodTunnel(kube: Kube, pod: PodPort, options: PodTunnel
   const { headers } = options
   const what = `reach port ${port} of pod "${name}" in ${namespace} by pods/proxy`
   const path = `${podPath(namespace, name)}:${port}/proxy/`
-  const upgraded = await openUpgrade(await kube.access(), path, { ...options, what })
+  const upgraded = await kube.use((access) => openUpgrade(access, path, { ...options, what }))
   if (upgraded.headers.get("upgrade") === headers.Upgrade) return upgraded
   upgraded.socket.abort()
   throw new AppError("kube-bad-answer", `Cannot ${what}: the answer is an upgrade to something else`)

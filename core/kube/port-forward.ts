@@ -25,10 +25,13 @@ interface ForwardedPort {
  * another); and over SPDY where something on the way refuses WebSockets.
  * @throws KubeError "kube-forbidden" without `get` on `pods/portforward`; AppError "kube-unreachable", "forward-broken"
  */
-export async function openPortForward(kube: Kube, pod: ForwardedPort, signal?: AbortSignal): Promise<PortForward> {
+export function openPortForward(kube: Kube, pod: ForwardedPort, signal?: AbortSignal): Promise<PortForward> {
+  return kube.use((access) => openForward(access, pod, signal))
+}
+
+async function openForward(access: ServerAccess, pod: ForwardedPort, signal?: AbortSignal): Promise<PortForward> {
   const what = whatOf(pod)
   const options = { timeoutMs: openTimeoutMs, what, signal, protocols: [forwardSubprotocol] }
-  const access = await kube.access()
   try {
     const socket = await openWebSocket(access, `${pathOf(pod)}?ports=${pod.port}`, options)
     return new ChannelForward(socket, what)

@@ -95,6 +95,9 @@ describe.skipIf(!cluster.available)("what can go wrong in a cluster", () => {
         for await (const chunk of child.stderr) complaint += Buffer.from(chunk).toString()
         expect(await child.exited).toBe(1)
         expect(complaint).toContain("[agent-lost]")
+        // The agent cannot be removed either: that is said and no failure of its own.
+        expect(complaint).toContain("could not be removed")
+        expect(complaint).not.toContain("[kube-timeout]")
         // The program counts seconds as this busy machine has them.
         const [before = ""] = complaint.split("Lost the agent")
         expect(before.split("a second").length - 1).toBeLessThanOrEqual(6)

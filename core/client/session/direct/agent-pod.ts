@@ -6,6 +6,9 @@ import type { Pod } from "../../../kube/objects.ts"
 import { podPath, resourcePath, resources } from "../../../kube/resources.ts"
 import type { ChosenPod } from "./choose-pod.ts"
 
+/** Somebody waits for the end, and an agent without a client ends by itself. In milliseconds. */
+const removalLimitMs = 5_000
+
 const nodes = { group: "", version: "v1", resource: "nodes" }
 
 /** An agent that was created, and how to get rid of it. */
@@ -34,7 +37,8 @@ export async function createAgentJob(
     async remove() {
       const path = resourcePath(resources.job, namespace, identity.name)
       const what = `delete jobs "${identity.name}" in ${namespace}`
-      await kube.request("DELETE", path, { query: { propagationPolicy: "Background" }, what }).catch(ignoreAbsence)
+      const options = { query: { propagationPolicy: "Background" }, what, timeoutMs: removalLimitMs }
+      await kube.request("DELETE", path, options).catch(ignoreAbsence)
     },
   }
 }

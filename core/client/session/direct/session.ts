@@ -85,7 +85,7 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       close() {
         closing ??= (async () => {
           link.close()
-          await agent.remove()
+          await remove(agent, options.step)
           await link.ended
         })()
         return closing
@@ -93,9 +93,7 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
     }
   } catch (thrown) {
     const failure = await explained(thrown, options.kube, created, watch?.pod)
-    await created?.remove().catch((error) => {
-      options.step.warn(`The agent ${created?.name} could not be removed (${errorText(error)}); it ends by itself`)
-    })
+    if (created) await remove(created, options.step)
     if (!limit.aborted || options.signal.aborted) throw failure
     if (connector?.failure) throw connector.failure
     const why = watch ? `: ${watch.waitingFor()}` : ""
@@ -108,6 +106,13 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       },
     )
   }
+}
+
+/** What became of the program counts, not whether its agent could be removed. */
+async function remove(agent: CreatedAgent, step: Step): Promise<void> {
+  await agent.remove().catch((error) => {
+    step.warn(`The agent ${agent.name} could not be removed (${errorText(error)}); it ends by itself`)
+  })
 }
 
 function placeOf({ ephemeral, target, namespace, agentNamespace }: DirectOptions): AgentPlace {

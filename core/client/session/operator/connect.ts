@@ -36,8 +36,8 @@ export async function openOperatorLink(
   kube: Kube,
   { path, headers, what, timeoutMs, signal }: OperatorConnectOptions,
 ): Promise<AgentConnection["link"]> {
-  const access = await kube.access()
-  const socket = await openWebSocket(access, path, { headers, protocols: [subprotocol], timeoutMs, what, signal })
+  const options = { headers, protocols: [subprotocol], timeoutMs, what, signal }
+  const socket = await kube.use((access) => openWebSocket(access, path, options))
   if (socket.protocol === subprotocol) return webSocketLink(asWebSocketLike(socket), askingSide)
   socket.abort()
   throw new AppError("operator-bad-answer", "The operator's answer names another subprotocol", {
