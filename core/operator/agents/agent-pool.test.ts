@@ -110,7 +110,7 @@ test.each<[string, "MODIFIED" | "DELETED", object, boolean]>([
   onEnd(() => heard.push("dialling"))
   onEnd(() => heard.push("not any more"))()
   told({ type, object })
-  await Bun.sleep(20)
+  await new Promise(setImmediate)
   expect(heard).toEqual(ends ? ["dialling"] : [])
   end()
 })

@@ -559,9 +559,10 @@ run()
 })
 
 describe.if(canHaveGoClient())("static Go", () => {
-  const folder = mkdtempSync(join(tmpdir(), "podside-go-"))
+  let folder: string
   let program: string
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "podside-go-"))
     program = goClient(folder)
   }, 120_000)
   afterAll(() => rmSync(folder, { recursive: true }))
