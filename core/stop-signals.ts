@@ -17,3 +17,11 @@ export function createStopOnSignals(): () => AbortSignal {
     return signal
   }
 }
+
+/** Resolves once the stop is asked for, which may have been before anybody waited. */
+export function untilStopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener("abort", () => resolve(), { once: true })
+  })
+}

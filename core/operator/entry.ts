@@ -3,6 +3,7 @@ import { AppError } from "../errors.ts"
 import { openKube } from "../kube/kube.ts"
 import { createLogger } from "../log.ts"
 import type { RunRole } from "../role.ts"
+import { untilStopped } from "../stop-signals.ts"
 import { pluginCluster } from "./plugin-cluster.ts"
 import { startOperator } from "./start.ts"
 
@@ -26,7 +27,7 @@ export const run: RunRole = async (argv, context) => {
   try {
     const running = await startOperator({ settings, kube, plugins, log, auditLog })
     log.info("operator ready", { address: `${running.host}:${running.port}` })
-    await new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }))
+    await untilStopped(stop)
     log.info("operator stopping")
     await running.stop()
   } finally {

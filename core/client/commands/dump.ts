@@ -3,6 +3,7 @@ import { listOption, type RunCommand, textOption } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
 import { openKube } from "../../kube/kube.ts"
 import type { DaemonTcp } from "../../protocol/index.ts"
+import { untilStopped } from "../../stop-signals.ts"
 import { Conversation } from "../conversation.ts"
 import { requireFilterSupport } from "../features/incoming/http-filter.ts"
 import { Subscriptions } from "../features/incoming/subscriptions.ts"
@@ -46,11 +47,7 @@ export const run: RunCommand = async ({ options }, context) => {
       await whileAlive(conversation, subscriptions.add(port, { ip: "127.0.0.1", port }))
       step.info(`Listening for traffic on port ${port}`)
     }
-    const interrupted = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve()
-      signal.addEventListener("abort", () => resolve(), { once: true })
-    })
-    await whileAlive(conversation, interrupted)
+    await whileAlive(conversation, untilStopped(signal))
     conversation.end()
     return 0
   } finally {

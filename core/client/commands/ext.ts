@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { type OptionValues, type RunCommand, textOption } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
 import type { Logger } from "../../log.ts"
+import { untilStopped } from "../../stop-signals.ts"
 import { formatTarget } from "../../target.ts"
 import type { AgentSession } from "../agent-session.ts"
 import { Conversation } from "../conversation.ts"
@@ -122,10 +123,7 @@ const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`
 
 /** Until the program has ended; at most the idle time while there is none. */
 async function untilOver(offer: HandOver, idleMs: number, signal: AbortSignal): Promise<void> {
-  const stopped = new Promise<void>((resolve) => {
-    if (signal.aborted) resolve()
-    signal.addEventListener("abort", () => resolve(), { once: true })
-  })
+  const stopped = untilStopped(signal)
   let timer: ReturnType<typeof setTimeout> | undefined
   const idle = new Promise<"idle">((resolve) => {
     timer = setTimeout(() => resolve("idle"), idleMs)

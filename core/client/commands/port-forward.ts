@@ -1,5 +1,6 @@
 import { listOption, type RunCommand, textOption } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
+import { untilStopped } from "../../stop-signals.ts"
 import { Conversation } from "../conversation.ts"
 import { KnownNames } from "../features/dns/known-names.ts"
 import { createNames } from "../features/dns/lookup.ts"
@@ -57,11 +58,7 @@ export const run: RunCommand = async ({ options }, context) => {
       step.info(`${mode} port ${remote} of the target -> 127.0.0.1:${local}`)
     }
     step.info("Ready!")
-    const interrupted = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve()
-      signal.addEventListener("abort", () => resolve(), { once: true })
-    })
-    await whileAlive(conversation, interrupted)
+    await whileAlive(conversation, untilStopped(signal))
     conversation.end()
     return 0
   } finally {
