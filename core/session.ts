@@ -16,6 +16,8 @@ export interface SessionRequest {
   namespace: string
   /** Labels of the object that was named, workload or pod, as its caller saw it; none for what names no object, and at the client. */
   labels: Readonly<Record<string, string>>
+  /** Of the same object. */
+  targetUid?: string
   /** `name` of a MirrordClusterProfile or `namespace/name` of a MirrordProfile, which the client says it has applied. */
   profile?: string
   /** Branch, user and host names as the client states them; for display, never for decisions. */
@@ -71,6 +73,8 @@ export interface AuditEvent {
   identity: Identity
   /** "deployment/api/container/app", with the namespace beside it. */
   target: string
+  /** Of the object that was named, once its caller was shown it. */
+  targetUid?: string
   namespace: string
   sessionId?: string
   mode?: "mirror" | "steal"

@@ -14,10 +14,14 @@ export interface PodsOptions {
   selectorIsEnough?: boolean
 }
 
-/** The pods of a target, and the labels of the object that was named. */
-export interface TargetPods {
-  pods: Pod[]
+/** The object that was named, as far as there is one. */
+export interface NamedObject {
+  uid?: string
   labels: Readonly<Record<string, string>>
+}
+
+export interface TargetPods extends NamedObject {
+  pods: Pod[]
 }
 
 /** All pods a target stands for now, ready or not, oldest first. Empty for `targetless`. @throws like `targetPods` */
@@ -42,10 +46,8 @@ export async function targetPods(
       }
     default: {
       const named = await read<Workload>(kube, resources[target.kind], namespace, target.name)
-      return {
-        pods: await podsOfNamed(kube, target.kind, named, namespace, options),
-        labels: named.metadata.labels ?? {},
-      }
+      const { uid, labels = {} } = named.metadata
+      return { pods: await podsOfNamed(kube, target.kind, named, namespace, options), uid, labels }
     }
   }
 }

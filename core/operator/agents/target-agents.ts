@@ -1,7 +1,7 @@
 import { chooseContainer, notUsable, runningContainers } from "../../kube/containers.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
-import { noUsablePod, resolvePod, targetPods } from "../../kube/pods.ts"
+import { type NamedObject, noUsablePod, resolvePod, targetPods } from "../../kube/pods.ts"
 import type { Logger } from "../../log.ts"
 import type { ResolvedPod } from "../../session.ts"
 import type { Target } from "../../target.ts"
@@ -43,22 +43,22 @@ export class TargetAgents implements SessionAgents {
   }
 
   /**
-   * Finds the target's pods as the caller sees them, and the labels of the object that was named. @throws AppError "target-not-found", "kube-forbidden", "target-not-ready",
+   * Finds the target's pods as the caller sees them, and the object that was named. @throws AppError "target-not-found", "kube-forbidden", "target-not-ready",
    * "container-not-found"
    */
-  async resolve(asCaller: Kube): Promise<Readonly<Record<string, string>>> {
+  async resolve(asCaller: Kube): Promise<NamedObject> {
     const { target, namespace } = this.#options
     if (target.kind === "targetless") {
       this.#agents.set("targetless", this.#podAgent(targetlessPlace(namespace), undefined))
-      return {}
+      return { labels: {} }
     }
-    const { pods, labels } = await targetPods(asCaller, target, namespace, { selectorIsEnough: true })
+    const { pods, uid, labels } = await targetPods(asCaller, target, namespace, { selectorIsEnough: true })
     const usable = usablePods(target, namespace, pods)
     // Who made these pods is the operator's own question, once the caller was shown workload and pods.
     const own = await this.#ownOf(usable)
     if (own.length === 0) throw noUsablePod(target, namespace, ["its selector fits only pods that it did not make"])
     this.#set(own)
-    return labels
+    return { uid, labels }
   }
 
   /** From now on `all` is what the target's pods are, through rollouts, restarts and scaling. */

@@ -61,7 +61,8 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
   } catch (thrown) {
     const { code, message, denial } = toStatusError(thrown)
     // Refusals are recorded here, whoever refused: RBAC, a plugin, or a certificate that is not ours.
-    if (code === 401 || code === 403) record(operator, "session-denied", asked.info, { reason: message, ...denial })
+    if (code === 401 || code === 403)
+      record(operator, "session-denied", asked.found ?? asked.info, { reason: message, ...denial })
     if (code === 403) operator.metrics.denied("connect")
     throw thrown
   } finally {
@@ -71,6 +72,8 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
 
 interface Asked {
   info: Omit<SessionRequest, "labels">
+  /** The same with what is known of its target, once the caller was shown that. */
+  found?: SessionRequest
   number: bigint
   certificate(): UserCertificate
 }
@@ -109,10 +112,11 @@ function askedFor(
  */
 async function sessionFor(
   operator: Operator,
-  { info, number, certificate }: Asked,
+  asked: Asked,
   params: ConnectParams,
 ): Promise<{ session: LiveSession; fresh: boolean }> {
-  const { userId, kind } = certificate()
+  const { info, number } = asked
+  const { userId, kind } = asked.certificate()
   const { sessions } = operator
   const comer = { user: info.identity.user, userId, namespace: info.namespace, target: info.target }
   const known = sessions.find(number, comer)
@@ -121,8 +125,9 @@ async function sessionFor(
   const agents = targetAgents(operator, info, log)
   try {
     // Kubernetes first, as the caller: nothing else is told to who may not even see the target.
-    const labels = await agents.resolve(operator.asCaller(info.identity))
-    const request = { ...info, labels }
+    const { uid: targetUid, labels } = await agents.resolve(operator.asCaller(info.identity))
+    const request = { ...info, labels, targetUid }
+    asked.found = request
     const verdict = await operator.plugins.authorize("authorizeSession", request)
     if (!verdict.allow) throw denied(verdict)
     const own: LiveSession = {
@@ -210,10 +215,11 @@ function createRelay(
 export function record(
   { audit }: Operator,
   kind: AuditEvent["kind"],
-  { identity, target, namespace, ...rest }: Asked["info"] & { id?: string },
+  { identity, target, targetUid, namespace, ...rest }: Asked["info"] & { id?: string },
   more: Partial<AuditEvent>,
 ): void {
-  audit.record({ kind, at: new Date(), identity, target: formatTarget(target), namespace, sessionId: rest.id, ...more })
+  const about = { target: formatTarget(target), targetUid, namespace, sessionId: rest.id }
+  audit.record({ kind, at: new Date(), identity, ...about, ...more })
 }
 
 /** What a session has stolen; or mirrored, when it has stolen nothing. */

@@ -52,12 +52,13 @@ export function coreEvent({ namespace, about, reason, type, message, at: date, r
   }
 }
 
-function involved({ target: text, namespace }: AuditEvent) {
+/** `kubectl describe` shows the Events that have the uid of what it describes. */
+function involved({ target: text, targetUid: uid, namespace }: AuditEvent) {
   const target = parsed(text)
   if (target.kind === "targetless" || target.kind === "label")
     return { apiVersion: "v1", kind: "Namespace", name: namespace }
   const { group, version, kind } = resources[target.kind]
-  return { apiVersion: group === "" ? version : `${group}/${version}`, kind, name: target.name }
+  return { apiVersion: group === "" ? version : `${group}/${version}`, kind, name: target.name, uid }
 }
 
 function parsed(text: string): Target {

@@ -29,6 +29,7 @@ const schema = v.object({
   namespace: v.string(),
   // Records of an operator that did not know of them have none.
   labels: v.optional(v.record(v.string(), v.string()), {}),
+  targetUid: text,
   profile: text,
   client: v.object({ user: text, hostname: text, version: text, branch: text }),
   openedAt: v.pipe(v.string(), v.isoTimestamp()),
@@ -54,7 +55,7 @@ export function sessionOfRecord(name: string): bigint | undefined {
 /** @throws ValiError, SyntaxError, AppError "bad-target" for a Lease somebody else has written */
 export function readSessionRecord({ metadata }: Lease): SessionRecord {
   const read = v.parse(schema, JSON.parse(metadata.annotations?.[annotation] ?? ""))
-  const { number, user, uid, groups, target, namespace, labels, profile, client, openedAt, ...rest } = read
+  const { number, user, uid, groups, target, namespace, labels, targetUid, profile, client, openedAt, ...rest } = read
   const info: Session = {
     id: number.toString(16).toUpperCase(),
     // Extra fields are not kept: they may name credentials, and nothing is asked in the name of a record.
@@ -62,6 +63,7 @@ export function readSessionRecord({ metadata }: Lease): SessionRecord {
     target: parseTarget(target),
     namespace,
     labels,
+    targetUid,
     profile,
     client,
     openedAt: new Date(openedAt),
@@ -71,7 +73,7 @@ export function readSessionRecord({ metadata }: Lease): SessionRecord {
 
 export function sessionRecordContent(record: SessionRecord): RecordContent {
   const { info, number, userId, key, headerFilter, ci, ports, replicas, closed } = record
-  const { identity, target, namespace, labels, profile, client, openedAt } = info
+  const { identity, target, namespace, labels, targetUid, profile, client, openedAt } = info
   const state: v.InferInput<typeof schema> = {
     number: String(number),
     user: identity.user,
@@ -80,6 +82,7 @@ export function sessionRecordContent(record: SessionRecord): RecordContent {
     target: formatTarget(target),
     namespace,
     labels: { ...labels },
+    targetUid,
     profile,
     client,
     openedAt: openedAt.toISOString(),
