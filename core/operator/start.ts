@@ -44,6 +44,9 @@ export interface StartOperatorOptions {
 /** After this a client takes a silent socket for dead: it pings every 30 s and forgives one missing answer. */
 const clientSilenceMs = 60_000
 
+/** What is on its way to the API server when the operator ends has this long to get there, in milliseconds. */
+const lastWordsMs = 200
+
 /** How long one step of the end may take, in milliseconds: Kubernetes kills after 30 s. */
 const stepMs = 4_000
 
@@ -61,7 +64,6 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
   const ending = new AbortController()
   const { signal } = ending
   const labels = { [ownerLabel]: settings.ownerMarker }
-  const place = { kube, namespace: settings.namespace, labels }
   const undo: (() => unknown)[] = [() => ending.abort()]
   const stop = async () => {
     for (let step = undo.pop(); step; step = undo.pop()) {
@@ -74,9 +76,10 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
   }
   try {
     const frontProxy = await watchFrontProxy(kube, log, signal)
+    const owner: OwnerReference | undefined = await ownDeployment(kube, settings, log)
+    const place = { kube, namespace: settings.namespace, labels, owner }
     const agentIdentity = settings.agent.tls ? await agentKeyPair(place) : undefined
     const userKeys = await userAuthorityKeys(place)
-    const owner: OwnerReference | undefined = await ownDeployment(kube, settings, log)
     const operatorCertificate = agentIdentity?.cert
     const pool = new AgentPool({ kube, settings, operatorCertificate, owner, log, signal })
     await pool.start()
@@ -152,7 +155,9 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
 
     const app = createApp(operator)
     let replace: ((pair: { cert: string; key: string }) => void) | undefined
-    const certificate = await servingCertificate({ kube, settings, labels, log, signal }, (pair) => replace?.(pair))
+    const certificate = await servingCertificate({ kube, settings, labels, owner, log, signal }, (pair) =>
+      replace?.(pair),
+    )
     const door = await openFrontDoor({
       listen: settings.listen,
       certificate,
@@ -164,12 +169,14 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
       log,
     })
     replace = door.replaceCertificate
-    undo.push(() => {
+    undo.push(async () => {
       door.stopAccepting()
       changes.stop()
       // Before their sockets end: otherwise each would be written down as left, a thousand times in a moment.
       sessions.stop()
-      return door.close()
+      // An answer that ends is told from one that breaks off: kubectl shows the latter as a failure.
+      await Bun.sleep(lastWordsMs)
+      await door.close()
     })
     const metricsServer =
       settings.metrics && (await onFirst(settings.metrics, (address) => serveMetrics(address, metrics.render)))

@@ -7,7 +7,7 @@ import { useOperator } from "./operator/install.ts"
 /* What kubectl and controllers see of sessions as they come and go, on whichever replica. */
 
 const cluster = useCluster("watch")
-useOperator(cluster, { operator: { replicas: 2 }, agent: { idleSeconds: 10 } })
+const installed = useOperator(cluster, { operator: { replicas: 2 }, agent: { idleSeconds: 10 } })
 
 /** The API server sends each request to either replica: that so many all meet the same one is one in thousands. */
 const manyTries = 12
@@ -52,7 +52,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas, watched", () => {
       child.kill()
       await Promise.all([child.exited, reading])
     })
-    return { printed: () => printed, failed: () => new Response(child.stderr).text() }
+    return { printed: () => printed, ended: child.exited }
   }
 
   test("kubectl prints a session as it begins, steals a port and ends, and only where it looks", async () => {
@@ -137,6 +137,19 @@ describe.skipIf(!cluster.available)("sessions of two replicas, watched", () => {
     const path = `${group}/sessions?watch=true&timeoutSeconds=1`
     return (await cluster.tryKubectl("get", "--raw", path)).code === 0
   }
+
+  test("a watch whose replica is replaced ends as an answer ends, and the next one goes on", async () => {
+    const { name } = await openSession()
+    const { printed, ended } = kubectlWatch()
+    await cluster.eventually("the list", async () => printed().includes(name))
+    await cluster.kubectl("rollout", "restart", "deployment/podside-operator", "-n", installed.namespace)
+    expect(await ended).toBe(0)
+    expect(printed()).not.toContain("Failure")
+    await cluster.kubectl("rollout", "status", "deployment/podside-operator", "-n", installed.namespace)
+    const next = kubectlWatch()
+    const session = await openSession()
+    await cluster.eventually("the next", async () => next.printed().includes(session.name))
+  }, 120_000)
 
   test("what cannot be watched says so, and discovery names nothing else", async () => {
     const targets = await cluster.tryKubectl("get", "targets", "--watch")

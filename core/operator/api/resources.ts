@@ -39,7 +39,7 @@ const described = <S extends v.GenericSchema>(schema: S, description: string) =>
   v.pipe(schema, v.description(description))
 
 export const lockedPortSchema = v.object({
-  port: count,
+  port: described(count, "Port of the target's pods."),
   kind: described(text, "steal, or steal-filtered when only some requests are taken."),
   filter: v.nullish(described(text, "The HTTP filter, as text.")),
 })
@@ -49,11 +49,13 @@ export const sessionSpecSchema = v.object({
   duration_secs: described(count, "Age in seconds."),
   user: described(text, "Local user, Kubernetes user and host name: local/kubernetes@host."),
   target: described(text, "What the session works on, e.g. deployment/shop."),
-  namespace: v.nullish(text),
-  locked_ports: v.nullish(v.array(lockedPortSchema)),
+  namespace: v.nullish(described(text, "Namespace of the target.")),
+  locked_ports: v.nullish(described(v.array(lockedPortSchema), "Ports it steals.")),
   user_id: v.nullish(described(text, "Key of the client's certificate.")),
   key: v.nullish(described(text, "Session key, shared by sessions that belong together.")),
-  http_filter: v.nullish(v.object({ headerFilter: v.nullish(text) })),
+  http_filter: v.nullish(
+    described(v.object({ headerFilter: v.nullish(text) }), "The filter its client was configured with."),
+  ),
 })
 export type SessionSpec = v.InferOutput<typeof sessionSpecSchema>
 

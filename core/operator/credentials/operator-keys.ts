@@ -1,5 +1,6 @@
 import { createPublicKey, X509Certificate } from "node:crypto"
 import type { Kube } from "../../kube/kube.ts"
+import type { OwnerReference } from "../../kube/objects.ts"
 import {
   anHourAgo,
   basicConstraints,
@@ -32,6 +33,8 @@ interface Place {
   kube: Kube
   namespace: string
   labels: Record<string, string>
+  /** Everything but the users' CA goes with it: that one makes certificates good which are kept elsewhere. */
+  owner?: OwnerReference
 }
 
 const dayMs = 86_400_000
@@ -64,8 +67,8 @@ export async function userAuthorityKeys({ kube, namespace, labels }: Place): Pro
 }
 
 /** A self-signed certificate: agents trust nothing else, and expect its name. */
-export function agentKeyPair({ kube, namespace, labels }: Place): Promise<KeyPair> {
-  const place = { namespace, name: "podside-operator-agents", labels }
+export function agentKeyPair({ kube, namespace, labels, owner }: Place): Promise<KeyPair> {
+  const place = { namespace, name: "podside-operator-agents", labels, owner }
   return sharedSecret<KeyPair>(kube, place, wholePair, () => {
     const key = newPrivateKey("ecdsa")
     const name: Name = { commonName: "podside-operator" }
@@ -95,8 +98,11 @@ export interface ServingKeys extends KeyPair {
 const authorityName = "podside-operator serving"
 
 /** The certificate of the API, renewed when it is due or names something else. */
-export async function servingKeys({ kube, namespace, labels }: Place, names: readonly string[]): Promise<ServingKeys> {
-  const place = { namespace, name: "podside-operator-serving", labels }
+export async function servingKeys(
+  { kube, namespace, labels, owner }: Place,
+  names: readonly string[],
+): Promise<ServingKeys> {
+  const place = { namespace, name: "podside-operator-serving", labels, owner }
   let kept: { authority: string; authorityKey: string } | undefined
   const values = await sharedSecret<ServingKeys & { authorityKey: string }>(
     kube,

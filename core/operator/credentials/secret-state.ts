@@ -1,11 +1,19 @@
 import { AppError } from "../../errors.ts"
 import { KubeError } from "../../kube/errors.ts"
 import type { Kube } from "../../kube/kube.ts"
-import type { Metadata } from "../../kube/objects.ts"
+import type { Metadata, OwnerReference } from "../../kube/objects.ts"
 
 interface SecretObject {
   metadata: Metadata
   data?: Record<string, string>
+}
+
+export interface SecretPlace {
+  namespace: string
+  name: string
+  labels: Record<string, string>
+  /** With which the Secret goes. */
+  owner?: OwnerReference
 }
 
 /**
@@ -15,7 +23,7 @@ interface SecretObject {
  */
 export async function sharedSecret<T extends { [K in keyof T]: string }>(
   kube: Kube,
-  { namespace, name, labels }: { namespace: string; name: string; labels: Record<string, string> },
+  { namespace, name, labels, owner }: SecretPlace,
   read: (values: Partial<T>) => T | undefined,
   make: () => T,
 ): Promise<T> {
@@ -30,7 +38,13 @@ export async function sharedSecret<T extends { [K in keyof T]: string }>(
       apiVersion: "v1",
       kind: "Secret",
       type: "Opaque",
-      metadata: { name, namespace, labels, ...(there && { resourceVersion: there.metadata.resourceVersion }) },
+      metadata: {
+        name,
+        namespace,
+        labels,
+        ...(owner && { ownerReferences: [owner] }),
+        ...(there && { resourceVersion: there.metadata.resourceVersion }),
+      },
       data: { ...there?.data, ...encoded(made) },
     }
     try {

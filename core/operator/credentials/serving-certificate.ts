@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs"
 import type { OperatorSettings } from "../../../config/operator.ts"
 import { AppError, errorText } from "../../errors.ts"
 import type { Kube } from "../../kube/kube.ts"
+import type { OwnerReference } from "../../kube/objects.ts"
 import type { Logger } from "../../log.ts"
 import { groupVersion } from "../api/resources.ts"
 import { type KeyPair, servingKeys } from "./operator-keys.ts"
@@ -11,6 +12,7 @@ export interface ServingCertificateOptions {
   kube: Kube
   settings: OperatorSettings
   labels: Record<string, string>
+  owner?: OwnerReference
   log: Logger
   signal: AbortSignal
   /** How often a newer certificate is looked for, in milliseconds. Default 5 000 for files, 60 000 for the Secret. */
@@ -81,10 +83,10 @@ function readFiles(files: { cert: string; key: string }): KeyPair {
   return pair
 }
 
-function ownKeys({ kube, settings, labels }: ServingCertificateOptions) {
+function ownKeys({ kube, settings, labels, owner }: ServingCertificateOptions) {
   const { serviceName, namespace } = settings
   const names = [`${serviceName}.${namespace}.svc`, `${serviceName}.${namespace}`, serviceName]
-  return servingKeys({ kube, namespace, labels }, names)
+  return servingKeys({ kube, namespace, labels, owner }, names)
 }
 
 interface ApiService {
