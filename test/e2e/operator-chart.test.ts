@@ -172,6 +172,14 @@ describe.skipIf(!cluster.available)("the chart", () => {
     await expect(render(given)).rejects.toThrow(refusal)
   })
 
+  test("makes no namespace where its release lives: helm has found or made that one already", async () => {
+    const { namespace } = cluster
+    const flags = await withValues({ namespace })
+    const said = await cluster.helm("install", "podside", chart, "-n", namespace, "--dry-run=server", ...flags.slice(2))
+    expect(said).not.toContain("kind: Namespace")
+    expect(said).toContain("--clusterrole=mirrord-operator-user")
+  }, 120_000)
+
   test("is accepted by the API server", async () => {
     const values = readValues({
       namespace: cluster.namespace,

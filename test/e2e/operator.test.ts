@@ -42,6 +42,16 @@ describe.skipIf(!cluster.available)("the operator", () => {
     expect(pod.status.containerStatuses[0].ready).toBe(true)
   })
 
+  test("its own certificates go with its Deployment; the users' CA, by which CI credentials stay good, does not", async () => {
+    const ownersOf = async (name: string) => {
+      const { metadata } = await cluster.get("secret", name, "-n", installed.namespace)
+      return (metadata.ownerReferences ?? []).map(({ kind }: { kind: string }) => kind)
+    }
+    expect(await ownersOf("podside-operator-serving")).toEqual(["Deployment"])
+    expect(await ownersOf("podside-operator-agents")).toEqual(["Deployment"])
+    expect(await ownersOf("podside-operator-users")).toEqual([])
+  })
+
   test("is reached by the API server with a verified certificate", async () => {
     const { spec } = await cluster.get("apiservice", "v1.operator.metalbear.co")
     expect(spec.insecureSkipTLSVerify).toBeFalsy()
@@ -246,6 +256,8 @@ describe.skipIf(!cluster.available)("the operator", () => {
       return own.length === 2 ? own.map((event: { reason: string }) => event.reason).sort() : undefined
     })
     expect(kinds).toEqual(["SessionKilled", "SessionStarted"])
+    const described = await cluster.kubectl("describe", "deployment", "web")
+    for (const kind of kinds) expect(described).toMatch(new RegExp(`${kind} .* session ${name}`))
     const lines = (await installed.logs()).split("\n").filter((line) => line.includes('"audit"') && line.includes(name))
     expect(lines.map((line) => JSON.parse(line).kind)).toEqual(["session-started", "session-killed"])
     expect(JSON.parse(lines[1]!)).toMatchObject({ mode: "steal", ports: [7000], target: "deployment/web" })
