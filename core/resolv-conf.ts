@@ -4,6 +4,7 @@ import { isIP } from "node:net"
 export interface ResolverConfig {
   /** In the order of the file. */
   servers: string[]
+  /** Names of domains, with a final dot or without, or "." alone. */
   search: string[]
   /** Names with at least so many dots are tried as they are first. */
   ndots: number
@@ -28,14 +29,17 @@ export function parseResolvConf(text: string): ResolverConfig {
     // A zone such as %eth0 means nothing outside the file; Kubernetes writes none.
     if (keyword === "nameserver" && words[0] && isIP(words[0].split("%")[0]!))
       config.servers.push(words[0].split("%")[0]!)
-    if (keyword === "search") config.search = words
-    if (keyword === "domain" && words[0]) config.search = [words[0]]
+    if (keyword === "search") config.search = words.filter(isDomain)
+    if (keyword === "domain" && words[0]) config.search = [words[0]].filter(isDomain)
     if (keyword === "options") for (const option of words) readOption(config, option)
   }
   config.servers = config.servers.slice(0, maxServers)
   config.search = config.search.slice(0, maxSearch)
   return config
 }
+
+const maxNameBytes = 255
+const isDomain = (word: string) => word.length <= maxNameBytes && (word === "." || /^[\w-]+(\.[\w-]+)*\.?$/.test(word))
 
 function readOption(config: ResolverConfig, option: string): void {
   const [, name, digits] = /^(ndots|timeout|attempts):(\d{1,6})$/.exec(option) ?? []

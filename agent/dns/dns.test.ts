@@ -353,6 +353,34 @@ when.each([
   else expect(Number(milliseconds)).toBe(0)
 })
 
+const walkQuestion = (node: string) => {
+  const { kind, value } = question(node)
+  return { kind, value: { ...value, protocol: 0x706f6477 } }
+}
+
+when.each([
+  ["a short name that is found at once", "api", 2, "0"],
+  ["a name that is found as it is, at the end", "many.test", 3, "3.3.0"],
+  ["a name that exists without an address", "empty.test", 0, "3.3.0"],
+  ["a name nobody knows", "nowhere", 0, "3.3.3"],
+  ["a server's fault", "broken.test", 0, "3.3.2"],
+  ["a full name", "many.test.", 3, "0"],
+  ["a line of hosts", "legacy", 2, ""],
+])("a client that asks is told how each full name of %s fared", async (_, name, count, codes) => {
+  const records = result(await client.ask(walkQuestion(name))) as string[]
+  expect(records).toHaveLength(count + 1)
+  expect(records.at(-1)).toBe(`+podside-walk.0${codes && `.${codes}`} 0.0.0.0`)
+})
+
+when("and how long that holds, or that nobody answers", async () => {
+  await filesAreOld()
+  const records = result(await client.ask(walkQuestion("lasting.test."))) as string[]
+  const [, milliseconds] = /^\+podside-walk\.(\d+)\.0 0\.0\.0\.0$/.exec(records.at(-1)!)!
+  expect(Number(milliseconds)).toBeWithin(900, 1001)
+  configure("nameserver 127.0.0.2\noptions timeout:1 attempts:1\n")
+  expect(result(await client.ask(walkQuestion("lasting.test.")))).toEqual({ kind: "NoConnections" })
+})
+
 when("a client is told what is left of the time, not the whole of it again", async () => {
   await filesAreOld()
   await client.ask(lifeQuestion("lasting.test."))

@@ -2,8 +2,11 @@ import {
   type AddressFamily,
   type ClientMessage,
   type DaemonMessage,
+  type LookupRecord,
   lifeProtocol,
   lifeRecord,
+  walkProtocol,
+  walkRecord,
 } from "../../core/protocol/index.ts"
 import type { AgentClient, AgentContext, AgentFeature } from "../feature.ts"
 import { Lane } from "../lane.ts"
@@ -32,10 +35,10 @@ export function createDns({ surroundings, settings, metrics }: AgentContext): Ag
   const answer = (message: ClientMessage): Reply => {
     switch (message.kind) {
       case "GetAddrInfoRequest":
-        return lookUp(resolver, message.value.node, "ipv4", false)
+        return lookUp(resolver, message.value.node, "ipv4")
       case "GetAddrInfoRequestV2": {
         const { node, family, protocol } = message.value
-        return lookUp(resolver, node, wanted[family.kind], protocol === lifeProtocol)
+        return lookUp(resolver, node, wanted[family.kind], protocol)
       }
       case "ReverseDnsLookup":
         return reverse(resolver, message.value.ipAddress)
@@ -101,12 +104,13 @@ class Questions {
   }
 }
 
-function lookUp(resolver: Resolver, name: string, family: Wanted, tellsLife: boolean): Reply {
+/** `protocol`: of those podside asks with it says what is to be told besides the records. */
+function lookUp(resolver: Resolver, name: string, family: Wanted, protocol = 0): Reply {
   const told = (finding: Finding): DaemonMessage => {
     const { records, code } = finding
-    const life = tellsLife ? [lifeRecord({ code, milliseconds: resolver.left(finding) })] : []
-    if (records.length === 0 && !tellsLife) return failed(noRecords(code))
-    return { kind: "GetAddrInfoResponse", value: { kind: "Ok", value: [...records, ...life] } }
+    const more = toldOf(finding, protocol, resolver.left(finding))
+    if (records.length === 0 && !more) return failed(noRecords(code))
+    return { kind: "GetAddrInfoResponse", value: { kind: "Ok", value: more ? [...records, more] : records } }
   }
   const failed = (thrown: unknown): DaemonMessage => ({ kind: "GetAddrInfoResponse", value: refused(thrown) })
   try {
@@ -115,6 +119,11 @@ function lookUp(resolver: Resolver, name: string, family: Wanted, tellsLife: boo
   } catch (thrown) {
     return failed(thrown)
   }
+}
+
+function toldOf({ code, codes }: Finding, protocol: number, milliseconds: number): LookupRecord | undefined {
+  if (protocol === lifeProtocol) return lifeRecord({ code, milliseconds })
+  return protocol === walkProtocol ? walkRecord({ codes, milliseconds }) : undefined
 }
 
 async function reverse(resolver: Resolver, ip: string): Promise<DaemonMessage> {

@@ -28,12 +28,14 @@ export interface Finding extends Perishable {
   records: LookupRecord[]
   /** Response code: without records it says why. */
   code: number
+  /** Response codes of the full names tried, in their order; none when servers were not needed. */
+  codes: number[]
 }
 
 type KnownReply = Reply & Perishable
 
 /** What was found here, or shall be looked for each time. */
-const found = (records: LookupRecord[], code = noError): Finding => ({ records, code, until: 0 })
+const found = (records: LookupRecord[], code = noError): Finding => ({ records, code, codes: [], until: 0 })
 
 /**
  * Resolves as a program in the target would: its files, as they are each time, and its network. What servers said is believed for as long
@@ -87,7 +89,7 @@ export class Resolver {
     const full = answers.find(({ type }) => type === recordType.PTR)?.data
     if (typeof full !== "string") throw noRecords(code)
     const name = full.replace(/\.$/, "")
-    this.#believed.keep(key, { records: [{ name, ip }], code, until })
+    this.#believed.keep(key, { records: [{ name, ip }], code, codes: [], until })
     return name
   }
 
@@ -147,7 +149,7 @@ export class Resolver {
     // all are asked about side by side, and the first one in their order that exists counts.
     const isLikelyFirst = !name.includes(".") || first === `${name}.`
     const asked: ReturnType<typeof ask>[] = isLikelyFirst ? [] : [first!, ...others].map(ask)
-    let code = noSuchName
+    const tried: number[] = []
     let until = Number.POSITIVE_INFINITY
     for (let index = 0; index <= others.length; index++) {
       if (index === 0 && isLikelyFirst) asked.push(ask(first!))
@@ -156,16 +158,14 @@ export class Resolver {
       // The finding holds no longer than anything that led to it.
       for (const reply of replies) until = Math.min(until, typeof reply === "string" ? 0 : reply.until)
       const records = replies.flatMap((reply) => (typeof reply === "string" ? [] : addresses(reply)))
-      if (records.length > 0) return { records, code: noError, until }
+      if (records.length > 0) return { records, code: noError, codes: [...tried, noError], until }
       const failure = replies.find((reply) => typeof reply === "string")
       // A server that does not answer for one candidate may answer for none: what a program would be told is this.
       if (failure !== undefined && failure !== "bad-name") throw failed(failure as Failure)
       const codes = replies.flatMap((reply) => (typeof reply === "string" ? [] : [reply.code]))
-      // "There is such a name" says more than a server's fault, and that more than "no such name".
-      if (codes.includes(noError)) code = noError
-      else if (code === noSuchName) code = codes[0] ?? code
+      tried.push(mostTelling(codes))
     }
-    return { records: [], code, until }
+    return { records: [], code: mostTelling(tried), codes: tried, until }
   }
 
   #until(reply: Reply): number {
@@ -190,6 +190,11 @@ export class Resolver {
     }
     return last
   }
+}
+
+/** "There is such a name" says more than a server's fault, and that more than "no such name". */
+function mostTelling(codes: readonly number[]): number {
+  return codes.includes(noError) ? noError : (codes.find((code) => code !== noSuchName) ?? noSuchName)
 }
 
 /** A truncated reply and one that tells a server's fault hold no time. */

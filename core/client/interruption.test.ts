@@ -123,7 +123,7 @@ test("what was on its way fails, what is asked meanwhile waits, and ports are ta
     kind: "GetAddrInfoResponse",
     value: { kind: "Ok", value: [{ name: "web", ip: "10.0.0.2" }] },
   })
-  expect(await asked).toEqual({ ips: ["10.0.0.2"] })
+  expect(await asked).toEqual({ ips: ["10.0.0.2"], owner: "web" })
   expect(session.notices).toEqual([
     expect.stringContaining("Lost the operator"),
     expect.stringContaining("Connected to the operator again"),

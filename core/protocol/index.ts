@@ -22,6 +22,7 @@ export type * from "./messages/incoming.ts"
 export type { ClientMessage, DaemonMessage } from "./messages/index.ts"
 export type * from "./messages/outgoing.ts"
 export type * from "./messages/session.ts"
+export { type SearchWalk, walkOf, walkProtocol, walkRecord } from "./search-walk.ts"
 export { compareVersions } from "./semver.ts"
 export { isMoveToken, movedBy, moveHeader, moveVersion, upgradeToken } from "./upgrade.ts"
 export {

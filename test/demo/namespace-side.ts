@@ -99,7 +99,11 @@ async function serveNames(): Promise<void> {
         if (!question) return
         const isKnown = known.has(question.name.toLowerCase())
         const ips = isKnown && question.type === recordType.A ? [outside] : []
-        socket.send(buildAnswer(question, isKnown ? responseCode.noError : responseCode.noSuchName, ips), port, address)
+        socket.send(
+          buildAnswer(question, isKnown ? responseCode.noError : responseCode.noSuchName, { ips }),
+          port,
+          address,
+        )
       },
     },
   })

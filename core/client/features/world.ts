@@ -4,16 +4,15 @@ import type { World } from "../engine.ts"
 import { createForwarder } from "./dns/forward.ts"
 import { KnownNames } from "./dns/known-names.ts"
 import { createNames } from "./dns/lookup.ts"
+import { createPodConfig } from "./dns/pod-config.ts"
 import { createDnsWorld } from "./dns/world.ts"
 import { createEnvSource, type Environment } from "./env.ts"
 import { fileListSurroundings } from "./files/decide.ts"
 import { createFileWorld } from "./files/world.ts"
-import { createHostname, readSmallFile } from "./hostname.ts"
+import { createHostname } from "./hostname.ts"
 import { createIncomingWorld } from "./incoming/world.ts"
 import type { FeatureOptions } from "./options.ts"
 import { createOutgoingWorld } from "./outgoing/world.ts"
-
-const maxResolvConfBytes = 64 << 10
 
 export interface SessionFeatures {
   world: World
@@ -40,15 +39,16 @@ export function createFeatures(
   const incoming = createIncomingWorld(conversation, options.incoming)
   const listensOn = (port: number) => incoming.listensOn(port)
   const outgoing = createOutgoingWorld(conversation, options.outgoing, { known, listensOn, resolveHere: names.local })
-  const readResolvConf = () => readSmallFile(files, "/etc/resolv.conf", maxResolvConfBytes)
-  const forward = createForwarder(outgoing, readResolvConf)
+  const podConfig = createPodConfig(files)
+  const forward = createForwarder(outgoing, podConfig)
+  const readsHosts = options.files.mode !== "local" && files.place("/etc/hosts", "read").place === "remote"
   const filterNames = (options.outgoing.filter?.entries ?? []).flatMap(({ address }) =>
     address.kind === "name" ? [address.name] : [],
   )
   return {
     world: {
       ...(options.files.mode !== "local" ? { files } : {}),
-      ...(options.dns ? { dns: createDnsWorld(options.dns, { names, known, forward }) } : {}),
+      ...(options.dns ? { dns: createDnsWorld(options.dns, { names, known, forward, podConfig, readsHosts }) } : {}),
       outgoing,
       incoming: incoming.world,
       ...(options.ipv6 ? {} : { withoutIpv6: true }),

@@ -1,3 +1,4 @@
+import type { ResolverConfig } from "../../../resolv-conf.ts"
 import type { OutgoingWorld } from "../../engine.ts"
 
 const answerLimitMs = 5_000
@@ -5,17 +6,16 @@ const fallbackServer = "127.0.0.1"
 
 /**
  * Puts questions podside has no message for (SRV, TXT, PTR…) to the pod's name server, by UDP from inside the pod.
- * @param readResolvConf content of the pod's /etc/resolv.conf
+ * @param podConfig what the pod's resolv.conf says; never rejects
  */
 export function createForwarder(
   outgoing: Pick<OutgoingWorld, "connect">,
-  readResolvConf: () => Promise<string>,
+  podConfig: () => Promise<ResolverConfig | undefined>,
 ): (query: Uint8Array) => Promise<Uint8Array | undefined> {
-  let server: Promise<string> | undefined
   return async (query) => {
-    server ??= readResolvConf().then(firstNameServer, () => fallbackServer)
+    const server = (await podConfig())?.servers[0] ?? fallbackServer
     try {
-      const connection = await outgoing.connect({ kind: "udp", endpoint: { ip: await server, port: 53 } })
+      const connection = await outgoing.connect({ kind: "udp", endpoint: { ip: server, port: 53 } })
       const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>()
       const limit = setTimeout(() => resolve(undefined), answerLimitMs)
       connection.attach({
@@ -34,8 +34,4 @@ export function createForwarder(
       return undefined
     }
   }
-}
-
-export function firstNameServer(resolvConf: string): string {
-  return /^\s*nameserver\s+([0-9a-fA-F.:]+)/m.exec(resolvConf)?.[1] ?? fallbackServer
 }

@@ -6,32 +6,35 @@ const maxNames = 1_000
 /** Which addresses a name has, as far as this session has seen; for filters that speak of names. */
 export class KnownNames {
   readonly #addresses = new Map<string, Set<string>>()
-  /** The name a program got an address for, where the pod was asked. */
-  readonly #podNames = new Map<string, string>()
+  /** The names a program got an address for, where the pod was asked. */
+  readonly #podNames = new Map<string, readonly string[]>()
 
-  learn(name: string, ips: readonly string[], from: "pod" | "machine" = "pod"): void {
+  /** `names`: all that lead to the addresses, the one a program is likeliest to have said first. */
+  learn(names: readonly string[], ips: readonly string[], from: "pod" | "machine" = "pod"): void {
     for (const ip of ips) {
       this.#podNames.delete(ip)
-      if (from === "pod") this.#podNames.set(ip, name)
+      if (from === "pod") this.#podNames.set(ip, names)
     }
     for (const old of this.#podNames.keys()) {
       if (this.#podNames.size <= maxNames) break
       this.#podNames.delete(old)
     }
-    const known = this.#addresses.get(name) ?? new Set()
-    for (const ip of ips) known.add(ip)
-    this.#addresses.delete(name)
-    this.#addresses.set(name, known)
-    if (this.#addresses.size > maxNames) this.#addresses.delete(this.#addresses.keys().next().value!)
+    for (const name of names) {
+      const known = this.#addresses.get(name) ?? new Set()
+      for (const ip of ips) known.add(ip)
+      this.#addresses.delete(name)
+      this.#addresses.set(name, known)
+      if (this.#addresses.size > maxNames) this.#addresses.delete(this.#addresses.keys().next().value!)
+    }
   }
 
   isAddressOf(name: string, ip: string): boolean {
     return this.#addresses.get(name)?.has(ip) ?? false
   }
 
-  /** The name the pod answered with this address; undefined when this machine did, or nobody. */
-  podNameOf(ip: string): string | undefined {
-    return this.#podNames.get(ip)
+  /** The names the pod answered with this address; none when this machine did, or nobody. */
+  podNamesOf(ip: string): readonly string[] {
+    return this.#podNames.get(ip) ?? []
   }
 
   /** Asks for names a filter speaks of, so that it can decide about the first connection already. */
@@ -41,7 +44,7 @@ export class KnownNames {
         ([4, 6] as const).map(async (family) => {
           const result = await ask(name, family)
           // No program has these addresses yet.
-          if ("ips" in result) this.learn(name, result.ips, "machine")
+          if ("ips" in result) this.learn([name], result.ips, "machine")
         }),
       ),
     )

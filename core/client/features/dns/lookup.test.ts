@@ -93,13 +93,31 @@ test("what a lost connection's agent said is not believed of the next one", asyn
   expect(asked).toHaveLength(2)
 })
 
+test("nor is how a name's full names fared", async () => {
+  const { names, comeBack } = lookups([address])
+  const walk = await names.walk("api", ["api.shop.", "api."])
+  if (!walk || !("records" in walk)) throw new Error("no walk")
+  expect([walk.codes, walk.isCurrent()]).toEqual([[0], true])
+  await comeBack()
+  expect(walk.isCurrent()).toBe(false)
+})
+
 test.each([
   ["what is kept here is not for the program to keep", [address, life(0, 900)], 0],
   ["nor is what holds no time", [address, life(0, 0)], 0],
   ["of what nobody knows it may keep a second", [address], 1],
 ])("%s", async (_, answer, ttlSeconds) => {
   const { names } = lookups(answer)
-  const world = createDnsWorld({}, { names, known: new KnownNames(), forward: async () => undefined })
+  const world = createDnsWorld(
+    {},
+    {
+      names,
+      known: new KnownNames(),
+      forward: async () => undefined,
+      podConfig: async () => undefined,
+      readsHosts: true,
+    },
+  )
   // A question for the address of "db".
   const query = Buffer.from([0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0x64, 0x62, 0, 0, 1, 0, 1])
   const message = Buffer.from(await world.answer(query))

@@ -12,13 +12,13 @@ function query(name: string, type: number, options: { edns?: boolean; questions?
 test("a question is read and answered with its addresses", () => {
   const question = parseQuery(query("db.shop", recordType.A))!
   expect(question).toMatchObject({ id: 0x1234, name: "db.shop", type: recordType.A, edns: false })
-  const answer = Buffer.from(buildAnswer(question, responseCode.noError, ["10.0.0.1", "10.0.0.2"]))
+  const answer = Buffer.from(buildAnswer(question, responseCode.noError, { ips: ["10.0.0.1", "10.0.0.2"] }))
   expect(answer.subarray(0, 12).toString("hex")).toBe("123481800001000200000000")
   expect(answer.subarray(-16).toString("hex")).toBe("c00c00010001000000010004" + "0a000002")
 })
 
 test("IPv6, EDNS and a name that does not exist are answered in kind", () => {
-  const six = buildAnswer(parseQuery(query("db", recordType.AAAA))!, responseCode.noError, ["fd00::1"])
+  const six = buildAnswer(parseQuery(query("db", recordType.AAAA))!, responseCode.noError, { ips: ["fd00::1"] })
   expect(Buffer.from(six.subarray(-16)).toString("hex")).toBe("fd000000000000000000000000000001")
   const none = Buffer.from(buildAnswer(parseQuery(query("db", recordType.A, { edns: true }))!, responseCode.noSuchName))
   expect(none[3]! & 0x0f).toBe(3)

@@ -5,15 +5,19 @@ import { formatIp, parseIp } from "../../../protocol/index.ts"
  *
  *   header   id u16, flags u16, question, answer, authority and additional counts u16 each
  *   question name (labels, each after its length; 0 ends), type u16, class u16
- *   answer   name (here always a pointer to the question, 0xc00c), type, class, ttl u32, length u16, data
+ *   answer   name (here always a pointer, 0xc000 | offset), type, class, ttl u32, length u16, data
  */
 
-export const recordType = { A: 1, PTR: 12, AAAA: 28, OPT: 41 } as const
+export const recordType = { A: 1, CNAME: 5, PTR: 12, AAAA: 28, OPT: 41 } as const
 export const responseCode = { noError: 0, formatError: 1, serverFailure: 2, noSuchName: 3, notImplemented: 4 } as const
 
 const headerBytes = 12
+/** Of a record: all but its data, with a pointer for a name. */
+const recordHeadBytes = 12
+const pointer = 0xc000
 const classIn = 1
 const maxNameBytes = 255
+const maxLabelBytes = 63
 /** What we accept by UDP when the asker states nothing is decided by the engine; this is what we tell in EDNS. */
 const ednsPayloadBytes = 4_096
 
@@ -40,7 +44,7 @@ export function parseQuery(message: Uint8Array): Question | undefined {
   let at = headerBytes
   for (;;) {
     const length = message[at]
-    if (length === undefined || length > 63 || at - headerBytes > maxNameBytes) return undefined
+    if (length === undefined || length > maxLabelBytes || at - headerBytes > maxNameBytes) return undefined
     at++
     if (length === 0) break
     if (at + length > message.byteLength) return undefined
@@ -60,10 +64,21 @@ export function parseQuery(message: Uint8Array): Question | undefined {
   }
 }
 
-/** `ips` must fit the question's type; `ttlSeconds` is short because the pod's view may change with every deployment. */
-export function buildAnswer(question: Question, code: number, ips: readonly string[] = [], ttlSeconds = 1): Uint8Array {
-  const records = ips.map(parseIp)
-  const size = records.reduce((sum, ip) => sum + 12 + ip.byteLength, 0)
+export interface AnswerRecords {
+  /** They fit the question's type. */
+  ips?: readonly string[]
+  /** Short by default, because the pod's view may change with every deployment. */
+  ttlSeconds?: number
+  /** Whose addresses they are, when the question's name is an alias of it. */
+  owner?: string
+}
+
+export function buildAnswer(question: Question, code: number, answer: AnswerRecords = {}): Uint8Array {
+  const { ips = [], ttlSeconds = 1, owner = question.name } = answer
+  const alias = owner.toLowerCase() === question.name.toLowerCase() ? undefined : encodeName(owner)
+  const addresses = ips.map((ip) => ({ type: question.type, data: parseIp(ip) }))
+  const records = alias && ips.length > 0 ? [{ type: recordType.CNAME, data: alias }, ...addresses] : addresses
+  const size = records.reduce((sum, { data }) => sum + recordHeadBytes + data.byteLength, 0)
   const out = new Uint8Array(headerBytes + question.raw.byteLength + size + (question.edns ? 11 : 0))
   const view = new DataView(out.buffer)
   view.setUint16(0, question.id)
@@ -74,20 +89,31 @@ export function buildAnswer(question: Question, code: number, ips: readonly stri
   view.setUint16(10, question.edns ? 1 : 0)
   out.set(question.raw, headerBytes)
   let at = headerBytes + question.raw.byteLength
-  for (const ip of records) {
-    view.setUint16(at, 0xc000 | headerBytes)
-    view.setUint16(at + 2, question.type)
+  let name = headerBytes
+  for (const { type, data } of records) {
+    view.setUint16(at, pointer | name)
+    view.setUint16(at + 2, type)
     view.setUint16(at + 4, classIn)
     view.setUint32(at + 6, ttlSeconds)
-    view.setUint16(at + 10, ip.byteLength)
-    out.set(ip, at + 12)
-    at += 12 + ip.byteLength
+    view.setUint16(at + 10, data.byteLength)
+    out.set(data, at + recordHeadBytes)
+    // The addresses are the alias's.
+    if (type === recordType.CNAME) name = at + recordHeadBytes
+    at += recordHeadBytes + data.byteLength
   }
   if (question.edns) {
     view.setUint16(at + 1, recordType.OPT)
     view.setUint16(at + 3, ednsPayloadBytes)
   }
   return out
+}
+
+/** Undefined when it is no name of DNS. */
+function encodeName(name: string): Uint8Array | undefined {
+  const labels = name.split(".").map((label) => Buffer.from(label, "latin1"))
+  if (labels.some(({ length }) => length === 0 || length > maxLabelBytes)) return undefined
+  const encoded = Buffer.concat([...labels.flatMap((label) => [Buffer.of(label.length), label]), Buffer.of(0)])
+  return encoded.length <= maxNameBytes ? encoded : undefined
 }
 
 /** A SERVFAIL for whatever was asked, also when it could not be read. */

@@ -35,9 +35,11 @@ test.each<[sentence: string, filter: DirectionFilter | undefined, name: string, 
   }
   const known = new KnownNames()
   const world = createDnsWorld(given ? { filter: given } : {}, {
-    names: { remote: ask("pod"), local: ask("machine") },
+    names: { remote: ask("pod"), local: ask("machine"), walk: async () => undefined },
     known,
     forward: async () => undefined,
+    podConfig: async () => undefined,
+    readsHosts: true,
   })
   const answer = Buffer.from(await world.answer(query(name)))
   expect(who).toEqual([asked])

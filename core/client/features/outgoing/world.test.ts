@@ -20,9 +20,9 @@ function outgoing(options: Partial<OutgoingOptions> = {}, protocolVersion = "1.2
   const session = { link: client, protocolVersion, peer: "agent", close: async () => client.close() }
   const conversation = new Conversation(session, { log: silentLogger, notice() {} })
   const known = new KnownNames()
-  known.learn("db.shop", ["10.0.0.7"])
-  known.learn("pod-only.shop", ["10.0.0.8"])
-  known.learn("mine", ["10.0.0.9"], "machine")
+  known.learn(["db", "db.shop"], ["10.0.0.7"])
+  known.learn(["pod-only.shop"], ["10.0.0.8"])
+  known.learn(["mine"], ["10.0.0.9"], "machine")
   const world = createOutgoingWorld(
     conversation,
     { tcp: true, udp: true, ignoreLocalhost: false, ...options },

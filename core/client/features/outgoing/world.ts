@@ -73,14 +73,16 @@ export function createOutgoingWorld(
       return wanted && (peer.kind === "unix" || conversation.supports("seqpacket")) ? "remote" : "local"
     },
     elsewhere({ ip, port }) {
-      const name = isLoopback(ip) ? undefined : parts.known.podNameOf(ip)
+      const names = isLoopback(ip) ? [] : parts.known.podNamesOf(ip)
       const { resolveHere } = parts
-      if (name === undefined || !resolveHere || placeIp("tcp", { ip, port }) !== "local") return undefined
+      if (names.length === 0 || !resolveHere || placeIp("tcp", { ip, port }) !== "local") return undefined
       return async () => {
-        const result = await resolveHere(name, ip.includes(":") ? 6 : 4)
-        const own = "ips" in result ? result.ips[0] : undefined
-        if (own === undefined) throw new ErrnoError(errno.EFAULT, `this machine knows no address of ${name}`)
-        return { ip: own, port }
+        for (const name of names) {
+          const result = await resolveHere(name, ip.includes(":") ? 6 : 4)
+          const own = "ips" in result ? result.ips[0] : undefined
+          if (own !== undefined) return { ip: own, port }
+        }
+        throw new ErrnoError(errno.EFAULT, `this machine knows no address of ${names.join(", ")}`)
       }
     },
     async connect(peer) {
