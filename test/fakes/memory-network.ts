@@ -20,6 +20,8 @@ export interface MemoryNetworkOptions {
   slowness?(data: Uint8Array): number
   /** Called with what the program sends: true refuses it, which ends the connection. */
   refuses?(peer: RemotePeer): boolean
+  /** How long what is given back takes, in milliseconds. Default: no time. */
+  answersAfterMs?: number
   /** Default: addresses beginning with "10.99." or "fd99:", unix paths beginning with "/remote". */
   isRemote?(peer: RemotePeer): boolean
 }
@@ -67,7 +69,9 @@ export class MemoryNetwork implements OutgoingWorld {
           return true
         }
         const bytes = this.#options.answer ? this.#options.answer(data, peer) : data
-        if (bytes) deliver(() => handlers!.onData(bytes))
+        const { answersAfterMs } = this.#options
+        if (bytes && answersAfterMs === undefined) deliver(() => handlers!.onData(bytes))
+        else if (bytes) setTimeout(() => deliver(() => handlers!.onData(bytes)), answersAfterMs)
         const wait = this.#options.slowness?.(data)
         if (wait === undefined) return true
         setTimeout(() => handlers?.onDrain(), wait)

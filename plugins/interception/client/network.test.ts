@@ -536,6 +536,53 @@ s = socket.create_connection(("10.99.0.10", 53)); s.sendall(struct.pack(">H", le
   })
 })
 
+test.if(installed("python3"))(
+  "answers to sockets that are gone disturb nobody",
+  async () => {
+    const script = `
+import socket, struct, time
+label = b"\\x07backend\\x07default\\x03svc\\x07cluster\\x05local\\x00"
+query = struct.pack(">HHHHHH", 7, 256, 1, 0, 0, 0) + label + struct.pack(">HH", 1, 1)
+for _ in range(20):
+    gone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    gone.connect(("10.99.0.10", 53))
+    gone.send(query)
+    gone.close()
+time.sleep(0.2)
+for _ in range(5):
+    print(socket.gethostbyname("backend"))
+`
+    const { code, output } = await runIn(pod(), python(script))
+    expect({ code, output }).toEqual({ code: 0, output: "10.99.1.2\n".repeat(5) })
+  },
+  60_000,
+)
+
+test.if(installed("python3"))(
+  "datagrams for sockets that are gone disturb nobody",
+  async () => {
+    const late = new MemoryNetwork({ answersAfterMs: 200 })
+    const script = `
+import socket, time
+for _ in range(5):
+    gone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    gone.connect(("10.99.1.1", 99))
+    for _ in range(5):
+        gone.send(b"x")
+    gone.close()
+other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+other.settimeout(5)
+other.connect(("10.99.1.1", 99))
+time.sleep(0.3)
+other.send(b"here")
+print(other.recv(10))
+`
+    const { code, output } = await runIn({ outgoing: late }, python(script))
+    expect({ code, output }).toEqual({ code: 0, output: "b'here'\n" })
+  },
+  60_000,
+)
+
 describe.if(installed("node"))("Node", () => {
   test("fetch, lookup, resolver, datagrams", async () => {
     const script = `

@@ -1,5 +1,6 @@
 import type { DnsWorld } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
+import { answerDatagram } from "./answer-datagram.ts"
 import type { SharedState } from "./shared-state.ts"
 
 /** Queries that wait for an answer; more are dropped, as a busy name server does. */
@@ -24,7 +25,7 @@ export class ResolverSocket {
           waiting++
           void dns.answer(new Uint8Array(query)).then((answer) => {
             waiting--
-            if (!socket.closed) socket.send(answer, port, address)
+            if (!socket.closed) answerDatagram(socket, answer, port, address)
           })
         },
         error: () => {},

@@ -3,6 +3,7 @@ import type { RemoteConnection } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import type { Speaker } from "../../../core/last-words.ts"
 import type { Logger } from "../../../core/log.ts"
+import { answerDatagram } from "./answer-datagram.ts"
 import { type ConnectedSocket, DatagramRefusal } from "./datagram-refusal.ts"
 import type { ResolverPlace } from "./quick-resolver.ts"
 import type { SharedState } from "./shared-state.ts"
@@ -119,7 +120,7 @@ export class UdpAssociation {
           this.usedAt = Date.now()
           if (this.#closed || !this.program) return
           const { ip, port } = this.program
-          this.#socket.send(data, port, isUnspecified(ip) ? this.ip : ip)
+          answerDatagram(this.#socket, data, port, isUnspecified(ip) ? this.ip : ip)
         },
         onDrain: () => {},
         onEnd: () => {},
