@@ -299,6 +299,12 @@ test.each<[sentence: string, filter: DirectionFilter, said: string, ips: string[
   ["what a local filter names is this machine's", filter("local", "db.data"), "db.data", ["127.0.0.9"]],
   ["also when it is said with its end", filter("local", "db.data"), "db.data.", ["127.0.0.9"]],
   ["the rest is the pod's", filter("local", "db.data"), "backend", ["10.0.0.1"]],
+  [
+    "also a name its full name could come from, when it was not said",
+    filter("local", "backend"),
+    "backend.shop",
+    ["10.0.0.1"],
+  ],
   ["this machine may not know it", filter("local", "backend"), "backend", undefined],
   [
     "a full name is meant by each that leads to it",
@@ -310,6 +316,7 @@ test.each<[sentence: string, filter: DirectionFilter, said: string, ips: string[
   ["what a remote filter names is the pod's", filter("remote", "backend"), "backend", ["10.0.0.1"]],
   ["by its full name, too", filter("remote", "backend.shop.svc.cluster.local"), "backend", ["10.0.0.1"]],
   ["a full name is meant by a short one", filter("remote", "backend"), "backend.shop.svc.cluster.local.", ["10.0.0.1"]],
+  ["another that leads to the same is not", filter("remote", "backend"), "backend.shop", undefined],
   ["the rest is this machine's", filter("remote", "backend"), "github.com", ["127.0.0.9"]],
   ["where the pod's search list leads nowhere", filter("remote", "backend"), "localhost", ["127.0.0.9"]],
   ["everything may be this machine's", filter("local", "0.0.0.0"), "github.com", ["127.0.0.9"]],

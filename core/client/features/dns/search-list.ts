@@ -67,16 +67,15 @@ export class SearchList {
     return told ?? (await this.#names.remote(`${name}.`, family))
   }
 
-  /** What a program may have said to be led to this full name, the likeliest first; without the full name itself. */
-  saidFor(name: string): string[] {
-    return this.#steps(name)
-      .filter((step) => step.said !== name && (isSearchedFirst(step) || this.#isNext(step)))
-      .map(({ said }) => said)
-  }
-
-  /** Is it what a resolver asks for when it has just been told that there is nothing by the full names before? */
-  isFurther(name: string): boolean {
-    return this.#steps(name).some((step) => step.said !== name && step.index > 0 && this.#isNext(step))
+  /**
+   * What a program may have said that its resolver asks for this full name now, besides the full name itself. `isFurther`: nothing was
+   * found for it by the full names before.
+   */
+  saidFor(name: string): { said: string[]; isFurther: boolean } {
+    const steps = this.#steps(name).filter((step) => step.said !== name && this.#isNext(step))
+    const further = steps.filter(({ index }) => index > 0)
+    const isFurther = further.length > 0
+    return { said: (isFurther ? further : steps).map(({ said }) => said), isFurther }
   }
 
   /** What a resolver was told about this full name: without an address it goes on to the next. */

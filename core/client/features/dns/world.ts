@@ -52,11 +52,11 @@ export function createDnsWorld(options: DnsOptions, parts: DnsParts): DnsWorld {
 
   const lookup = async (question: Question, family: Family): Promise<Uint8Array> => {
     const { name } = question
-    const said = search?.saidFor(name) ?? []
+    const { said, isFurther } = search?.saidFor(name) ?? { said: [], isFurther: false }
     const where = placeOfName(filter, name, said)
     const isLocal = where.place === "local"
     // What was said was looked for here with the first full name already.
-    const isOver = isLocal && where.as[0] !== name && search?.isFurther(name)
+    const isOver = isLocal && where.as[0] !== name && isFurther
     const result: LookupResult = isOver
       ? { code: responseCode.noSuchName }
       : await (isLocal ? here(where.as, family) : (search?.lookUp(name, family) ?? names.remote(name, family)))
