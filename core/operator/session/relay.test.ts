@@ -627,13 +627,15 @@ describe("plugins from outside", () => {
       kind: "TcpOutgoing",
       value: { kind: "ConnectV2", value: { uid, connect: { kind: "Err", value: { kind: "ForbiddenWithReason" } } } },
     })
-    client.send({ kind: "GetAddrInfoRequest", value: { node: "db.internal" } })
-    expect(await next()).toMatchObject({
-      kind: "GetAddrInfoResponse",
-      value: { kind: "Err", value: { kind: "DnsLookup" } },
-    })
+    for (const node of ["db.internal", "db.internal."]) {
+      client.send({ kind: "GetAddrInfoRequest", value: { node } })
+      expect(await next()).toMatchObject({
+        kind: "GetAddrInfoResponse",
+        value: { kind: "Err", value: { kind: "DnsLookup" } },
+      })
+    }
     client.send(connectTo("10.0.0.8"))
-    client.send({ kind: "GetAddrInfoRequest", value: { node: "web.internal" } })
+    client.send({ kind: "GetAddrInfoRequest", value: { node: "web.internal." } })
     await until("what is allowed at the agent", () => a.received.length === 3)
   })
 

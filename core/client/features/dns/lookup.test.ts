@@ -2,12 +2,14 @@ import { afterEach, expect, test } from "bun:test"
 import { until } from "../../../../test/until.ts"
 import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
-import { type LookupRecord, lifeProtocol, lifeRecord } from "../../../protocol/index.ts"
+import { type LookupRecord, lifeProtocol, lifeRecord, type ResponseError } from "../../../protocol/index.ts"
 import type { AgentConnection } from "../../agent-session.ts"
 import { Conversation } from "../../conversation.ts"
 import { KnownNames } from "./known-names.ts"
 import { createNames } from "./lookup.ts"
 import { createDnsWorld } from "./world.ts"
+
+type ResolveErrorKindInternal = Extract<ResponseError, { kind: "DnsLookup" }>["value"]["kind"]
 
 const ends: (() => void)[] = []
 afterEach(() => {
@@ -15,7 +17,7 @@ afterEach(() => {
 })
 
 /** Names of a session whose agent gives one answer to everything; its connection can be lost and is made again. */
-function lookups(answer: LookupRecord[]) {
+function lookups(answer: LookupRecord[] | ResponseError) {
   const asked: string[] = []
   const protocols = new Set<number>()
   let lose = () => {}
@@ -26,7 +28,10 @@ function lookups(answer: LookupRecord[]) {
       if (message.kind !== "GetAddrInfoRequestV2") return
       asked.push(`${message.value.node} ${message.value.family.kind}`)
       protocols.add(message.value.protocol)
-      agent.send({ kind: "GetAddrInfoResponse", value: { kind: "Ok", value: answer } })
+      const value = Array.isArray(answer)
+        ? ({ kind: "Ok", value: answer } as const)
+        : ({ kind: "Err", value: answer } as const)
+      agent.send({ kind: "GetAddrInfoResponse", value })
     })
     lose = () => agent.abort()
     ends.push(() => agent.abort())
@@ -100,6 +105,17 @@ test("nor is how a name's full names fared", async () => {
   expect([walk.codes, walk.isCurrent()]).toEqual([[0], true])
   await comeBack()
   expect(walk.isCurrent()).toBe(false)
+})
+
+test.each<[kind: ResolveErrorKindInternal, answer: unknown]>([
+  [{ kind: "Timeout" }, undefined],
+  [{ kind: "NoConnections" }, undefined],
+  [{ kind: "Message", value: "refused" }, { code: 2 }],
+  [{ kind: "NoRecordsFound", value: 3 }, expect.objectContaining({ codes: [3, 3], records: [] })],
+  [{ kind: "NoRecordsFound", value: 0 }, expect.objectContaining({ codes: [3, 0], records: [] })],
+])("an agent that says %j says that of a name's full names", async (kind, walk) => {
+  const { names } = lookups({ kind: "DnsLookup", value: { kind } })
+  expect(await names.walk("api", ["api.shop.", "api."])).toEqual(walk as never)
 })
 
 test.each([

@@ -10,6 +10,7 @@ import type { DnsWorld } from "../../engine.ts"
 import type { DirectionFilter } from "../outgoing/address-filter.ts"
 import { KnownNames } from "./known-names.ts"
 import { createNames, type Names } from "./lookup.ts"
+import { SearchList } from "./search-list.ts"
 import { createDnsWorld } from "./world.ts"
 
 /* A program's resolver goes through the pod's search list as it is shown to it; an agent with a zone answers, and counts. */
@@ -355,6 +356,68 @@ test("where the pod's file cannot be had the agent searches, as it does for name
   const { world, asked } = session({ file: "" })
   expect((await resolve(world, "backend"))?.ips).toEqual(["10.0.0.1"])
   expect(new Set(asked)).toEqual(new Set(["backend"]))
+})
+
+type WalkResult = Awaited<ReturnType<Names["walk"]>>
+
+/** A list whose walks come to these, one after the other; names asked for alone have no address. */
+function listOf(...walks: WalkResult[]) {
+  const asked: string[] = []
+  const names: Pick<Names, "walk" | "remote"> = {
+    async walk(name) {
+      asked.push(name)
+      return walks.shift()
+    },
+    async remote(name) {
+      asked.push(name)
+      return { code: 3 }
+    },
+  }
+  const list = new SearchList({ config: parseResolvConf(podFile), names, readsHosts: true })
+  const through = async (said: string) => {
+    const codes: unknown[] = []
+    for (const full of candidates(said, parseResolvConf(podFile))) {
+      const result = await list.lookUp(full.slice(0, -1), 4)
+      list.answered(full.slice(0, -1), result)
+      codes.push("code" in result ? result.code : result.ips)
+      if ("ips" in result) break
+    }
+    return codes
+  }
+  return { through, asked }
+}
+
+const found = (isCurrent: () => boolean): WalkResult => ({
+  codes: [3, 0],
+  records: [{ name: "a.b.svc.cluster.local.", ip: "10.0.0.5" }],
+  until: performance.now() + 900,
+  isCurrent,
+})
+
+test("what a lost connection's agent told of a walk is not believed of the next one", async () => {
+  let isLost = false
+  const { through, asked } = listOf(
+    found(() => !isLost),
+    found(() => true),
+  )
+  for (let times = 0; times < 2; times++) expect(await through("a.b")).toEqual([3, ["10.0.0.5"]])
+  expect(asked).toEqual(["a.b"])
+  isLost = true
+  expect(await through("a.b")).toEqual([3, ["10.0.0.5"]])
+  expect(asked).toEqual(["a.b", "a.b"])
+})
+
+test("when no server answers for all full names, each is asked for alone, and the walk is not tried again for each", async () => {
+  const { through, asked } = listOf(undefined)
+  expect(await through("a.b")).toEqual([3, 3, 3, 3, 3])
+  expect(asked).toEqual(["a.b", ...candidates("a.b", parseResolvConf(podFile))])
+})
+
+test("what the cluster's owner refuses is not asked for by its full names", async () => {
+  const refused = { code: 2 }
+  const { through, asked } = listOf(refused, refused, refused, refused, refused)
+  expect(await through("a.b")).toEqual([2, 2, 2, 2, 2])
+  expect(new Set(asked)).toEqual(new Set(["a.b"]))
 })
 
 const dotted = (config: Partial<ResolverConfig>) => ({ ...parseResolvConf(podFile), ...config })
