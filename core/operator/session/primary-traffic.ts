@@ -167,7 +167,11 @@ export class PrimaryTraffic {
       return
     }
     if (message.kind !== "GetAddrInfoRequest" && message.kind !== "GetAddrInfoRequestV2") return
-    const denial = await this.#outgoingDenial({ protocol: "dns", host: message.value.node.replace(/\.$/, ""), names: [] })
+    const denial = await this.#outgoingDenial({
+      protocol: "dns",
+      host: message.value.node.replace(/\.$/, ""),
+      names: [],
+    })
     if (denial) {
       this.#names.settle({ kind: "GetAddrInfoResponse", value: { kind: "Err", value: dnsFailed } })
       return

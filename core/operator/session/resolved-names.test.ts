@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test"
+import { lifeRecord, walkRecord } from "../../protocol/index.ts"
 import { ResolvedNames } from "./resolved-names.ts"
 
 const told = (...ips: string[]) => ({ kind: "Ok" as const, value: ips.map((ip) => ({ name: "", ip })) })
@@ -15,6 +16,17 @@ test("answers are told apart by their order, also when one fails or is lost with
   names.answered(told("10.0.0.3"))
   names.answered(told("10.0.0.4"))
   expect([names.of("10.0.0.3"), names.of("10.0.0.4")]).toEqual([["four"], []])
+})
+
+test("a name a search list completes stands for its full name, too; what an agent tells besides is no address", () => {
+  const names = new ResolvedNames()
+  const full = { name: "API.shop.svc.cluster.local.", ip: "10.0.0.1" }
+  const more = [lifeRecord({ code: 0, milliseconds: 5 }), walkRecord({ codes: [0], milliseconds: 5 })]
+  for (const told of more) {
+    names.asked("api")
+    names.answered({ kind: "Ok", value: [full, told] })
+  }
+  expect([names.of("10.0.0.1"), names.of("0.0.0.0")]).toEqual([["api", "api.shop.svc.cluster.local"], []])
 })
 
 test("what is remembered is bounded, and what was looked up last stays", () => {

@@ -1,4 +1,4 @@
-import type { GetAddrInfoResponse } from "../../protocol/index.ts"
+import { type GetAddrInfoResponse, lifeOf, walkOf } from "../../protocol/index.ts"
 
 /** Addresses whose names are remembered for one client, and names of each; the oldest go first. */
 const maxAddresses = 4_096
@@ -12,14 +12,19 @@ export class ResolvedNames {
 
   /** The question goes to the agent. */
   asked(name: string): void {
-    this.#asked.push(name.toLowerCase().replace(/\.$/, ""))
+    this.#asked.push(normal(name))
   }
 
   /** The agent's answer to the oldest question. */
   answered(answer: GetAddrInfoResponse): void {
-    const name = this.#asked.shift()
-    if (name === undefined || answer.kind !== "Ok") return
-    for (const { ip } of answer.value) this.#remember(ip, name)
+    const asked = this.#asked.shift()
+    if (asked === undefined || answer.kind !== "Ok") return
+    const isWithMore = (lifeOf(answer.value) ?? walkOf(answer.value)) !== undefined
+    for (const { ip, name } of isWithMore ? answer.value.slice(0, -1) : answer.value) {
+      this.#remember(ip, asked)
+      // Whose address it is: the full name, where a search list led there, or an alias's.
+      if (name !== "") this.#remember(ip, normal(name))
+    }
   }
 
   of(address: string): readonly string[] {
@@ -39,3 +44,5 @@ export class ResolvedNames {
     if (oldest !== undefined) this.#names.delete(oldest)
   }
 }
+
+const normal = (name: string) => name.toLowerCase().replace(/\.$/, "")

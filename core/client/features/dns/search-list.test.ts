@@ -232,9 +232,10 @@ test.each(
 })
 
 test.each<[said: string, agent: Kind, trips: number, questions: number]>([
-  ["backend", "podside", 1, 1],
-  ["backend", "mirrord", 1, 1],
-  ["backend.shop.svc.cluster.local.", "podside", 1, 1],
+  // One for each family.
+  ["backend", "podside", 1, 2],
+  ["backend", "mirrord", 1, 2],
+  ["backend.shop.svc.cluster.local.", "podside", 1, 2],
   ["db.data", "podside", 1, 1],
   ["db.data", "mirrord", 1, 1],
   ["db.data.svc.cluster.local.", "podside", 1, 2],
@@ -242,7 +243,8 @@ test.each<[said: string, agent: Kind, trips: number, questions: number]>([
   ["github.com", "podside without time", 1, 1],
   ["github.com", "mirrord", 1, 1],
   ["github.com.", "podside", 1, 2],
-  ["nowhere", "podside", 1, 1],
+  ["build", "podside", 2, 3],
+  ["nowhere", "podside", 2, 3],
   ["no.where", "mirrord", 1, 1],
   // An alias, whose name does not tell which of the five it is.
   ["www.example", "mirrord", 2, 6],

@@ -7,7 +7,7 @@ import { type Family, hasAddresses, type LookupResult, type Names, resultOf, typ
  *   db.shop.web.svc.cluster.local, db.shop.svc.cluster.local, db.shop.cluster.local, db.shop
  *
  * What comes here are these full names. The first one shows what was said, so the agent is asked about all of them at once, and the
- * others are answered from what it told: a walk is one round trip, as it is for the agent.
+ * others are answered from what it told: a walk is one round trip, as it is for the agent. With a name of one word it begins at the second.
  */
 
 /** From one full name to the next a resolver takes less, in milliseconds. */
@@ -61,7 +61,7 @@ export class SearchList {
   /** Asks the pod for a full name (without the last dot). Never rejects. */
   async lookUp(name: string, family: Family): Promise<LookupResult> {
     const steps = this.#steps(name)
-    const step = steps.find((each) => this.#remembered(each, family)) ?? steps.find((each) => this.#isNext(each))
+    const step = steps.find((each) => this.#remembered(each, family)) ?? steps.find((each) => this.#isWalk(each))
     const walk = step && (this.#remembered(step, family) ?? this.#begin(step))
     const told = walk && (await this.#take(walk, step, family))
     return told ?? (await this.#names.remote(`${name}.`, family))
@@ -103,6 +103,14 @@ export class SearchList {
     if (index === 0) return isSearchedFirst(step)
     const missed = this.#misses.get(fullNames[index - 1]!.toLowerCase())
     return missed !== undefined && this.#now() < missed + momentMs
+  }
+
+  /**
+   * Is it worth to be asked about with all full names? A name of one word is nearly always found by the first; only what stands in the
+   * pod's hosts is not.
+   */
+  #isWalk(step: Step): boolean {
+    return this.#isNext(step) && (step.index > 0 || step.said.includes(".") || !this.#readsHosts)
   }
 
   #remembered({ said, index }: Step, family: Family): Remembered | undefined {
