@@ -237,7 +237,7 @@ test.each(["1.2.2", "1.5.0", "1.12.0", "1.19.0", "1.29.0"])(
     const files = createFileWorld(conversation, { mode: "write", readAheadBytes: 0 }, surroundings)
     conversation.begin()
     expect(await environment({})).toEqual({ A: "1" })
-    expect(await names.remote("web", 4)).toEqual({ ips: ["10.0.0.1"] })
+    expect(await names.remote("web", 4)).toEqual({ ips: ["10.0.0.1"], owner: "web" })
     await names.remote("web", 6)
     expect(await files.list("/etc")).toEqual([])
     const known = async (work: Promise<unknown>) =>
