@@ -1,3 +1,4 @@
+import type { AppError } from "../errors.ts"
 import type { Link } from "../link.ts"
 import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
 
@@ -21,6 +22,8 @@ export interface AgentSession extends AgentConnection {
    * is hope. @throws AppError that says why there is none
    */
   reconnect?(signal: AbortSignal): Promise<AgentConnection>
+  /** Says more of why a connection was cut, within a few seconds. Never rejects. */
+  explainLoss?(error: AppError): Promise<AppError>
   /** Ends the link and removes whatever was created for it; safe to call twice. */
   close(): Promise<void>
 }

@@ -1,8 +1,10 @@
 import { afterEach, expect, test } from "bun:test"
 import { until } from "../../test/until.ts"
+import { AppError } from "../errors.ts"
 import { linkPair } from "../link/index.ts"
 import { silentLogger } from "../log.ts"
 import type { ClientMessage } from "../protocol/index.ts"
+import type { AgentSession } from "./agent-session.ts"
 import { Conversation } from "./conversation.ts"
 import { agentClosed } from "./session/negotiate.ts"
 
@@ -12,12 +14,16 @@ afterEach(() => {
 })
 
 /** A conversation with a hand-made agent; the agent collects what it hears. */
-function converse(options: { pingEveryMs?: number; deadAfterMs?: number } = {}) {
+function converse(
+  options: { pingEveryMs?: number; deadAfterMs?: number } = {},
+  explainLoss?: AgentSession["explainLoss"],
+) {
   const { client, agent } = linkPair()
   const heard: ClientMessage[] = []
   const notices: string[] = []
   client.pause()
-  const session = { link: client, protocolVersion: "1.29.0", peer: "test agent", close: async () => client.close() }
+  const close = async () => client.close()
+  const session = { link: client, protocolVersion: "1.29.0", peer: "test agent", close, explainLoss }
   const conversation = new Conversation(session, {
     log: silentLogger,
     notice: (text, level) => notices.push(`${level}: ${text}`),
@@ -96,6 +102,28 @@ test.each([
   expect(agentClosed(peer, reason)).toMatchObject({ code, next: expect.stringContaining(words) })
 })
 
+test("a connection that was cut is explained, one that fell silent is not, and features hear at once of both", async () => {
+  const explanations: string[] = []
+  const explain = async (error: AppError) => {
+    explanations.push(error.message)
+    await Bun.sleep(20)
+    return new AppError(error.code, "explained")
+  }
+  const cut = converse({}, explain)
+  let ended = false
+  cut.conversation.onEnd(() => (ended = true))
+  cut.conversation.begin()
+  cut.agent.abort()
+  await until(() => explanations.length === 1)
+  expect(ended).toBe(true)
+  expect(cut.conversation.isLost).toBe(true)
+  expect((await cut.conversation.lost).message).toBe("explained")
+  const silent = converse({ pingEveryMs: 20, deadAfterMs: 200 }, explain)
+  silent.conversation.begin()
+  expect((await silent.conversation.lost).message).toContain("does not answer")
+  expect(explanations).toHaveLength(1)
+})
+
 test("ending it ourselves is no loss", async () => {
   const { conversation } = converse()
   let lost = false
@@ -104,6 +132,7 @@ test("ending it ourselves is no loss", async () => {
   conversation.end()
   await Bun.sleep(0)
   expect(lost).toBe(false)
+  expect(conversation.isLost).toBe(false)
 })
 
 test("an answer nobody asked for ends the session instead of shifting all that follow", async () => {

@@ -27,6 +27,7 @@ export type NoticeLevel = "info" | "warn" | "connection"
 const maxHeldMessages = 16_384
 /** Connections given up for silence in a row, without any sign of life on the new ones. */
 const maxSilentLosses = 5
+const silence = "it does not answer any more"
 /** How long a message nobody waits for may wait for company, and how many may do so. */
 const companyMs = 2
 const maxUnhurried = 64
@@ -52,6 +53,7 @@ export class Conversation {
   /** What that version has: every call of the program asks. */
   #features: ReadonlySet<ProtocolFeature>
   #begun = false
+  #isLost = false
   /** What waits while a lost connection is made again; undefined while there is one. */
   #held: ClientMessage[] | undefined
   #unhurried: ClientMessage[] = []
@@ -80,6 +82,11 @@ export class Conversation {
   /** Agreed protocol version. */
   get version(): string {
     return this.#version
+  }
+
+  /** The agent is gone; `lost` tells why now or, when more is asked for, soon. */
+  get isLost(): boolean {
+    return this.#isLost
   }
 
   get #over(): boolean {
@@ -277,13 +284,15 @@ export class Conversation {
     const verdict = this.#liveness.look(performance.now(), this.#link.sentBytes ?? 0)
     if (verdict === "ask") this.send({ kind: "Ping" })
     if (verdict !== "gone") return
-    const why = "it does not answer any more"
-    if (++this.#silentLosses > maxSilentLosses) this.#lose(why)
-    else this.#interrupted(why)
+    if (++this.#silentLosses > maxSilentLosses) this.#lose(silence)
+    else this.#interrupted(silence)
   }
 
   #lose(why: string): void {
-    this.#fail(this.#loss(why))
+    const error = this.#loss(why)
+    // Of one that fell silent Kubernetes knows no more, and time has gone by.
+    const explained = why === silence || this.#over ? undefined : this.#session.explainLoss?.(error)
+    this.#fail(error, explained)
   }
 
   #loss(why: string): AppError {
@@ -292,12 +301,15 @@ export class Conversation {
     })
   }
 
-  #fail(error: AppError): void {
+  /** @param explained the same error, when more is known of it */
+  #fail(error: AppError, explained?: Promise<AppError>): void {
     if (this.#over) return
     this.#options.log.debug("conversation failed", { error })
+    this.#isLost = true
     // There is nobody to say goodbye to; waiting for an answer would only hold up the end.
     this.#link.abort(error)
-    this.#tellLost(error)
+    if (explained) void explained.then(this.#tellLost)
+    else this.#tellLost(error)
     this.#finish(error)
   }
 

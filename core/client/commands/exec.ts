@@ -126,7 +126,8 @@ function refuseForeignUser(executable: string): void {
 async function untilEnd(program: RunningProgram, conversation: Conversation): Promise<number> {
   const lost = conversation.lost.then((error) => ({ error }))
   const first = await Promise.race([program.exited.then((code) => ({ code })), lost])
-  if ("code" in first) return first.code
+  // A program that fails for the loss ends before all is known about it.
+  if ("code" in first) return conversation.isLost ? reportError(await conversation.lost) : first.code
   // Said now, not at the end: the program may take a while to stop.
   const exitCode = reportError(first.error)
   program.kill("SIGTERM")

@@ -11,6 +11,7 @@ import { addEphemeralAgent, type CreatedAgent, createAgentJob } from "./agent-po
 import { type ChosenPod, choosePod, factsOf } from "./choose-pod.ts"
 import { type Connector, createConnector, type DirectConnection, type Transport } from "./connect.ts"
 import { explained } from "./last-log-lines.ts"
+import { explainLoss } from "./loss.ts"
 import { type AgentPlace, refusedCreation } from "./refused.ts"
 import { type StartWatch, watchStart } from "./watch-start.ts"
 
@@ -59,12 +60,14 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       }),
     )
     created = agent
+    const agentPod = { ...agent, kube: options.kube }
     const peer = `agent ${identity.name} (${agent.namespace})`
     const { link, protocolVersion, settled } = await options.step.run("waiting for the agent", async (step) => {
       const started = watchStart({ ...options, ...agent, image: options.agent.image, place, step })
       watch = started
       const connect = async () => {
         const { metadata } = await started.started
+        agentPod.name = metadata.name
         const pod = { namespace: agent.namespace, name: metadata.name, port: identity.port }
         connector = createConnector({ ...options, pod, peer, signal })
         return connectWhenReady(connector, started, signal)
@@ -82,6 +85,7 @@ export async function openDirectSession(options: DirectOptions): Promise<AgentSe
       peer,
       settled,
       pod: chosen && factsOf(chosen),
+      explainLoss: (error) => explainLoss(error, peer, agentPod),
       close() {
         closing ??= (async () => {
           link.close()

@@ -12,8 +12,8 @@ const imageReasons = new Set([
 ])
 const configReasons = new Set(["CreateContainerConfigError", "CreateContainerError", "RunContainerError"])
 
-/** What to do about an agent that did not come to say anything, by why its container ended. */
-const endings: Record<string, string | undefined> = {
+/** What to do about an agent, by why its container ended, where that is plain. */
+export const endings: Record<string, string | undefined> = {
   OOMKilled: "Give it more memory with agent.resources (limits.memory).",
   StartError: "Check that agent.image is an agent.",
   ContainerCannotRun: "Check that agent.image is an agent.",
