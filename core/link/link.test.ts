@@ -4,6 +4,7 @@ import { createServer as createTlsServer } from "node:https"
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { PassThrough } from "node:stream"
 import { connect as secure } from "node:tls"
 import { WebSocketServer } from "ws"
 import { certificate } from "../../test/fakes/localhost-certificate.ts"
@@ -292,6 +293,14 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     expect(((await agent.ended).error as { code?: string }).code).toBe("link-overflow")
     client.abort()
   })
+})
+
+test("a served WebSocket whose socket has gone before is over at once", async () => {
+  const socket = new PassThrough()
+  socket.destroy()
+  await new Promise((resolve) => socket.once("close", resolve))
+  const link = servedWebSocketLink(socket, new Uint8Array(0), servingSide)
+  expect(await link.ended).toMatchObject({ error: { code: "link-lost" } })
 })
 
 describe("a stream that breaks the protocol", () => {

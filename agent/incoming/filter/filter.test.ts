@@ -146,6 +146,17 @@ test.each([
   )
 })
 
+test.each<[what: string, program: (depth: number) => string]>([
+  ["brackets", (depth) => `${"[".repeat(depth)}1${"]".repeat(depth)}`],
+  ["parentheses", (depth) => `${"(".repeat(depth)}1${")".repeat(depth)}`],
+  ["patterns", (depth) => `null as ${"[".repeat(depth)}$a${"]".repeat(depth)} | 1`],
+])("jq with %s in each other is read as deep as people write, and refused where it would never end", (_, program) => {
+  expect(compileJq(program(40))("x: y")).toHaveLength(1)
+  expect(() => compileJq(program(1_000))).toThrow(
+    expect.objectContaining({ code: "bad-jq", message: expect.stringContaining("nested deeper") }),
+  )
+})
+
 test("definitions that call themselves for ever end", () => {
   for (const program of [
     "def f: f; f",

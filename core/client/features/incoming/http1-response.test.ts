@@ -38,6 +38,19 @@ test.each([
   ["a HEAD request has no body", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", { method: "HEAD" }, "done reusable"],
   ["204 has none either", "HTTP/1.1 204 No Content\r\n\r\n", {}, "done reusable"],
   ["a body may last to the end of the connection", "HTTP/1.0 200 OK\r\n\r\nhello", { end: true }, "done closing"],
+  ["HTTP/1.0 ends it too", "HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n", {}, "done closing"],
+  [
+    "and whatever else it says of the connection",
+    "HTTP/1.0 200 OK\r\nconnection: te\r\ncontent-length: 0\r\n\r\n",
+    {},
+    "done closing",
+  ],
+  [
+    "unless it says that it does not",
+    "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",
+    {},
+    "done reusable",
+  ],
   [
     "connection: close ends the connection",
     "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
@@ -55,6 +68,10 @@ test.each([
   ["two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"],
   ["a length that is no number", "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n"],
   ["a chunk size that is no number", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
+  ["a header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n"],
+  ["a header without a colon", "HTTP/1.1 200 OK\r\nnothing\r\n\r\n"],
+  ["a header with a space in its name", "HTTP/1.1 200 OK\r\nx y: z\r\n\r\n"],
+  ["a header with a space before its colon", "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n"],
   ["a head that never ends", `HTTP/1.1 200 OK\r\n${"x: y\r\n".repeat(60_000)}`],
 ])("%s is refused", (_, text) => {
   expect(() => read(text)).toThrow()

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "bun:test"
-import { createServer, type ServerHttp2Stream } from "node:http2"
+import { createServer, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2"
 import { until } from "../../../../test/until.ts"
 import { linkPair } from "../../../link/index.ts"
 import { silentLogger } from "../../../log.ts"
@@ -517,6 +517,8 @@ test("a request of HTTP/2 reaches the program by HTTP/2, trailers come back, the
   const { world, heard, say } = incoming()
   const asked = Promise.withResolvers<unknown>()
   const server = createServer()
+  const sessions: ServerHttp2Session[] = []
+  server.on("session", (session) => sessions.push(session))
   server.on("stream", (stream: ServerHttp2Stream, head) => {
     const { remoteAddress = "", remotePort = 0 } = stream.session?.socket ?? {}
     void Promise.resolve(world.peerOf({ ip: remoteAddress, port: remotePort })).then((peer) =>
@@ -533,6 +535,7 @@ test("a request of HTTP/2 reaches the program by HTTP/2, trailers come back, the
   say(http2Request(3n))
   expect(await asked.promise).toEqual(["GET", "/a?b=1", "web", "1", source.ip])
   await until(() => bodyOf(heard) === "answer" && JSON.stringify(heard, jsonMap).includes("grpc-status"))
+  await until(() => sessions.length === 1 && sessions.every(({ closed }) => closed), "the connection's end")
 })
 
 const jsonMap = (_: string, value: unknown) =>
