@@ -3,10 +3,10 @@ import * as v from "valibot"
 import type { FrontDoorEnv } from "./front-door.ts"
 import { badRequest, methodNotAllowed } from "./status.ts"
 
-/** Query parameters are true when they are there, unless they say no. */
+/** As the API server reads them, whose RBAC goes by it: true when they are there, unless they say no. */
 const flag = v.pipe(
   v.string(),
-  v.transform((text) => text !== "false" && text !== "0"),
+  v.transform((text) => !["false", "0"].includes(text.toLowerCase())),
 )
 /** Versions are opaque to clients, but ours are numbers, and `0` is any. */
 const version = v.pipe(

@@ -266,6 +266,8 @@ test.each([
 
 test.each([
   ["/mirrordoperators?watch=false", 1],
+  ["/mirrordoperators?watch=False&watch=true", 1],
+  ["/sessions?watch=0&fieldSelector=metadata.name=A", 1],
   ["/mirrordoperators?fieldSelector=metadata.name=operator&labelSelector=podside.dev/version", 1],
   ["/mirrordoperators?fieldSelector=metadata.name=other", 0],
   ["/mirrordoperators?labelSelector=app=web", 0],

@@ -160,7 +160,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     const used = await open(one)
     left.end()
     await cluster.eventually("its end", () => one.closed.length > 0)
-    expect(one.closed).toEqual([`${left.number.toString(16).toUpperCase()}: it was not used`])
+    expect(one.closed).toEqual([`${left.number.toString(16).toUpperCase()}: nobody was connected to it any more`])
     expect(one.registry.byText(String(used.number))).toMatchObject({ connected: true })
   })
 
@@ -209,7 +209,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
     await cluster.eventually("its socket is gone", () => one.registry.hereCount === 1)
     one.apiServer.returns()
     await cluster.eventually("its end", () => one.closed.length > 0)
-    expect(one.closed).toEqual([`${left.number.toString(16).toUpperCase()}: it was not used`])
+    expect(one.closed).toEqual([`${left.number.toString(16).toUpperCase()}: nobody was connected to it any more`])
     expect(one.registry.byText(String(used.number))).toMatchObject({ connected: true })
   }, 30_000)
 

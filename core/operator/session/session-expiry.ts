@@ -72,7 +72,8 @@ export class SessionExpiry {
 
   #judge(record: SessionRecord, state: "unused" | "lost" | undefined, restMs: number): Promise<void> | undefined {
     const { unusedMs, lostMs, maxLifeMs, close } = this.#options
-    if (state && restMs >= (state === "lost" ? lostMs : unusedMs)) return close(record, "it was not used")
+    if (state && restMs >= (state === "lost" ? lostMs : unusedMs))
+      return close(record, "nobody was connected to it any more")
     if (maxLifeMs <= 0 || Date.now() - record.info.openedAt.getTime() < maxLifeMs) return undefined
     return close(record, "it reached the longest life the operator allows")
   }
