@@ -5,6 +5,7 @@ import { type ClientMessage, type DaemonMessage, featuresOf, type ProtocolFeatur
 import type { AgentSession } from "./agent-session.ts"
 import { Liveness, pingEveryMs } from "./liveness.ts"
 import { agentClosed } from "./session/negotiate.ts"
+import { Unhurried } from "./unhurried.ts"
 
 type Kind = DaemonMessage["kind"]
 type Handler<K extends Kind> = (
@@ -28,9 +29,6 @@ const maxHeldMessages = 16_384
 /** Connections given up for silence in a row, without any sign of life on the new ones. */
 const maxSilentLosses = 5
 const silence = "it does not answer any more"
-/** How long a message nobody waits for may wait for company, and how many may do so. */
-const companyMs = 2
-const maxUnhurried = 64
 
 /**
  * Everything said with an agent after the version is agreed: hands each answer to the feature that waits for it, keeps
@@ -56,8 +54,7 @@ export class Conversation {
   #isLost = false
   /** What waits while a lost connection is made again; undefined while there is one. */
   #held: ClientMessage[] | undefined
-  #unhurried: ClientMessage[] = []
-  #company: ReturnType<typeof setTimeout> | undefined
+  readonly #unhurried = new Unhurried((message) => this.#sendNow(message))
   #connectedAgain = Promise.withResolvers<void>()
   #silentLosses = 0
   #holds = 0
@@ -139,28 +136,13 @@ export class Conversation {
   /** False: wait for `whenWritable` before producing more. */
   send(message: ClientMessage): boolean {
     const open = this.#sendNow(message)
-    // Behind everything that is said together with it: what somebody waits for is served first.
-    if (this.#unhurried.length > 0) queueMicrotask(() => this.#sendUnhurried())
+    this.#unhurried.follow()
     return open
   }
 
-  /**
-   * For what nobody waits for, as the end of something: goes out with the next message, or alone a moment later. Each message
-   * that travels by itself costs every hop between here and the agent as much as one that carries data.
-   */
+  /** For what nobody waits for. */
   sendUnhurried(message: ClientMessage): void {
-    this.#unhurried.push(message)
-    if (this.#unhurried.length >= maxUnhurried) this.#sendUnhurried()
-    else this.#company ??= setTimeout(() => this.#sendUnhurried(), companyMs)
-  }
-
-  #sendUnhurried(): void {
-    if (this.#unhurried.length === 0 || this.#over) return
-    clearTimeout(this.#company)
-    this.#company = undefined
-    const messages = this.#unhurried
-    this.#unhurried = []
-    for (const message of messages) this.#sendNow(message)
+    if (!this.#over) this.#unhurried.add(message)
   }
 
   #sendNow(message: ClientMessage): boolean {
@@ -245,7 +227,7 @@ export class Conversation {
     }
     this.#held = []
     // They end what the lost connection took with it.
-    this.#unhurried = []
+    this.#unhurried.drop()
     this.#connectedAgain = Promise.withResolvers()
     this.#link.abort()
     const error = this.#loss(why)
@@ -317,7 +299,7 @@ export class Conversation {
     if (this.#over) return
     this.#ending.abort()
     this.#connectedAgain.resolve()
-    clearTimeout(this.#company)
+    this.#unhurried.drop()
     clearInterval(this.#timer)
     for (const ending of this.#endings) ending(error)
   }

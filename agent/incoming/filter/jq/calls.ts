@@ -1,6 +1,6 @@
+import type { Expression } from "./expression.ts"
 import { functions } from "./functions.ts"
 import { library } from "./library.ts"
-import type { Expression } from "./parse.ts"
 import type { Definitions, Scope } from "./scope.ts"
 import type { Json } from "./values.ts"
 

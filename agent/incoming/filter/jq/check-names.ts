@@ -1,6 +1,6 @@
 import { AppError } from "../../../../core/errors.ts"
+import type { Expression, Pattern } from "./expression.ts"
 import { formats } from "./formats.ts"
-import type { Expression, Pattern } from "./parse.ts"
 
 /** What is bound where an expression stands. */
 interface Names {

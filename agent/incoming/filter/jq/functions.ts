@@ -1,5 +1,5 @@
 import { compileRegex, type Regex } from "../regex/regex.ts"
-import type { Expression } from "./parse.ts"
+import type { Expression } from "./expression.ts"
 import type { Scope } from "./scope.ts"
 import { add, asText, compare, JqError, type Json, kindOf, truth } from "./values.ts"
 

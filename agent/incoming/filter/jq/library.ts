@@ -1,4 +1,5 @@
-import { type Expression, parseJq } from "./parse.ts"
+import type { Expression } from "./expression.ts"
+import { parseJq } from "./parse.ts"
 
 /** Functions of jq that are written in jq. Source: the jq manual. */
 const source = `

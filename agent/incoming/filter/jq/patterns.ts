@@ -1,4 +1,4 @@
-import type { Expression, Pattern } from "./parse.ts"
+import type { Expression, Pattern } from "./expression.ts"
 import type { Scope } from "./scope.ts"
 import { index, type Json } from "./values.ts"
 

@@ -1,5 +1,5 @@
 import type { Match, Regex } from "../regex/regex.ts"
-import type { Expression } from "./parse.ts"
+import type { Expression } from "./expression.ts"
 import type { Json } from "./values.ts"
 
 /** What a name with so many arguments ("map/1") stands for: the innermost definition counts. */
