@@ -81,6 +81,20 @@ test("an agent that answers pings stays, one that falls silent is lost", async (
   expect((await conversation.lost).message).toBe("Lost the test agent: it does not answer any more")
 }, 120_000)
 
+test("an agent is not silent while nobody listens to it; afterwards it is", async () => {
+  const { conversation } = converse({ pingEveryMs: 10, deadAfterMs: 100 })
+  let isLost = false
+  void conversation.lost.then(() => (isLost = true))
+  conversation.begin()
+  const [release, releaseOther] = [conversation.hold(), conversation.hold()]
+  await Bun.sleep(400)
+  release()
+  await Bun.sleep(200)
+  expect(isLost).toBe(false)
+  releaseOther()
+  await until(() => isLost)
+})
+
 test("the agent's reason for closing is passed on, and features hear of the end once", async () => {
   const { conversation, agent } = converse()
   const endings: string[] = []

@@ -514,6 +514,24 @@ except FileExistsError as e: print("exists")
   expect(files.openFiles).toBe(0)
 })
 
+test.if(installed("python3"))("a rename that would keep or swap what is there never takes it away", async () => {
+  const files = pod()
+  const script = `
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+def rename(flags, to):
+    failed = libc.renameat2(-100, b"/remote/a.txt", -100, to, flags)
+    return errno.errorcode[ctypes.get_errno()] if failed else "renamed"
+NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
+there = b"/remote/dir/b.txt"
+print([rename(flags, there) for flags in (NOREPLACE, EXCHANGE, WHITEOUT, NOREPLACE | EXCHANGE)])
+print(open("/remote/a.txt").read().strip(), open(there).read().strip())
+print(rename(NOREPLACE, b"/remote/new"), open("/remote/new").read().strip())
+`
+  const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+  expect(output).toBe("['EEXIST', 'EINVAL', 'EINVAL', 'EINVAL']\nhello from the pod bee\nrenamed hello from the pod\n")
+})
+
 test("signals to the engine while it hands over a descriptor do not change what the program gets", async () => {
   const ignore = () => {}
   process.on("SIGWINCH", ignore)
