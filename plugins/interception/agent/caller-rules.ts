@@ -1,7 +1,7 @@
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { ipv4Bytes, ipv6Bytes } from "../../../core/linux/socket-address.ts"
+import type { NetlinkMessage } from "../netlink.ts"
 import { forgetMarked } from "./conntrack.ts"
-import type { NetlinkMessage } from "./netlink.ts"
 import { act, type Expression, match } from "./nf-expressions.ts"
 import { addAddress, newAddressMap, newBaseChain, newRule, newTcpTimeouts, removeAddress } from "./nf-tables.ts"
 import type { CallerRules, RuleSetOptions, Stamp } from "./rule-set.ts"

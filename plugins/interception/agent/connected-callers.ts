@@ -1,5 +1,5 @@
+import { connectedFlows } from "../sock-diag.ts"
 import { translatedCallers } from "./conntrack.ts"
-import { connectedFlows } from "./sock-diag.ts"
 
 /**
  * The connections with one of `ports` on this side, as their callers' packets name them, in the calling thread's network namespace. Where a

@@ -1,5 +1,5 @@
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
-import { attribute, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, readAttributes } from "./netlink.ts"
+import { attribute, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK, readAttributes } from "../netlink.ts"
 
 /* Connection tracking by netlink. Numbers: linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h. */
 

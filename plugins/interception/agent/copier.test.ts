@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "bun:test"
 import type { Route } from "../../../core/interceptor.ts"
+import { attribute, be32 } from "../netlink.ts"
 import { Copier } from "./copier.ts"
-import { attribute, be32 } from "./netlink.ts"
 
 const FIN = 1
 const SYN = 2

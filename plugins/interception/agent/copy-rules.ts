@@ -1,4 +1,4 @@
-import type { NetlinkMessage } from "./netlink.ts"
+import type { NetlinkMessage } from "../netlink.ts"
 import { act, match } from "./nf-expressions.ts"
 import { newBaseChain, newPortSet, newRule } from "./nf-tables.ts"
 import { copiedPorts } from "./nf-tables-names.ts"

@@ -14,6 +14,7 @@ import {
 import { raiseBacklog } from "../../../core/linux/backlog.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import type { Logger } from "../../../core/log.ts"
+import { resetConnections } from "../sock-diag.ts"
 import { type ApplicationDialer, applicationDialer } from "./application-dialer.ts"
 import { forgetConnections } from "./conntrack.ts"
 import { Copying } from "./copying.ts"
@@ -24,7 +25,6 @@ import { openIptablesRules } from "./iptables-rules.ts"
 import { reserveLastDescriptor } from "./last-descriptor.ts"
 import { openNfTablesRules } from "./nftables-rules.ts"
 import type { RuleSet, RuleSetOptions } from "./rule-set.ts"
-import { resetConnections } from "./sock-diag.ts"
 import { originalDestination, sourceOf, toEvents } from "./tcp-sockets.ts"
 
 const listenBacklog = 4096

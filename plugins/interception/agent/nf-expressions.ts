@@ -1,4 +1,4 @@
-import { attribute, be16, be32, host32, nested, text } from "./netlink.ts"
+import { attribute, be16, be32, host32, nested, text } from "../netlink.ts"
 
 /*
  * What rules look at and do. Each expression is a nested list element with a name and its own attributes; what is compared stands in

@@ -1,5 +1,5 @@
+import type { NetlinkMessage } from "../netlink.ts"
 import { copyRules, formerlyCopiedPorts } from "./copy-rules.ts"
-import type { NetlinkMessage } from "./netlink.ts"
 import type { match } from "./nf-expressions.ts"
 import { addPorts, removePorts } from "./nf-tables.ts"
 import { copiedPorts, portMap } from "./nf-tables-names.ts"

@@ -12,7 +12,7 @@ import {
   nested,
   readAttributes,
   text,
-} from "./netlink.ts"
+} from "../netlink.ts"
 import { type Expression, NFPROTO_INET, NFPROTO_OF, OBJECT_CT_TIMEOUT, TCP } from "./nf-expressions.ts"
 
 /*

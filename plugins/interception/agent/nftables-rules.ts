@@ -1,7 +1,7 @@
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
+import type { NetlinkMessage } from "../netlink.ts"
 import { callerRules, callerStamps } from "./caller-rules.ts"
 import { removeLeftovers } from "./leftovers.ts"
-import type { NetlinkMessage } from "./netlink.ts"
 import { act, match } from "./nf-expressions.ts"
 import { PortSets } from "./nf-port-sets.ts"
 import { deleteTable, NfTables, newBaseChain, newPortMap, newRule, newTable, TABLE_OWNED } from "./nf-tables.ts"

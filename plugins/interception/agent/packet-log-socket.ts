@@ -4,7 +4,7 @@ import { AppError } from "../../../core/errors.ts"
 import { errno, isLinuxError } from "../../../core/linux/errno.ts"
 import { SOL_SOCKET } from "../../../core/linux/socket.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
-import { attribute, be16, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK } from "./netlink.ts"
+import { attribute, be16, be32, NETLINK_NETFILTER, NetlinkSocket, NLM_F_ACK } from "../netlink.ts"
 
 /* Numbers: linux/netfilter/nfnetlink_log.h, linux/netlink.h. */
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test"
-import { attribute, be32 } from "./netlink.ts"
+import { attribute, be32 } from "../netlink.ts"
 import { readPacketLog, readSegment } from "./packet-log.ts"
 
 function tcp(text: string, flags = 0x18): Buffer {

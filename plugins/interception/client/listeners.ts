@@ -1,6 +1,6 @@
-import { closeSync, openSync, readSync } from "node:fs"
 import type { IncomingWorld } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
+import { ListeningPorts } from "./listening-ports.ts"
 import type { SharedState } from "./shared-state.ts"
 import { isUnspecified, socketCookie } from "./socket-info.ts"
 
@@ -8,7 +8,6 @@ import { isUnspecified, socketCookie } from "./socket-info.ts"
 const sweepMs = 250
 /** Bound sockets remembered; older ones are forgotten, at the price that they show their true port. */
 const maxBound = 4096
-const listenState = "0A"
 
 export interface Listener {
   requested: Endpoint
@@ -25,6 +24,7 @@ export class Listeners {
   /** Ports of listeners the kernel chose. */
   readonly #chosen = new Set<number>()
   #sweeper: ReturnType<typeof setInterval> | undefined
+  readonly #listening = new ListeningPorts()
 
   constructor(incoming: IncomingWorld | undefined, shared: SharedState) {
     this.#incoming = incoming
@@ -102,7 +102,7 @@ export class Listeners {
   }
 
   close(): void {
-    clearInterval(this.#sweeper)
+    this.#stopSweeping()
     for (const listener of this.#live.values()) this.#incoming?.closed(listener)
     this.#live.clear()
   }
@@ -114,7 +114,7 @@ export class Listeners {
 
   /** A listener of ours would keep the port, so nothing of it is held; the kernel's table tells when it is gone. */
   #sweep(): void {
-    const ports = listeningPorts()
+    const ports = this.#listening.read()
     for (const [cookie, listener] of this.#live) {
       if (ports.has(listener.local.port)) continue
       this.#live.delete(cookie)
@@ -126,9 +126,13 @@ export class Listeners {
       this.#chosen.delete(port)
       this.#incoming?.chosen?.(port, false)
     }
-    if (this.#live.size > 0 || this.#chosen.size > 0) return
+    if (this.#live.size === 0 && this.#chosen.size === 0) this.#stopSweeping()
+  }
+
+  #stopSweeping(): void {
     clearInterval(this.#sweeper)
     this.#sweeper = undefined
+    this.#listening.close()
   }
 }
 
@@ -137,40 +141,4 @@ function overlap(listening: string, other: string): boolean {
   if (listening === other) return true
   const sameFamily = listening.includes(":") === other.includes(":")
   return sameFamily ? isUnspecified(listening) || isUnspecified(other) : listening === "::"
-}
-
-/** Ports with a TCP listener. The kernel lists listeners before all other sockets, so only the beginning is read. */
-function listeningPorts(): Set<number> {
-  const ports = new Set<number>()
-  for (const path of ["/proc/net/tcp", "/proc/net/tcp6"]) {
-    for (const line of linesOf(path)) {
-      const match = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2})/.exec(line)
-      if (!match) continue
-      if (match[2] !== listenState) break
-      ports.add(Number.parseInt(match[1]!, 16))
-    }
-  }
-  return ports
-}
-
-function* linesOf(path: string): Generator<string> {
-  let fd: number
-  try {
-    fd = openSync(path, "r")
-  } catch {
-    return
-  }
-  try {
-    const piece = Buffer.alloc(16_384)
-    let rest = ""
-    for (;;) {
-      const count = readSync(fd, piece)
-      if (count === 0) break
-      const lines = (rest + piece.toString("latin1", 0, count)).split("\n")
-      rest = lines.pop()!
-      yield* lines
-    }
-  } finally {
-    closeSync(fd)
-  }
 }

@@ -1,5 +1,5 @@
-import { LinuxError } from "../../../core/linux/errno.ts"
-import { syscall } from "../../../core/linux/syscall.ts"
+import { LinuxError } from "../../core/linux/errno.ts"
+import { syscall } from "../../core/linux/syscall.ts"
 
 /*
  * A netlink message: length u32, type u16, flags u16, sequence u32, port id u32, then the family's own header and attributes.

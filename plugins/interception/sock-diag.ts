@@ -1,4 +1,4 @@
-import { errno, isLinuxError } from "../../../core/linux/errno.ts"
+import { errno, isLinuxError } from "../../core/linux/errno.ts"
 import { NETLINK_SOCK_DIAG, NetlinkSocket, NLM_F_ACK } from "./netlink.ts"
 
 /*
@@ -12,6 +12,7 @@ const TCP = 6
 const families = [2, 10] as const
 /** Bits by state: established, both waits for the end, close-wait, last-ack, closing. Listeners and time-wait are none of them. */
 const connectedStates = (1 << 1) | (1 << 4) | (1 << 5) | (1 << 8) | (1 << 9) | (1 << 11)
+const listeningState = 1 << 10
 const socketIdBytes = 48
 /** Family, state, timer and retransmissions stand before the id. */
 const socketIdAt = 4
@@ -48,6 +49,14 @@ export function connectedFlows(ports: readonly number[]): Set<string> {
   }
 }
 
+/** Ports with a TCP listener in the network namespace of `socket`. Nothing but listeners is looked at for it. @throws LinuxError */
+export function listeningPorts(socket: NetlinkSocket): Set<number> {
+  const entries = families.flatMap((family) =>
+    socket.dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family, listeningState) }, "list listeners"),
+  )
+  return new Set(entries.map((entry) => entry.readUInt16BE(socketIdAt)))
+}
+
 interface Connected {
   family: (typeof families)[number]
   id: Buffer
@@ -57,7 +66,7 @@ function connected(socket: NetlinkSocket, ports: readonly number[]): Connected[]
   const wanted = new Set(ports)
   return families.flatMap((family) =>
     socket
-      .dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family) }, "list sockets")
+      .dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family, connectedStates) }, "list sockets")
       .map((entry) => ({ family, id: entry.subarray(socketIdAt, socketIdAt + socketIdBytes) }))
       .filter(({ id }) => wanted.has(id.readUInt16BE(0))),
   )
@@ -76,7 +85,10 @@ function addressIn(family: Connected["family"], address: Buffer): Buffer {
 
 function reset(socket: NetlinkSocket, family: number, id: Buffer): boolean {
   try {
-    socket.send([{ type: SOCK_DESTROY, flags: NLM_F_ACK, body: request(family, id) }], "reset a connection")
+    socket.send(
+      [{ type: SOCK_DESTROY, flags: NLM_F_ACK, body: request(family, connectedStates, id) }],
+      "reset a connection",
+    )
     return true
   } catch (thrown) {
     // It ended meanwhile.
@@ -86,10 +98,10 @@ function reset(socket: NetlinkSocket, family: number, id: Buffer): boolean {
 }
 
 /** struct inet_diag_req_v2: family u8, protocol u8, extensions u8, padding, states u32, id. */
-function request(family: number, id?: Buffer): Buffer {
+function request(family: number, states: number, id?: Buffer): Buffer {
   const body = Buffer.alloc(8 + socketIdBytes)
   body.set([family, TCP])
-  body.writeUInt32LE(connectedStates, 4)
+  body.writeUInt32LE(states, 4)
   if (id) body.set(id, 8)
   return body
 }
