@@ -10,6 +10,8 @@ import { version } from "../../package.json"
 const root = join(import.meta.dir, "../..")
 const canEnter = process.platform === "linux" && process.getuid?.() === 0
 if (!canEnter) console.warn("SKIPPED: entering the image needs root on Linux (chroot and a mount namespace)")
+const hasIptables = existsSync("/usr/sbin/xtables-nft-multi")
+if (!hasIptables) console.warn("SKIPPED: iptables of the image, which takes them from this machine, where they are not")
 
 let folder: string
 let files: string
@@ -127,7 +129,7 @@ describe.skipIf(!canEnter)("entered", () => {
     expect(stderr).toContain("mirrord-agent")
     expect(exitCode).toBe(2)
   })
-  test.skipIf(!existsSync("/usr/sbin/xtables-nft-multi"))("iptables of both kinds works, with its matches", () => {
+  test.skipIf(!hasIptables)("iptables of both kinds works, with its matches", () => {
     for (const kind of ["nft", "legacy"]) {
       const rule = [
         "-A",

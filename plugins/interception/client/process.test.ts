@@ -137,8 +137,7 @@ print(subprocess.check_output(["cat", "/remote/a.txt"]))
   )
 })
 
-test("io_uring is not there, so nothing goes around the engine", async () => {
-  if (!installed("python3")) return
+test.if(installed("python3"))("io_uring is not there, so nothing goes around the engine", async () => {
   const script = `
 import ctypes
 l = ctypes.CDLL(None, use_errno=True); l.syscall(425, 1, ctypes.create_string_buffer(200)); print(ctypes.get_errno())
