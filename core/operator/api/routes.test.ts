@@ -18,6 +18,8 @@ const lock: PortLock = { sessionId: "A", targetKey: "shop/deployment/web", port:
 
 let sessions: ListedSession[]
 let issued: string[]
+/** Of the certificates that were issued. */
+let kinds: string[]
 let lines: string[]
 
 const app = createApp({
@@ -26,9 +28,10 @@ const app = createApp({
   plugins: { add() {} },
   certificates: {
     fingerprint: "B".repeat(43),
-    issue(request: string) {
+    issue(request: string, kind: string) {
       if (!request.startsWith("-----BEGIN")) throw new Error("no request")
       issued.push(request)
+      kinds.push(kind)
       return "PEM"
     },
   },
@@ -58,6 +61,7 @@ beforeEach(() => {
     listedSession(12n, { connected: false, key: "k,1", info: elsewhere }),
   ]
   issued = []
+  kinds = []
   lines = []
 })
 
@@ -158,6 +162,34 @@ describe("ending sessions", () => {
     expect(left()).toEqual(["A", "B", "C"])
     expect((await ask("DELETE", "/sessions?")).status).toBe(200)
     expect(left()).toEqual([])
+  })
+})
+
+describe("certificates", () => {
+  const pem = "-----BEGIN CERTIFICATE REQUEST-----\n"
+  const path = "/mirrordclusteroperatorusercredentials"
+  const post = (spec: unknown, more: object = {}) => ask("POST", path, JSON.stringify({ ...more, spec }))
+
+  test.each([
+    ["of a pipeline", { csr: pem, kind: "ci" }, "ci"],
+    ["of a person", { csr: pem, kind: "regular" }, "regular"],
+    ["of what is not known here", { csr: pem, kind: "robot" }, "regular"],
+  ])("one is issued for what it is said to be for: %s", async (_what, spec, kind) => {
+    expect(await post(spec, { metadata: { generateName: "mine-" } })).toMatchObject({
+      status: 201,
+      body: { metadata: { name: expect.stringMatching(/^mine-/) }, spec, status: { certificate: "PEM" } },
+    })
+    expect([issued, kinds, lines]).toEqual([[pem], [kind], ["client certificate issued"]])
+  })
+
+  test.each([
+    ["no specification", undefined],
+    ["no request", { kind: "ci" }],
+    ["a request that is no text", { csr: 1 }],
+    ["no kind", { csr: pem }],
+  ])("with %s none is", async (_what, spec) => {
+    expect((await post(spec)).status).toBe(400)
+    expect([issued, lines]).toEqual([[], []])
   })
 })
 
