@@ -1,5 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import type { Socket } from "bun"
+import { ErrnoError } from "../../../core/client/engine.ts"
 import type { Endpoint } from "../../../core/interceptor.ts"
 import { MemoryIncoming, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
@@ -96,6 +97,23 @@ describe.if(installed("python3"))("a listener of the program", () => {
     expect((await runIn({ incoming }, python(script))).output).toBe("[Errno 98] Address already in use\n")
     expect(incoming.listeners).toEqual([])
     other.stop(true)
+  })
+
+  test.each([
+    ["may not listen in the pod", true, "[Errno 98] Address already in use\nFalse\n"],
+    ["may", false, "listens\nTrue\n"],
+  ])("that %s does so on this machine neither more nor less", async (_what, isRefused, output) => {
+    const free = takenPort()
+    free.stop(true)
+    const incoming = new MemoryIncoming()
+    if (isRefused) incoming.listening = () => Promise.reject(new ErrnoError(98, "taken"))
+    const script = `
+s = socket.socket(); s.bind(("127.0.0.1", ${free.port}))
+try: s.listen(); print("listens")
+except OSError as e: print(e)
+states = [(line.split()[1], line.split()[3]) for line in open("/proc/net/tcp").readlines()[1:]]
+print(("0100007F:%04X" % ${free.port}, "0A") in states)`
+    expect((await runIn({ incoming }, python(script))).output).toBe(output)
   })
 
   test("whose pod's port is another sees the pod's address with the port it asked for", async () => {
