@@ -10,7 +10,9 @@ export class ConfigProblems extends AppError {
   readonly problems: readonly string[]
   constructor(where: string, problems: readonly string[]) {
     const list = problems.length === 1 ? ` ${problems[0]}` : problems.map((problem) => `\n  - ${problem}`).join("")
-    super("config-invalid", `${where} is not valid:${list}`)
+    super("config-invalid", `${where} is not valid:${list}`, {
+      next: "`podside config schema` tells what each key may be.",
+    })
     this.problems = problems
   }
 }

@@ -57,7 +57,10 @@ export function inTermsOfOptions(thrown: unknown, options: OptionValues): unknow
     const words = `The environment variable ${variable} `
     if (!thrown.message.startsWith(words)) continue
     const option = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-    return new AppError("usage", `The option --${option} ${thrown.message.slice(words.length)}`, { exitCode: 2 })
+    return new AppError("usage", `The option --${option} ${thrown.message.slice(words.length)}`, {
+      next: "See --help of the command.",
+      exitCode: 2,
+    })
   }
   return thrown
 }

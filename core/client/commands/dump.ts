@@ -30,11 +30,8 @@ export const run: RunCommand = async ({ options }, context) => {
   const ports = given.length > 0 ? given : await portsOf(config)
   const log = commandLog()
   const session = await openSession({ config, step, log, signal, agentAddress: textOption(options, "agentAddress") })
+  const conversation = new Conversation(session, { log, notice: noticesOf(options, step) })
   try {
-    const conversation = new Conversation(session, {
-      log,
-      notice: noticesOf(options, step),
-    })
     const incoming = { ...incomingOptions(config), mode: "mirror" as const }
     if (incoming.filter) requireFilterSupport(incoming.filter, (feature) => conversation.supports(feature))
     const subscriptions = new Subscriptions(conversation, incoming)
@@ -48,9 +45,9 @@ export const run: RunCommand = async ({ options }, context) => {
       step.info(`Listening for traffic on port ${port}`)
     }
     await whileAlive(conversation, untilStopped(signal))
-    conversation.end()
     return 0
   } finally {
+    conversation.end()
     await session.close()
   }
 }

@@ -49,6 +49,8 @@ export const run: RunCommand = async ({ args, options }, context) => {
     const executable = Bun.which(command, { PATH: process.env["PATH"] })
     if (!executable) throw noProgram(command)
     refuseForeignUser(executable)
+    // What is wrong with the variables is told before an agent is made.
+    composeEnv({}, {}, features.env)
     if (startsContainers.test(basename(command)))
       step.warn(`"${command}" is in the session; containers, which its service starts, are not`)
     const { session, conversation, world, env } = await step.run(`preparing ${command}`, async (inner) => {
@@ -60,11 +62,11 @@ export const run: RunCommand = async ({ args, options }, context) => {
         agentAddress: textOption(options, "agentAddress"),
         keyProvided: !keyGenerated,
       })
+      const conversation = new Conversation(session, {
+        log,
+        notice: noticesOf(options, step),
+      })
       try {
-        const conversation = new Conversation(session, {
-          log,
-          notice: noticesOf(options, step),
-        })
         const known = withPod(features, session.pod, config.feature.magic.auto_mount)
         const { world, fetchEnv, prepare } = createFeatures(conversation, known, executable)
         conversation.begin()
@@ -76,6 +78,8 @@ export const run: RunCommand = async ({ args, options }, context) => {
         inner.done(`Ready! ${command} runs with the ${session.peer}`)
         return { session, conversation, world, env }
       } catch (thrown) {
+        // First: a connection that ends by itself is made again.
+        conversation.end()
         await session.close()
         throw thrown
       }

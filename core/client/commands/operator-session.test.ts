@@ -82,6 +82,21 @@ test("an operator that says no is an error with its words", async () => {
 })
 
 test.each([
+  ["is not there", () => statusAnswer(404, "NotFound", "There is no session 1234"), "session-not-found"],
+  [
+    "cannot be ended by this operator",
+    () => new Response("404 page not found", { status: 404 }),
+    "operator-no-sessions",
+  ],
+])("a session that %s is told with the id its user gave", async (_, answer, code) => {
+  await expect(deleted(stop, { id: "4D2" }, "sessions/1234", answer)).rejects.toMatchObject({
+    code,
+    message: expect.stringContaining("session 4D2"),
+    next: expect.any(String),
+  })
+})
+
+test.each([
   ["4D2", "1234"],
   ["mc-copy-ff", "255"],
   ["FFFFFFFFFFFFFFFF", "18446744073709551615"],

@@ -1,6 +1,6 @@
 import { flagOption, type OptionValues, type RunCommand, textOption } from "../../cli/command.ts"
 import { AppError } from "../../errors.ts"
-import type { KubeStatus } from "../../kube/errors.ts"
+import { KubeError, type KubeStatus } from "../../kube/errors.ts"
 import { type Kube, openKube } from "../../kube/kube.ts"
 import { loadForCommand } from "../load.ts"
 import { clientCertificate } from "../session/operator/credential.ts"
@@ -29,16 +29,33 @@ export async function endSessions(
 ): Promise<void> {
   const { kube, operator } = await operatorOf(options)
   const headers = { ...operator.headers, "x-client-der": await clientCertificate(kube, operator) }
-  const answer = await kube.request<KubeStatus & { status?: unknown }>("DELETE", `${operatorApi}/sessions${chosen}`, {
-    ...(chosen === "" ? {} : { body: {} }),
-    headers,
-    what,
-  })
+  const request = { ...(chosen === "" ? {} : { body: {} }), headers, what }
+  const answer = await kube
+    .request<KubeStatus & { status?: unknown }>("DELETE", `${operatorApi}/sessions${chosen}`, request)
+    .catch((thrown) => {
+      throw notThere(thrown, what)
+    })
   if (answer.status === "Failure")
     throw new AppError("operator-failed", `The operator could not do it: ${answer.message ?? "no reason given"}`, {
       next: "See `podside operator status`, and try again.",
     })
   process.stdout.write(`${answer.message ?? done}\n`)
+}
+
+/** An operator that knows no sessions at all answers an unknown path in plain text, or says that the answer cannot be parsed. */
+function notThere(thrown: unknown, what: string): unknown {
+  if (!(thrown instanceof KubeError) || thrown.status !== 404) return thrown
+  const { reason } = thrown.body
+  if (reason === undefined || /parse/i.test(reason)) {
+    return new AppError("operator-no-sessions", `Cannot ${what}: this operator does not end sessions for its users`, {
+      cause: thrown,
+      next: "Ask the cluster's owner for a newer one.",
+    })
+  }
+  return new AppError("session-not-found", `Cannot ${what}: there is none of this id`, {
+    cause: thrown,
+    next: "See `podside operator status`.",
+  })
 }
 
 async function operatorOf(options: OptionValues): Promise<{ kube: Kube; operator: Operator }> {

@@ -35,8 +35,8 @@ export const run: RunCommand = async ({ options }, context) => {
   const log = commandLog()
   const session = await openSession({ config, step, log, signal, agentAddress: textOption(options, "agentAddress") })
   const stops: (() => void)[] = []
+  const conversation = new Conversation(session, { log, notice: noticesOf(options, step) })
   try {
-    const conversation = new Conversation(session, { log, notice: noticesOf(options, step) })
     const names = createNames(conversation)
     const own = { tcp: true, udp: true, ignoreLocalhost: false }
     const outgoing = createOutgoingWorld(conversation, own, { known: new KnownNames(), listensOn: () => false })
@@ -59,10 +59,11 @@ export const run: RunCommand = async ({ options }, context) => {
     }
     step.info("Ready!")
     await whileAlive(conversation, untilStopped(signal))
-    conversation.end()
     return 0
   } finally {
     for (const stop of stops) stop()
+    // First: a connection that ends by itself is made again.
+    conversation.end()
     await session.close()
   }
 }

@@ -48,6 +48,17 @@ test(
 )
 
 test(
+  "variables that cannot be read are told before an agent is asked",
+  async () => {
+    await using agent = await startLocalAgent()
+    const words = (address: string) => ["exec", "--agent-address", address, "--env-file", "no-such-file", "--", "true"]
+    const outcome = await run([agent.binary, ...words("unix:/nonexistent")], { timeoutSeconds: 60 })
+    expect(outcome).toMatchObject({ code: 1, stderr: expect.stringContaining("[bad-env-file]") })
+  },
+  limitMs,
+)
+
+test(
   "the exit code is the program's; arguments and input pass through",
   async () => {
     await using agent = await startLocalAgent()

@@ -41,6 +41,22 @@ describe.skipIf(!cluster.available)("a session whose operator goes away", () => 
     expect((await cluster.get("pods", "-n", installed.namespace, "-l", "app=mirrord")).items).toEqual([])
   }, 90_000)
 
+  test("is not missed by a command that fails by itself", async () => {
+    const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
+    try {
+      const place = ["-t", "deployment/web", "-n", cluster.namespace, "--progress", "off"]
+      const outcome = await run([binary, "port-forward", ...place, "-L", `${taken.port}:web:8080`], {
+        env: { KUBECONFIG: cluster.kubeconfig, MIRRORD_OPERATOR_ENABLE: "true" },
+        timeoutSeconds: 90,
+      })
+      expect(outcome.code).toBe(1)
+      expect(outcome.stderr).toStartWith("podside: Cannot listen on 127.0.0.1:")
+      expect(outcome.stderr).not.toContain("connecting again")
+    } finally {
+      taken.stop(true)
+    }
+  }, 120_000)
+
   test("comes back with its ports when every replica is replaced", async () => {
     const child = start(
       `require("http").createServer((q, r) => r.end("mine")).listen(8080, () => console.log("listening"))`,

@@ -152,5 +152,10 @@ function rejection(thrown: unknown, what: string): unknown {
       next: "Ask the cluster's owner; with `operator: false` podside works without the operator.",
     })
   }
-  return thrown
+  // To come again is no use, or was of none: what it says is for the user.
+  if (thrown.status === 401) return thrown
+  return new AppError("operator-failed", thrown.message, {
+    cause: thrown,
+    next: "If its words do not help, ask the cluster's owner to look at the operator's log; with `operator: false` podside works without it.",
+  })
 }
