@@ -172,7 +172,9 @@ export async function startOperator(options: StartOperatorOptions): Promise<Runn
     undo.push(async () => {
       door.stopAccepting()
       changes.stop()
-      // Before their sockets end: otherwise each would be written down as left, a thousand times in a moment.
+      // Before their sockets end: otherwise each would be written down as left, a thousand times in a moment, and its ports
+      // would be given back, which it comes back for.
+      locks.stop()
       sessions.stop()
       // An answer that ends is told from one that breaks off: kubectl shows the latter as a failure.
       await Bun.sleep(lastWordsMs)
