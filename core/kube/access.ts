@@ -90,12 +90,16 @@ async function askConfig(config: KubeConfig): Promise<RequestOptions> {
       })
     }
     const missing = typeof thrown === "object" && thrown !== null && "code" in thrown && thrown.code === "ENOENT"
-    throw new AppError("kube-auth-command", `The credential command "${command}" failed: ${errorText(thrown).trim()}`, {
-      cause: thrown,
-      next: missing
-        ? (hintOf(config) ?? "Put it on the PATH, or write its absolute path into the kubeconfig.")
-        : "Run it by hand, or log in to the cluster again.",
-    })
+    throw new AppError(
+      "kube-auth-command",
+      `The credential command "${command}" failed: ${errorText(thrown).trim() || "it said nothing"}`,
+      {
+        cause: thrown,
+        next: missing
+          ? (hintOf(config) ?? "Put it on the PATH, or write its absolute path into the kubeconfig.")
+          : "Run it by hand, or log in to the cluster again.",
+      },
+    )
   }
 }
 

@@ -53,10 +53,12 @@ export function runningContainers({ containers, initContainers = [] }: Pick<PodS
 export function notUsable(pod: Pod, container: string): string | undefined {
   const phase = pod.status?.phase ?? "Unknown"
   if (pod.metadata.deletionTimestamp !== undefined) return "it is being deleted"
-  if (phase !== "Running") return `its phase is ${phase}`
-  if (!pod.spec.nodeName) return "it has no node yet"
   const status = containerStatus(pod, container)
-  if (!status?.ready) return `its container "${container}" is not ready`
+  const reason = status?.state?.waiting?.reason
+  const waiting = reason ? ` (${reason})` : ""
+  if (phase !== "Running") return `its phase is ${phase}${waiting}`
+  if (!pod.spec.nodeName) return "it has no node yet"
+  if (!status?.ready) return `its container "${container}" is not ready${waiting}`
   if (!status.containerID) return `its container "${container}" has no id yet`
   return undefined
 }

@@ -34,9 +34,9 @@ const codes: Record<number, [code: string, next?: string]> = {
     "Log in to the cluster again, and check this machine's clock; `kubectl auth whoami` tells whether it worked.",
   ],
   403: ["kube-forbidden", "Ask the cluster's owner for the permission named above."],
-  404: ["kube-not-found"],
-  409: ["kube-conflict"],
-  410: ["kube-expired"],
+  404: ["kube-not-found", "Check its name and namespace, and that this is the right cluster (--context)."],
+  409: ["kube-conflict", "Somebody else changed it in this moment: try again."],
+  410: ["kube-expired", "Try again."],
   429: ["kube-busy", "Try again in a few seconds."],
 }
 
@@ -46,7 +46,10 @@ const codes: Record<number, [code: string, next?: string]> = {
  */
 export function statusError(what: string, status: number, text: string, retryAfter?: string | null): KubeError {
   const body = parseStatus(text, status)
-  const [code, next] = codes[status] ?? ["kube-failed"]
+  const [code, next] = codes[status] ?? [
+    "kube-failed",
+    status >= 500 ? "Try again; if it stays so, the cluster's owner should look at its API server." : undefined,
+  ]
   const reason = body.message ?? `HTTP status ${status}`
   const retryAfterSeconds = retryAfter && /^\d{1,6}$/.test(retryAfter) ? Number(retryAfter) : undefined
   return new KubeError(code, `Cannot ${what}: ${reason}`, status, body, { next, retryAfterSeconds })

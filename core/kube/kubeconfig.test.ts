@@ -51,6 +51,8 @@ test("a credential plugin is run, from beside the kubeconfig, and told what form
     code: "kube-auth-command",
     message: expect.stringContaining("not today"),
   })
+  writeFileSync(plugin, "#!/bin/sh\nexit 3")
+  await expect(resolveAccess(loadKubeConfig({ kubeconfig: path }))).rejects.toThrow("failed: it said nothing")
   await expect(accessWith({ exec: { ...exec, command: "podside-no-such-command" } })).rejects.toMatchObject({
     code: "kube-auth-command",
     next: expect.stringContaining("PATH"),

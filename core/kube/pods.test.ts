@@ -146,6 +146,11 @@ test("a pod is used only while it can answer", () => {
   expect(notUsable({ ...ready, metadata: { ...ready.metadata, deletionTimestamp: "now" } }, "app")).toContain("deleted")
   expect(notUsable({ ...ready, status: { ...ready.status, phase: "Pending" } }, "app")).toContain("Pending")
   expect(notUsable({ ...ready, status: { ...ready.status, containerStatuses: [] } }, "app")).toContain("not ready")
+  const containerStatuses = [{ name: "app", ready: false, state: { waiting: { reason: "CrashLoopBackOff" } } }]
+  const crashing = (phase: string) =>
+    notUsable({ ...ready, status: { ...ready.status, phase, containerStatuses } }, "app")
+  expect(crashing("Running")).toBe('its container "app" is not ready (CrashLoopBackOff)')
+  expect(crashing("Pending")).toBe("its phase is Pending (CrashLoopBackOff)")
 })
 
 const identity = { name: "mirrord-agent-abcdefghij", port: 40_000, gid: 5_000 }
