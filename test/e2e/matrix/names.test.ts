@@ -39,12 +39,18 @@ describe.skipIf(!cluster.available)("names", () => {
   beforeAll(async () => {
     await desk.open(cluster.kubeconfig)
     await cluster.importPodsideImage()
-    await cluster.apply([deployment("web"), service("web"), deployment("backend"), service("backend")])
+    const alias = {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "alias" },
+      spec: { type: "ExternalName", externalName: "host.podside.test" },
+    }
+    await cluster.apply([deployment("web"), service("web"), deployment("backend"), service("backend"), alias])
     for (const target of ["deployment/web", "deployment/backend"]) await cluster.ready(target)
     const own = `backend.${cluster.namespace}`
     const full = `${own}.svc.cluster.local`
     names = ["backend", own, full, "kubernetes", "kubernetes.default", "nowhere", "no.where", "host.podside.test"]
-    names.push(...names.map((name) => `${name}.`), "BackEnd")
+    names.push(...names.map((name) => `${name}.`), "BackEnd", "alias", `alias.${cluster.namespace}`, "alias.")
 
     const at = (name: string) => join(desk.folder, name)
     for (const script of ["names.py", "names.mjs"]) copyFileSync(join(sources, script), at(script))
@@ -81,6 +87,7 @@ describe.skipIf(!cluster.available)("names", () => {
     expect(truth).toContain(`backend backend.${cluster.namespace}.svc.cluster.local`)
     expect(truth).toContain("backend. none")
     expect(truth).toContain("kubernetes none")
+    expect(truth).toContain("alias host.podside.test")
     expect(truth).toContain("host.podside.test. host.podside.test")
   })
 
