@@ -63,17 +63,20 @@ async function wayTo({ server, proxyUrl }: Cluster): Promise<Pick<ServerAccess, 
       next: "Check proxy-url in the kubeconfig, and HTTPS_PROXY: http://HOST:PORT, https:// or socks5://.",
     })
   }
+  const { protocol } = new URL(proxy)
+  if (!/^(https?|socks5h?):$/.test(protocol)) {
+    throw new AppError("kube-config", `The proxy ${protocol}// to the cluster is of an unknown kind`, {
+      next: "Use http://, https:// or socks5:// in proxy-url of the kubeconfig or HTTPS_PROXY.",
+    })
+  }
   return {
-    proxy: proxy.startsWith("socks") ? await throughSocks(proxy, new URL(server)) : proxy,
+    proxy: isSocks5(proxy) ? await throughSocks(proxy, new URL(server)) : proxy,
     via: proxyPlace(proxy),
   }
 }
 
-async function throughSocks(proxy: string, { protocol, hostname, port }: URL): Promise<string> {
-  if (isSocks5(proxy)) return bridgeTo(proxy, `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`)
-  throw new AppError("kube-config", `The proxy ${new URL(proxy).protocol}// of the kubeconfig is of an unknown kind`, {
-    next: "Use http://, https:// or socks5://.",
-  })
+function throughSocks(proxy: string, { protocol, hostname, port }: URL): Promise<string> {
+  return bridgeTo(proxy, `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`)
 }
 
 async function askConfig(config: KubeConfig): Promise<RequestOptions> {

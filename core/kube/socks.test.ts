@@ -118,9 +118,13 @@ test.each([
   })
 })
 
-test("another kind of SOCKS is refused with a way out", async () => {
-  const proxied = await kubeThrough("socks4://127.0.0.1:1080")
-  await expect(proxied.request("GET", "/version")).rejects.toMatchObject({ code: "kube-config" })
+test.each(["socks4", "ftp"])("a proxy of the kind %s is refused with a way out", async (kind) => {
+  const proxied = await kubeThrough(`${kind}://127.0.0.1:1080`)
+  await expect(proxied.request("GET", "/version")).rejects.toMatchObject({
+    code: "kube-config",
+    message: `The proxy ${kind}:// to the cluster is of an unknown kind`,
+    next: expect.stringContaining("socks5://"),
+  })
 })
 
 test("nobody else can use the way through, and it leads to one server only", async () => {
