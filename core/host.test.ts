@@ -214,6 +214,23 @@ describe("a failed start", () => {
     expect(steps).toEqual(["first"])
     expect(running.lines.join()).toContain("stuck")
   })
+  test("what takes a while to undo is waited for, and may fail by then", async () => {
+    const steps: string[] = []
+    const running = await boot([
+      plugin("a", ({ defer }: { defer(undo: () => unknown): void }) => {
+        defer(() => steps.push("first"))
+        defer(async () => {
+          await new Promise(setImmediate)
+          steps.push("slow")
+          throw new Error("disk full")
+        })
+        return {}
+      }),
+    ])
+    await running.stop()
+    expect(steps).toEqual(["slow", "first"])
+    expect(running.lines.join()).toContain("disk full")
+  })
   test("the signal is aborted by stop, and a late defer is undone at once", async () => {
     let late: ((undo: () => void) => void) | undefined
     let signal: AbortSignal | undefined

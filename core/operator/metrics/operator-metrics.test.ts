@@ -55,3 +55,28 @@ test("the series of a mirrord operator, with its labels", () => {
   const valid = lines.find((line) => line.startsWith("mirrord_license_valid_seconds "))
   expect(Number(valid?.split(" ")[1])).toBeGreaterThan(365 * 86_400)
 })
+
+test("users cannot make series without end: what is known goes on being counted, the rest is counted together", () => {
+  const metrics = operatorMetrics(
+    () => 0,
+    () => 0,
+  )
+  const user = (index: number) => ({ ...session, userId: `key-${index}` })
+  for (let index = 0; index < 3_000; index++) metrics.opened(user(index))
+  for (const index of [0, 1_999, 2_999]) metrics.opened(user(index))
+  const series = metrics
+    .render()
+    .split("\n")
+    .filter((line) => line.startsWith("mirrord_sessions_create_total{"))
+  expect(series).toHaveLength(2_001)
+  const countOf = (label: string) =>
+    Number(
+      series
+        .find((line) => line.includes(label))
+        ?.split(" ")
+        .at(-1),
+    )
+  expect([countOf('"key-0"'), countOf('"key-1"'), countOf('"key-1999"'), countOf('other="true"')]).toEqual([
+    2, 1, 2, 1_001,
+  ])
+})
