@@ -6,7 +6,7 @@ import { reportError } from "./cli/report.ts"
 import { podsideVersion } from "./cli/version.ts"
 import type { Role } from "./host.ts"
 import type { RoleContext, RunRole } from "./role.ts"
-import { createStopOnSignals } from "./stop-signals.ts"
+import { createStopSignals } from "./stop-signals.ts"
 
 /*
  * From the command line to a role. Everything behind an `import()` is read from the binary only when it is needed: that
@@ -66,7 +66,7 @@ function contextOf({ pluginFolder, pluginConfigFile }: Leading): RoleContext {
       const config = mergeConfigs(options.config ?? {}, await loadPluginConfig())
       return startPlugins(role, await loadPlugins(), { ...options, config })
     },
-    stopOnSignals: createStopOnSignals(),
+    ...createStopSignals(),
   }
 }
 

@@ -13,6 +13,8 @@ export interface RoleContext {
    * default effect until this is called for the first time.
    */
   stopOnSignals(): AbortSignal
+  /** Until `program` is over signals are for it, however many come: whoever runs it passes them on. */
+  leaveSignalsTo(program: Promise<unknown>): void
 }
 
 /** The entry of a role: `argv` without the program's name and without `--mode`; resolves with the exit code. */

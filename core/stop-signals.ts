@@ -1,20 +1,30 @@
 import { constants } from "node:os"
+import type { RoleContext } from "./role.ts"
 
 const stopping = ["SIGINT", "SIGTERM"] as const
 
-/** See `RoleContext.stopOnSignals`; each call after the first gives the same signal. */
-export function createStopOnSignals(): () => AbortSignal {
+/** See `RoleContext`; each call of `stopOnSignals` after the first gives the same signal. */
+export function createStopSignals(): Pick<RoleContext, "stopOnSignals" | "leaveSignalsTo"> {
   let controller: AbortController | undefined
-  return () => {
-    if (controller) return controller.signal
-    const { signal } = (controller = new AbortController())
-    for (const name of stopping) {
-      process.on(name, () => {
-        if (signal.aborted) process.exit(128 + constants.signals[name])
-        controller?.abort()
-      })
-    }
-    return signal
+  let left = 0
+  return {
+    stopOnSignals() {
+      if (controller) return controller.signal
+      const { signal } = (controller = new AbortController())
+      for (const name of stopping) {
+        process.on(name, () => {
+          if (left > 0) return
+          if (signal.aborted) process.exit(128 + constants.signals[name])
+          controller?.abort()
+        })
+      }
+      return signal
+    },
+    leaveSignalsTo(program) {
+      left++
+      const over = () => void left--
+      program.then(over, over)
+    },
   }
 }
 

@@ -94,6 +94,7 @@ export const run: RunCommand = async ({ args, options }, context) => {
         world,
         log,
       })
+      context.leaveSignalsTo(program.exited)
       return await untilEnd(program, conversation)
     } finally {
       conversation.end()

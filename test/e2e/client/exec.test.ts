@@ -153,6 +153,31 @@ test(
 )
 
 test(
+  "signals of a terminal, one after the other, are the program's: the session goes on until that ends",
+  async () => {
+    await using agent = await startLocalAgent({ FROM_POD: "pod" })
+    // In a group of its own, as a terminal's foreground is; the kernel gives each of it the signal.
+    const script = `let count = 0
+      process.on("SIGINT", () => ++count === 3 && process.exit(9))
+      console.log("started"); setInterval(() => {}, 1000)`
+    const child = Bun.spawn([agent.binary, "exec", ...agent.options, "--progress", "off", "--", "node", "-e", script], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "inherit",
+      detached: true,
+    })
+    const reader = child.stdout.getReader()
+    await reader.read()
+    for (let count = 0; count < 3; count++) {
+      process.kill(-child.pid, "SIGINT")
+      await Bun.sleep(200)
+    }
+    expect(await child.exited).toBe(9)
+  },
+  limitMs,
+)
+
+test(
   "an agent that cannot be reached is an error with a next step",
   async () => {
     await using agent = await startLocalAgent()
