@@ -14,14 +14,20 @@ import { type Family, hasAddresses, type LookupResult, type Names, resultOf, typ
 const momentMs = 1000
 /** Walks and misses remembered; a program looks up a few dozen names. */
 const maxRemembered = 512
+/** Names whose steps are kept: of a long search list they are many. */
+const maxKnown = 64
 /** A walk with more addresses is not remembered. */
 const maxRememberedRecords = 64
 
 /** What a program may have said for a full name, and where in its walk that is. */
 interface Step {
   said: string
+  /** The same in lower case. */
+  key: string
   fullNames: readonly string[]
   index: number
+  /** The full name before it, in lower case. */
+  before: string | undefined
 }
 
 interface Remembered {
@@ -49,6 +55,7 @@ export class SearchList {
   readonly #domains: readonly string[]
   readonly #walks = new Map<string, Remembered>()
   readonly #misses = new Map<string, number>()
+  readonly #known = new Map<string, readonly Step[]>()
 
   constructor({ config, names, readsHosts, now = () => performance.now() }: SearchListOptions) {
     this.#config = config
@@ -87,21 +94,32 @@ export class SearchList {
     if (this.#misses.size > maxRemembered) this.#misses.delete(this.#misses.keys().next().value!)
   }
 
-  #steps(name: string): Step[] {
+  /** Kept: each lookup asks for them twice for each family, and they cost more than an answer from memory. */
+  #steps(name: string): readonly Step[] {
+    const known = this.#known.get(name)
+    if (known) return known
+    const steps = this.#stepsTo(name)
+    if (this.#known.size >= maxKnown) this.#known.delete(this.#known.keys().next().value!)
+    this.#known.set(name, steps)
+    return steps
+  }
+
+  #stepsTo(name: string): Step[] {
     const lower = name.toLowerCase()
+    const wanted = `${lower}.`
     const searched = this.#domains.filter((domain) => domain !== "." && lower.endsWith(domain))
     return [...searched.map(({ length }) => name.slice(0, -length)), name].flatMap((said) => {
       const fullNames = candidates(said, this.#config)
-      const index = fullNames.findIndex((full) => full.toLowerCase() === `${lower}.`)
-      return index < 0 ? [] : [{ said, fullNames, index }]
+      const index = fullNames.findIndex((full) => full.length === wanted.length && full.toLowerCase() === wanted)
+      if (index < 0) return []
+      return [{ said, key: said.toLowerCase(), fullNames, index, before: fullNames[index - 1]?.toLowerCase() }]
     })
   }
 
   /** Would a resolver of a program that said so ask for this full name now? */
   #isNext(step: Step): boolean {
-    const { fullNames, index } = step
-    if (index === 0) return isSearchedFirst(step)
-    const missed = this.#misses.get(fullNames[index - 1]!.toLowerCase())
+    if (step.before === undefined) return isSearchedFirst(step)
+    const missed = this.#misses.get(step.before)
     return missed !== undefined && this.#now() < missed + momentMs
   }
 
@@ -113,8 +131,8 @@ export class SearchList {
     return this.#isNext(step) && (step.index > 0 || step.said.includes(".") || !this.#readsHosts)
   }
 
-  #remembered({ said, index }: Step, family: Family): Remembered | undefined {
-    const known = this.#walks.get(said.toLowerCase())
+  #remembered({ key, index }: Step, family: Family): Remembered | undefined {
+    const known = this.#walks.get(key)
     if (!known?.settled) return known
     const { walk, momentEnds } = known.settled
     const now = this.#now()
@@ -123,8 +141,7 @@ export class SearchList {
     return walk.isCurrent() && (now < walk.until || isUnused) ? known : undefined
   }
 
-  #begin({ said, fullNames }: Step): Remembered {
-    const key = said.toLowerCase()
+  #begin({ said, key, fullNames }: Step): Remembered {
     this.#forgetOld()
     const begun: Remembered = { walk: this.#names.walk(said, fullNames), used: new Set() }
     this.#walks.delete(key)
