@@ -36,6 +36,8 @@ export async function prepareProgram(
   openFiles: readonly [number, number],
   { descriptors, userNamespace }: Rung,
 ): Promise<Prepared> {
+  // The runtime makes a pipe non-blocking with the first use of its stream: later it would do so under the program.
+  void [process.stdout, process.stderr]
   const [mine, theirs] = socketPair()
   const [listenerComes, listenerGoes] = descriptors === "held" ? socketPair() : []
   let child: Bun.Subprocess

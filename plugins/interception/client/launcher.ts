@@ -12,6 +12,9 @@ const NEW_LISTENER = 8
 const WAIT_KILLABLE_RECV = 32
 const RLIMIT_NOFILE = 7
 const F_SETFD = 2
+const F_GETFL = 3
+const F_SETFL = 4
+const O_NONBLOCK = 0o4000
 const FD_CLOEXEC = 1
 /** Signals the runtime ignores, which a program would inherit: SIGPIPE, SIGXFSZ. */
 const ignoredSignals = [13, 25]
@@ -36,6 +39,7 @@ export async function runLauncher(): Promise<never> {
   for (const signal of ignoredSignals) syscall("rt_sigaction", signal, byDefault, 0, 8)
   const limit = new BigUint64Array(request.openFiles.map(BigInt))
   syscall("prlimit64", 0, RLIMIT_NOFILE, limit, 0)
+  for (const fd of [0, 1, 2]) blockAgain(fd)
   syscall("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
   syscall("fcntl", launcherFd, F_SETFD, FD_CLOEXEC)
   const status = Buffer.alloc(4)
@@ -58,6 +62,12 @@ export async function runLauncher(): Promise<never> {
   syscall("write", launcherFd, status, 4)
   syscall("kill", process.pid, SIGKILL)
   process.exit(exitNotStarted)
+}
+
+/** The runtime makes pipes it may write to non-blocking for everybody who has them; programs lose output by that (EAGAIN). */
+function blockAgain(fd: number): void {
+  const flags = syscall("fcntl", fd, F_GETFL, 0)
+  if (flags >= 0 && (flags & O_NONBLOCK) !== 0) syscall("fcntl", fd, F_SETFL, flags & ~O_NONBLOCK)
 }
 
 async function startSender(): Promise<void> {

@@ -153,6 +153,31 @@ test(
 )
 
 test(
+  "what a program writes to a pipe waits for whoever reads it slowly",
+  async () => {
+    await using agent = await startLocalAgent()
+    const command = [
+      agent.binary,
+      "exec",
+      ...agent.options,
+      "--",
+      "sh",
+      "-c",
+      "cat /dev/zero | head -c 1000000; head -c 1000000 /dev/zero >&2",
+    ]
+    const quoted = command.map((word) => `'${word}'`).join(" ")
+    const { stdout } = await run(
+      ["sh", "-c", `{ ${quoted} 2>&3 | (sleep 3; wc -c); } 3>&1 | (sleep 4; tr -d '\\000' | tail -1)`],
+      {
+        timeoutSeconds: 120,
+      },
+    )
+    expect(stdout.trim()).toBe("1000000")
+  },
+  limitMs,
+)
+
+test(
   "signals of a terminal, one after the other, are the program's: the session goes on until that ends",
   async () => {
     await using agent = await startLocalAgent({ FROM_POD: "pod" })
