@@ -21,6 +21,10 @@ const zone: Record<
     cname?: string
     code?: number
     truncated?: true
+    /** By TCP nothing comes, or something else. */
+    byTcp?: "nothing" | "another answer"
+    /** Records that a truncated reply has all the same. */
+    part?: number
     /** How long its records hold, or, without records, how long that holds; default 0: every question is put to the server. */
     ttlSeconds?: number
   }
@@ -35,6 +39,9 @@ const zone: Record<
   "crowd.test.": { A: Array.from({ length: 33 }, (_, index) => `10.2.0.${index}`), ttlSeconds: 30 },
   "broken.test.": { code: 2 },
   "big.test.": { A: Array.from({ length: 200 }, (_, index) => `10.1.0.${index}`), truncated: true },
+  "unreachable.test.": { A: ["10.0.0.5"], truncated: true, byTcp: "nothing" },
+  "forged.test.": { A: ["10.0.0.5"], truncated: true, byTcp: "another answer" },
+  "part.test.": { A: ["10.0.0.5", "10.0.0.6"], truncated: true, part: 1, byTcp: "nothing" },
   "alias.test.": { cname: "real.test.", A: ["10.0.0.8"] },
   "7.0.0.10.in-addr.arpa.": { PTR: "api.shop.svc.cluster.local." },
   [`7.${"0.".repeat(29)}d.f.ip6.arpa.`]: { PTR: "api6.shop.svc.cluster.local." },
@@ -113,6 +120,9 @@ async function serveZone(): Promise<void> {
       socket: {
         data(socket, data) {
           const message = reply(data.subarray(2), false)
+          const { byTcp } = zone[asked.at(-1)!.toLowerCase()] ?? {}
+          if (byTcp === "nothing") return void socket.end()
+          if (byTcp) message.writeUInt16BE(message.readUInt16BE(0) ^ 1, 0)
           const length = Buffer.alloc(2)
           length.writeUInt16BE(message.length)
           // In two pieces, as a network may deliver it.
@@ -158,10 +168,12 @@ function reply(query: Buffer, overUdp: boolean): Buffer {
     records.push(owner, head, data)
   }
   const pointer = Buffer.from([0xc0, 12])
-  if (entry && !isTruncated) {
+  if (entry) {
+    const count = isTruncated ? (entry.part ?? 0) : undefined
     if (entry.cname) add(pointer, 5, encode(entry.cname))
     const owner = entry.cname ? encode(entry.cname) : pointer
-    if (type === 1) for (const ip of entry.A ?? []) add(owner, 1, Buffer.from(ip.split(".").map(Number)))
+    if (type === 1)
+      for (const ip of (entry.A ?? []).slice(0, count)) add(owner, 1, Buffer.from(ip.split(".").map(Number)))
     if (type === 28)
       for (const ip of entry.AAAA ?? []) add(owner, 28, Buffer.from(`fd${"0".repeat(28)}0${ip.at(-1)}`, "hex"))
     if (type === 12 && entry.PTR) add(owner, 12, encode(entry.PTR))
@@ -400,6 +412,7 @@ when("all questions of a moment come from one port, later ones from another", as
 })
 
 when("hundreds of questions at once are all answered with what was asked, from more than one port", async () => {
+  configure(kubernetes.replace("timeout:1", "timeout:10"))
   const many = Array.from({ length: 300 }, (_, index) => (index % 3 === 0 ? "big.test." : "many.test."))
   client.send(...many.map((name) => question(name, "Ipv4Only")))
   for (const name of many) expect(result(await client.next())).toHaveLength(name === "big.test." ? 200 : 3)
@@ -439,6 +452,18 @@ when("an alias answers under its real name", async () => {
 
 when("an answer that does not fit into a datagram is fetched over TCP", async () => {
   expect(await ask("big.test.", "Ipv4Only")).toHaveLength(200)
+})
+
+when.each([
+  ["the part that fitted is the answer", "part.test.", ["part.test. 10.0.0.5"]],
+  [
+    "an answer of which nothing fitted is a failure, not the absence of addresses,",
+    "unreachable.test.",
+    { kind: "NoConnections" },
+  ],
+  ["what answers another question is no answer,", "forged.test.", { kind: "NoConnections" }],
+])("%s when TCP brings none", async (_, name, expected) => {
+  expect(await ask(name, "Ipv4Only")).toEqual(expected)
 })
 
 when.each([

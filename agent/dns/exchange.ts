@@ -23,8 +23,9 @@ export class Exchanges {
     const reply = await asked.reply
     if (asked.query === undefined || typeof reply === "string" || !reply.isTruncated) return reply
     const whole = await askByTcp(server, asked.query, milliseconds, this.#surroundings)
-    // A part of the answer is better than none.
-    return typeof whole === "string" ? reply : whole
+    // A part of the answer is better than none; none does not say that there is none.
+    const hasPart = reply.answers.some((answer) => answer.type === type)
+    return typeof whole === "string" && hasPart ? reply : whole
   }
 }
 
@@ -45,8 +46,7 @@ async function askByTcp(
     data(chunk) {
       stream = Buffer.concat([stream, chunk])
       const message = wholeMessage(stream)
-      const reply = message && decodeReply(message, query)
-      if (reply) resolve(reply)
+      if (message) resolve(decodeReply(message, query) ?? "unreachable")
     },
     drain() {},
     end: () => resolve("unreachable"),
