@@ -22,7 +22,7 @@ const roles: Record<Role, () => Promise<{ run: RunRole }>> = {
 async function main(): Promise<number> {
   // The client's engine starts this binary once more as the process that becomes the program.
   if (process.argv[2] === "__launch") {
-    const { runLauncher } = await import("../plugins/interception/client/launcher.ts")
+    const { runLauncher } = await import("../plugins/interception/client/launch/launcher.ts")
     return runLauncher()
   }
   // The agent starts it once more as the process that removes iptables rules after it.

@@ -3,7 +3,7 @@ const inBinary = import.meta.url.includes("$bunfs") || import.meta.url.includes(
 
 /**
  * Starts a thread from a file called `NAME.worker.ts`; `path` begins at the project's root, e.g.
- * "plugins/interception/client/engine.worker.ts". The build makes every such file an entry of the binary. Only
+ * "plugins/interception/client/watch/watch.worker.ts". The build makes every such file an entry of the binary. Only
  * there is it looked for when compiled, never in the working directory.
  */
 export function startWorker(path: `${string}.worker.ts`): Worker {

@@ -127,6 +127,25 @@ describe("walls", () => {
     )
     expect(breaches).toEqual([])
   })
+  test("the engine's rooms stand on each other, and none reaches for one beside or above it", () => {
+    const engine = "plugins/interception/client/"
+    const below: Record<string, readonly string[]> = {
+      kernel: [],
+      launch: ["kernel"],
+      watch: ["kernel"],
+      files: ["kernel", "watch"],
+      network: ["kernel", "watch"],
+    }
+    const roomOf = (path: string) => (path.startsWith(engine) ? path.slice(engine.length).split("/").at(-2) : undefined)
+    const breaches = files
+      .filter((path) => !isTest(path))
+      .flatMap((path) =>
+        importsOf(path).map(({ target }) => ({ path, target, from: roomOf(path), to: roomOf(target) })),
+      )
+      .filter(({ from, to }) => from !== undefined && to !== undefined && from !== to && !below[from]?.includes(to))
+    expect(breaches.map(({ path, target }) => `${path} -> ${target}`)).toEqual([])
+    expect(new Set(files.map(roomOf).filter((room) => room !== undefined))).toEqual(new Set(Object.keys(below)))
+  })
   test("only core/main.ts knows the plugin list and the agent", () => {
     const isInner = (target: string) => target === "plugins/index.ts" || target.startsWith("agent/")
     const knowing = files.filter((path) => !isTest(path) && !path.startsWith("agent/"))

@@ -1,7 +1,7 @@
 import { AppError } from "../../core/errors.ts"
 import { silentLogger } from "../../core/log.ts"
 import { createEngine } from "../../plugins/interception/client/engine.ts"
-import { rungHere } from "../../plugins/interception/client/unavailable.ts"
+import { rungHere } from "../../plugins/interception/client/launch/unavailable.ts"
 import { MemoryFiles } from "./memory-files.ts"
 
 /* Runs a program (default: `true`) in a small world, as a process of its own: bun true-in-world.ts [--user-namespace] [PROGRAM [ARGUMENT…]]. */

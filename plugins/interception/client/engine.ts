@@ -1,7 +1,7 @@
 import type { Engine } from "../../../core/client/engine.ts"
-import { type Rung, restrictionOf } from "./rung.ts"
+import { type Rung, restrictionOf } from "./kernel/rung.ts"
+import { rungHere, whyUnavailable } from "./launch/unavailable.ts"
 import { runProgram } from "./running.ts"
-import { rungHere, whyUnavailable } from "./unavailable.ts"
 
 /**
  * The process engine: seccomp user notification, without privileges and without anything loaded into the program.

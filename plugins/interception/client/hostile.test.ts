@@ -6,8 +6,8 @@ import type { World } from "../../../core/client/engine.ts"
 import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
 import { MemoryDns, MemoryIncoming, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, keepingLogger, runIn } from "../../../test/fakes/run-in-world.ts"
-import { architectureOf, callNames } from "./abi.ts"
-import { partsOf, watchRules } from "./rules.ts"
+import { architectureOf, callNames } from "./kernel/abi.ts"
+import { partsOf, watchRules } from "./kernel/rules.ts"
 
 const program = join(import.meta.dir, "../../../test/fakes/hostile.py")
 const ranges = { readyFrom: 0, liveFrom: 0, end: 0 }

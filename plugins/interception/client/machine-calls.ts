@@ -1,10 +1,10 @@
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs"
 import { hostname, machine, release, version } from "node:os"
-import { type Answer, type Call, type Handlers, proceed, success } from "./call.ts"
-import { AT_FDCWD } from "./rules.ts"
-import { machineBytes } from "./shared-state.ts"
+import { type Answer, type Call, type Handlers, proceed, success } from "./kernel/call.ts"
+import { AT_FDCWD } from "./kernel/rules.ts"
+import { peekString, readLink, writeMemory } from "./kernel/tracee.ts"
 import type { Supervision } from "./supervision.ts"
-import { peekString, readLink, writeMemory } from "./tracee.ts"
+import { machineBytes } from "./watch/shared-state.ts"
 
 const textBytes = machineBytes / 6
 const setUserId = 0o4000

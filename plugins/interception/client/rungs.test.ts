@@ -3,7 +3,7 @@ import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync } from "node:fs
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { installed } from "../../../test/fakes/run-in-world.ts"
-import { canMakeUserNamespaces } from "./rung.ts"
+import { canMakeUserNamespaces } from "./kernel/rung.ts"
 
 /** Whole suites run inside of one test here, on machines that may be busy. */
 setDefaultTimeout(300_000)

@@ -1,13 +1,13 @@
 import { errorText } from "../../../core/errors.ts"
 import { errno } from "../../../core/linux/errno.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
-import { callNames } from "./abi.ts"
-import { type Answer, Call, errnoOf, type Handlers } from "./call.ts"
-import { heldDescriptors, NotHeld } from "./held-descriptors.ts"
-import { Replier } from "./notification.ts"
-import { canFetchDescriptors } from "./rung.ts"
+import { callNames } from "./kernel/abi.ts"
+import { type Answer, Call, errnoOf, type Handlers } from "./kernel/call.ts"
+import { heldDescriptors, NotHeld } from "./kernel/held-descriptors.ts"
+import { Replier } from "./kernel/notification.ts"
+import { canFetchDescriptors } from "./kernel/rung.ts"
+import { isFree } from "./kernel/tracee.ts"
 import type { Supervision } from "./supervision.ts"
-import { isFree } from "./tracee.ts"
 
 /** Answers the calls the watching thread hands over. */
 export class Supervisor {

@@ -1,0 +1,120 @@
+import { readFileSync } from "node:fs"
+import { errno, LinuxError } from "../../../../core/linux/errno.ts"
+import { getSocketOption } from "../../../../core/linux/socket.ts"
+import { syscall } from "../../../../core/linux/syscall.ts"
+import { type Answer, type Call, failure } from "../kernel/call.ts"
+import { SOL_SOCKET } from "../kernel/rules.ts"
+import type { Readiness } from "../watch/readiness.ts"
+
+const ID_VALID = 0x40082102
+const SO_RCVTIMEO = 20
+const SO_SNDTIMEO = 21
+/** How often a waiting call is looked after. */
+const tickMs = 100
+/**
+ * "Handle the signal, then, if the handler wants that, make the call again": known only inside the kernel, which acts on it
+ * because a signal is pending when the call returns.
+ */
+const ERESTARTSYS = 512
+
+/** Marks a wait that ended because nobody waits any more, or because a signal came. */
+class Abandoned extends Error {}
+
+/**
+ * Calls that may wait long. The kernel lets only deadly signals through to a thread whose call waits for an answer, so this
+ * looks after the others, and after threads that are gone.
+ */
+export class Waits {
+  readonly #listener: number
+  readonly #readiness: Readiness
+
+  constructor(listener: number, readiness: Readiness) {
+    this.#listener = listener
+    this.#readiness = readiness
+  }
+
+  /**
+   * Runs `work` until it has an answer, the caller is gone, or a signal wants to be handled. In the latter cases `work` goes
+   * on unheard: what it has obtained it passes through `given`, which then undoes it and throws. What has to be undone before the
+   * program goes on is told to `whenAbandoned`.
+   */
+  async interruptible(
+    call: Call,
+    work: (
+      given: <T>(value: T, undo: (value: T) => void) => T,
+      abandoned: Promise<never>,
+      whenAbandoned: (undo: () => void) => void,
+    ) => Promise<Answer>,
+  ): Promise<Answer> {
+    const stop = Promise.withResolvers<never>()
+    stop.promise.catch(() => {})
+    let over = false
+    let undo = () => {}
+    const ticker = setInterval(() => {
+      if (over || (this.#isWaiting(call) && !hasSignal(call.tid))) return
+      over = true
+      undo()
+      stop.reject(new Abandoned())
+    }, tickMs)
+    const given = <T>(value: T, undo: (value: T) => void): T => {
+      if (!over) return value
+      undo(value)
+      throw new Abandoned()
+    }
+    const running = work(given, stop.promise, (given) => {
+      undo = given
+    })
+    running.catch(() => {})
+    try {
+      return await Promise.race([running, stop.promise])
+    } catch (thrown) {
+      if (thrown instanceof Abandoned) return failure(ERESTARTSYS)
+      throw thrown
+    } finally {
+      clearInterval(ticker)
+    }
+  }
+
+  /** Resolves when `fd` has one of the events. @throws LinuxError EAGAIN after the socket's own time limit */
+  async until(fd: number, events: number, abandoned: Promise<never>): Promise<void> {
+    const ready = Promise.withResolvers<void>()
+    const waiting = this.#readiness.wait(fd, events, () => ready.resolve())
+    const limit = timeLimitMs(fd, SO_RCVTIMEO)
+    const timer =
+      limit === 0 ? undefined : setTimeout(() => ready.reject(new LinuxError(errno.EAGAIN, "wait for a socket")), limit)
+    try {
+      await Promise.race([ready.promise, abandoned])
+    } finally {
+      clearTimeout(timer)
+      waiting.cancel()
+    }
+  }
+
+  #isWaiting(call: Call): boolean {
+    const id = new BigUint64Array([call.id])
+    return syscall("ioctl", this.#listener, ID_VALID, id) === 0
+  }
+}
+
+/** Whether a signal that is neither blocked nor ignored waits for the thread. */
+function hasSignal(tid: number): boolean {
+  let status: string
+  try {
+    status = readFileSync(`/proc/${tid}/status`, "utf8")
+  } catch {
+    return false
+  }
+  const set = (name: string) => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, "m").exec(status)?.[1] ?? "0"}`)
+  return ((set("SigPnd") | set("ShdPnd")) & ~set("SigBlk") & ~set("SigIgn")) !== 0n
+}
+
+/** How long a blocking connect of the socket may take; 0: as long as it takes. */
+export function connectLimitMs(fd: number): number {
+  return timeLimitMs(fd, SO_SNDTIMEO)
+}
+
+/** struct timeval: seconds i64, microseconds i64. */
+function timeLimitMs(fd: number, option: number): number {
+  const value = getSocketOption(fd, SOL_SOCKET, option, 16)
+  return Math.ceil(Number(value.readBigInt64LE(0)) * 1000 + Number(value.readBigInt64LE(8)) / 1000)
+}
