@@ -175,7 +175,9 @@ describe.skipIf(!cluster.available)("the chart", () => {
   test("makes no namespace where its release lives: helm has found or made that one already", async () => {
     const { namespace } = cluster
     const flags = await withValues({ namespace })
-    const said = await cluster.helm("install", "podside", chart, "-n", namespace, "--dry-run=server", ...flags.slice(2))
+    // What is there already may be another test's operator.
+    const dry = ["--dry-run=server", "--take-ownership"]
+    const said = await cluster.helm("install", "podside", chart, "-n", namespace, ...dry, ...flags.slice(2))
     expect(said).not.toContain("kind: Namespace")
     expect(said).toContain("--clusterrole=mirrord-operator-user")
   }, 120_000)
