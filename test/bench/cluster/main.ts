@@ -1,5 +1,8 @@
 import { errorText } from "../../../core/errors.ts"
 import {
+  inTurns,
+  latencyForwarded,
+  latencyInSession,
   measureDirect,
   measureForward,
   measureReading,
@@ -29,14 +32,18 @@ const whole = (value: number | undefined) => String(Math.round(value ?? Number.N
 const [only, also] = process.argv.slice(2)
 const byForward = { operator: false, transport: "port-forward" } as const
 
-function speedRows(way: Way, forwarded: Way, bulkAtLeast: number, latencyAtMost: number): Row[] {
+function bulkRows(way: Way, forwarded: Way, atLeast: number): Row[] {
   const bulk = (name: "download" | "upload"): Row => ({
     name: `${name}, one flow`,
     ratio: way[name] / forwarded[name],
-    limit: { atLeast: bulkAtLeast },
+    limit: { atLeast },
     of: "× port-forward",
     seen: `${whole(way[name])} MB/s, port-forward ${whole(forwarded[name])}`,
   })
+  return [bulk("download"), bulk("upload")]
+}
+
+function speedRows(way: Way, forwarded: Way, bulkAtLeast: number, latencyAtMost: number): Row[] {
   const latency = (name: "p50" | "p99"): Row => ({
     name: `round trip of 1 byte, ${name}`,
     ratio: way.latency[name]! / forwarded.latency[name]!,
@@ -44,7 +51,7 @@ function speedRows(way: Way, forwarded: Way, bulkAtLeast: number, latencyAtMost:
     of: "× port-forward",
     seen: `${us(way.latency[name])}, port-forward ${us(forwarded.latency[name])}`,
   })
-  return [latency("p50"), latency("p99"), bulk("download"), bulk("upload")]
+  return [latency("p50"), latency("p99"), ...bulkRows(way, forwarded, bulkAtLeast)]
 }
 
 interface Base {
@@ -144,15 +151,23 @@ async function baseOnly(stage: Stage): Promise<Base> {
 
 async function operatorRows(stage: Stage, { pod, forwarded }: Base): Promise<Row[]> {
   const session = { operator: true }
-  say("stolen requests without an operator, by port-forward ...")
-  const served = (await servedHere(stage, byForward))["perSecond"]!
   say("the operator is installed ...")
   return withOperator(stage, async (namespace) => {
     const cold = await sessionStart(stage, session, { times: 3, before: () => removeAgents(stage, namespace) })
     const warm = await sessionStart(stage, session)
     say("the network through the operator ...")
     const way = await measureSession(stage, session)
-    const stolen = await servedHere(stage, session)
+    say("round trips and stolen requests, in turns with those by port-forward ...")
+    const trips = await inTurns(
+      () => latencyForwarded(stage),
+      () => latencyInSession(stage, session),
+      "p50",
+    )
+    const stolen = await inTurns(
+      () => servedHere(stage, byForward),
+      () => servedHere(stage, session),
+      "perSecond",
+    )
     const start = (name: string, value: number, atMost: number): Row => ({
       name: `session start, ${name} agent`,
       ratio: value / pod,
@@ -163,13 +178,22 @@ async function operatorRows(stage: Stage, { pod, forwarded }: Base): Promise<Row
     return [
       start("cold", cold, 1.2),
       start("warm", warm, 0.4),
-      ...speedRows(way, forwarded, 1, 0.5).filter(({ name }) => !name.endsWith("p99")),
+      {
+        name: "round trip of 1 byte, p50",
+        ratio: trips.ratio,
+        limit: { atMost: 0.5 },
+        of: "× port-forward",
+        seen: `${us(trips.other["p50"])}, port-forward ${us(trips.one["p50"])}`,
+      },
+      ...bulkRows(way, forwarded, 1),
       {
         name: "stolen HTTP, 16 connections",
-        ratio: stolen["perSecond"]! / served,
+        ratio: stolen.ratio,
         limit: { atLeast: 1.2 },
         of: "× direct by forward",
-        seen: `${whole(stolen["perSecond"])} req/s, p50 ${us(stolen["p50"])}, without operator by port-forward ${whole(served)}`,
+        seen:
+          `${whole(stolen.other["perSecond"])} req/s, p50 ${us(stolen.other["p50"])}, ` +
+          `without operator by port-forward ${whole(stolen.one["perSecond"])}`,
       },
     ]
   })

@@ -52,6 +52,34 @@ export async function sessionStart(
   return median(all)
 }
 
+/** Rounds of what is measured in turns. */
+const rounds = 3
+
+/**
+ * Two measurements in turns, as a machine is not as fast in one minute as in the next: gives the round whose ratio, of the second to the
+ * first by `figure`, is the median.
+ */
+export async function inTurns(
+  one: () => Promise<Measured>,
+  other: () => Promise<Measured>,
+  figure: "p50" | "perSecond",
+): Promise<{ one: Measured; other: Measured; ratio: number }> {
+  const all: { one: Measured; other: Measured; ratio: number }[] = []
+  for (let round = 0; round < rounds; round++) {
+    const [first, second] = [await one(), await other()]
+    all.push({ one: first, other: second, ratio: second[figure]! / first[figure]! })
+  }
+  return all.toSorted((a, b) => a.ratio - b.ratio)[(rounds - 1) / 2]!
+}
+
+export const latencyInSession = (stage: Stage, session: SessionOptions): Promise<Measured> =>
+  stage.loadIn(session, "latency", `${stage.backendIp}:${ports.tcp}`, String(pingCount))
+
+export async function latencyForwarded(stage: Stage): Promise<Measured> {
+  await using tcp = await stage.forward(ports.tcp)
+  return await stage.load("latency", `127.0.0.1:${tcp.port}`, String(pingCount))
+}
+
 export interface Way {
   latency: Measured
   connect: Measured
