@@ -9,6 +9,10 @@ import { encodeFrame, FrameReader, opcode } from "./websocket-frames.ts"
 
 /** Above this many bytes waiting to be sent, `send` asks the producer to wait. */
 const highWaterBytes = 512 << 10
+/** Frames are put together up to this size, in bytes: one TLS record. */
+const recordBytes = 16 << 10
+/** Where they are put together; used again by the next write. */
+let record: Uint8Array | undefined
 const closeWaitMs = 1_000
 
 export interface WebSocketHandlers {
@@ -74,14 +78,40 @@ export class KubeWebSocket {
 
   /** One binary message, in as many frames as it takes. False: wait for `drain`. */
   send(parts: readonly Uint8Array[]): boolean {
+    return this.sendAll([parts])
+  }
+
+  /** Several binary messages, each of parts; short ones go in one write. False: wait for `drain`. */
+  sendAll(messages: readonly (readonly Uint8Array[])[]): boolean {
     if (this.#over || this.#closing) return true
-    let length = 0
-    for (const part of parts) length += part.byteLength
-    for (const frame of cutIntoFrames(parts, length)) {
-      const code = frame.isFirst ? opcode.binary : opcode.continuation
-      this.#socket.writeCopy(encodeFrame(code, frame.parts, this.#mask, frame.isLast))
+    record ??= new Uint8Array(recordBytes)
+    let gathered = 0
+    const flush = () => {
+      if (gathered > 0) this.#socket.writeCopy(record!.subarray(0, gathered))
+      gathered = 0
     }
+    for (const frame of this.#frames(messages)) {
+      if (gathered + frame.byteLength > recordBytes) flush()
+      if (frame.byteLength > recordBytes) this.#socket.writeCopy(frame)
+      else {
+        record.set(frame, gathered)
+        gathered += frame.byteLength
+      }
+    }
+    flush()
     return this.#socket.queuedBytes < highWaterBytes
+  }
+
+  /** Each is good until the next. */
+  *#frames(messages: readonly (readonly Uint8Array[])[]): Generator<Uint8Array> {
+    for (const parts of messages) {
+      let length = 0
+      for (const part of parts) length += part.byteLength
+      for (const frame of cutIntoFrames(parts, length)) {
+        const code = frame.isFirst ? opcode.binary : opcode.continuation
+        yield encodeFrame(code, frame.parts, this.#mask, frame.isLast)
+      }
+    }
   }
 
   sendText(text: string): void {

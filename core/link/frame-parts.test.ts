@@ -95,6 +95,8 @@ test("what an operator sends beyond 16 MiB goes out in several frames, and a cli
   }
   link.send(message)
   await done.promise
+  // What does not fill a write leaves with the turn.
+  await new Promise(setImmediate)
   const bytes = Buffer.concat(written)
   const whole = daemonMessage.encode(message)
   expect(heads(bytes)).toEqual([

@@ -208,7 +208,7 @@ class ServedWebSocketLink<In, Out> implements Link<In, Out> {
     if (this.#frameBytes >= fullWriteBytes) this.#flush()
     else if (!this.#flushScheduled) {
       this.#flushScheduled = true
-      queueMicrotask(() => this.#flush())
+      setImmediate(() => this.#flush())
     }
   }
 

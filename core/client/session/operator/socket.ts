@@ -1,23 +1,47 @@
 import type { KubeWebSocket } from "../../../kube/websocket.ts"
-import type { WebSocketLike } from "../../../link/index.ts"
+import { fullWriteBytes, type WebSocketLike } from "../../../link/index.ts"
 
 /** The largest message either side may send. */
 const maxMessageBytes = 64 << 20
 
-/** Gives a WebSocket of `core/kube` the shape links are made of: whole messages, standard event handlers. */
+/**
+ * Gives a WebSocket of `core/kube` the shape links are made of: whole messages, standard event handlers. Short messages of one turn of
+ * the event loop leave in one write: an API server passes on each TLS record by itself, and each is a wakeup for everybody behind it.
+ */
 export function asWebSocketLike(socket: KubeWebSocket): WebSocketLike {
   let pieces: Uint8Array[] = []
   let bytes = 0
+  /** Messages of this turn, each in its parts. */
+  let unsent: (readonly Uint8Array[])[] = []
+  let unsentBytes = 0
+  const flush = () => {
+    const messages = unsent
+    unsent = []
+    unsentBytes = 0
+    if (messages.length > 0) socket.sendAll(messages)
+  }
+  const sendParts = (parts: readonly Uint8Array[]) => {
+    if (unsent.length === 0) setImmediate(flush)
+    unsent.push(parts)
+    for (const part of parts) unsentBytes += part.byteLength
+    if (unsentBytes >= fullWriteBytes) flush()
+  }
   const like: WebSocketLike = {
     binaryType: "arraybuffer",
     readyState: 1,
     get bufferedAmount() {
-      return socket.queuedBytes
+      return socket.queuedBytes + unsentBytes
     },
-    send: (data) => void socket.send([data]),
-    sendParts: (parts) => void socket.send(parts),
-    close: (code) => socket.close(code),
-    terminate: () => socket.abort(),
+    send: (data) => sendParts([data]),
+    sendParts,
+    close(code) {
+      flush()
+      socket.close(code)
+    },
+    terminate() {
+      flush()
+      socket.abort()
+    },
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     ondrain: null,
