@@ -147,6 +147,18 @@ export class NetlinkSocket {
     }
   }
 
+  /** Asks for one object: the body of the answer, good until the next call. @throws LinuxError ENOENT and others */
+  ask(message: Omit<NetlinkMessage, "flags">, what: string): Buffer {
+    this.#sendBytes(this.#packet({ ...message, flags: 0 }), what)
+    for (;;) {
+      for (const { type, sequence, body } of this.#receive(what)) {
+        if (sequence !== this.#sequence) continue
+        if (type === NLMSG_ERROR) throw new LinuxError(body.readInt32LE(0), what)
+        return body
+      }
+    }
+  }
+
   /** `move` gives the descriptor another number and returns it. */
   moveDescriptor(move: (fd: number) => number): void {
     this.#fd = move(this.#fd)

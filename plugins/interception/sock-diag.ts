@@ -1,4 +1,6 @@
+import type { Endpoint } from "../../core/interceptor.ts"
 import { errno, isLinuxError } from "../../core/linux/errno.ts"
+import { AF_INET, encodeEndpoint } from "../../core/linux/socket-address.ts"
 import { NETLINK_SOCK_DIAG, NetlinkSocket, NLM_F_ACK } from "./netlink.ts"
 
 /*
@@ -16,6 +18,9 @@ const listeningState = 1 << 10
 const socketIdBytes = 48
 /** Family, state, timer and retransmissions stand before the id. */
 const socketIdAt = 4
+/** Expiry, both queues and the owner, u32 each, stand between the id and the inode. */
+const inodeAt = socketIdAt + socketIdBytes + 16
+const anyState = 0xffff_ffff
 const mappedPrefix = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])
 
 /**
@@ -55,6 +60,31 @@ export function listeningPorts(socket: NetlinkSocket): Set<number> {
     socket.dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family, listeningState) }, "list listeners"),
   )
   return new Set(entries.map((entry) => entry.readUInt16BE(socketIdAt)))
+}
+
+/**
+ * Inode of the TCP socket with these two ends in the network namespace of `socket`: 0 when it belongs to no process any more,
+ * undefined when there is none. @throws LinuxError
+ */
+export function inodeOfSocket(socket: NetlinkSocket, own: Endpoint, peer: Endpoint): number | undefined {
+  const [from, to] = [encodeEndpoint(own), encodeEndpoint(peer)]
+  const family = from.readUInt16LE(0)
+  // In both forms of a socket's address: family u16, port u16 big-endian, then 4 bytes, or a flow label and 16 bytes.
+  const [addressAt, addressEnd] = family === AF_INET ? [4, 8] : [8, 24]
+  const id = Buffer.alloc(socketIdBytes)
+  from.copy(id, 0, 2, 4)
+  to.copy(id, 2, 2, 4)
+  from.copy(id, 4, addressAt, addressEnd)
+  to.copy(id, 20, addressAt, addressEnd)
+  // No cookie is known.
+  id.fill(0xff, 40)
+  try {
+    const body = request(family, anyState, id)
+    return socket.ask({ type: SOCK_DIAG_BY_FAMILY, body }, "look for a socket").readUInt32LE(inodeAt)
+  } catch (thrown) {
+    if (isLinuxError(thrown, errno.ENOENT)) return undefined
+    throw thrown
+  }
 }
 
 interface Connected {
