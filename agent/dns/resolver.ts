@@ -7,7 +7,6 @@ import { candidates, parseResolvConf, type ResolverConfig } from "../../core/res
 import { RefusedRequest } from "../response-error.ts"
 import type { AgentSettings } from "../settings.ts"
 import type { Surroundings } from "../target/target.ts"
-
 import { Exchanges } from "./exchange.ts"
 import { type HostsEntry, lookUpHosts, parseHosts } from "./hosts.ts"
 import { type Failure, type QueryType, type Reply, recordType } from "./message.ts"

@@ -1,5 +1,6 @@
 import type { Endpoint } from "../../../../core/interceptor.ts"
-import { check, errno, LinuxError } from "../../../../core/linux/errno.ts"
+import { withoutBlocking } from "../../../../core/linux/blocking.ts"
+import { errno, LinuxError } from "../../../../core/linux/errno.ts"
 import { getIntOption, getSocketOption } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
@@ -13,9 +14,6 @@ const SO_DOMAIN = 39
 const SO_COOKIE = 57
 const IPPROTO_IPV6 = 41
 const IPV6_V6ONLY = 26
-const F_GETFL = 3
-const F_SETFL = 4
-const O_NONBLOCK = 0o4000
 /** struct sockaddr_storage. */
 export const addressBytes = 128
 
@@ -39,25 +37,6 @@ export function socketCookie(fd: number): bigint {
 /** Whether the socket can only talk IPv6. */
 export function isOnlyV6(fd: number, family: number): boolean {
   return family === AF_INET6 && getIntOption(fd, IPPROTO_IPV6, IPV6_V6ONLY) !== 0
-}
-
-export function isNonBlocking(fd: number): boolean {
-  return (check(syscall("fcntl", fd, F_GETFL, 0), "fcntl") & O_NONBLOCK) !== 0
-}
-
-/**
- * Runs a socket call that must not block this thread. The flag belongs to the open file and is put back at once; a thread of
- * the program that begins a call in this very moment may get EAGAIN, which is why it is only set where needed.
- */
-export function withoutBlocking<T>(fd: number, make: () => T): T {
-  const flags = check(syscall("fcntl", fd, F_GETFL, 0), "fcntl")
-  if (flags & O_NONBLOCK) return make()
-  syscall("fcntl", fd, F_SETFL, flags | O_NONBLOCK)
-  try {
-    return make()
-  } finally {
-    syscall("fcntl", fd, F_SETFL, flags)
-  }
 }
 
 /** sockaddr of an endpoint for a socket of this family: IPv4 on an IPv6 socket is a mapped address. */

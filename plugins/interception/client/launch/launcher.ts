@@ -1,4 +1,5 @@
 import { accessSync, constants, statSync, writeSync } from "node:fs"
+import { setNonBlocking } from "../../../../core/linux/blocking.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { addressOf, cString, syscall } from "../../../../core/linux/syscall.ts"
 import { startWorker } from "../../../../core/worker.ts"
@@ -12,9 +13,6 @@ const NEW_LISTENER = 8
 const WAIT_KILLABLE_RECV = 32
 const RLIMIT_NOFILE = 7
 const F_SETFD = 2
-const F_GETFL = 3
-const F_SETFL = 4
-const O_NONBLOCK = 0o4000
 const FD_CLOEXEC = 1
 /** Signals the runtime ignores, which a program would inherit: SIGPIPE, SIGXFSZ. */
 const ignoredSignals = [13, 25]
@@ -66,8 +64,11 @@ export async function runLauncher(): Promise<never> {
 
 /** The runtime makes pipes it may write to non-blocking for everybody who has them; programs lose output by that (EAGAIN). */
 function blockAgain(fd: number): void {
-  const flags = syscall("fcntl", fd, F_GETFL, 0)
-  if (flags >= 0 && (flags & O_NONBLOCK) !== 0) syscall("fcntl", fd, F_SETFL, flags & ~O_NONBLOCK)
+  try {
+    setNonBlocking(fd, false)
+  } catch {
+    // It is closed.
+  }
 }
 
 async function startSender(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { RemoteConnection } from "../../../../core/client/engine.ts"
 import type { Endpoint } from "../../../../core/interceptor.ts"
+import { isNonBlocking } from "../../../../core/linux/blocking.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../../../../core/linux/socket.ts"
 import { AF_INET6, AF_UNIX, decodeEndpoint } from "../../../../core/linux/socket-address.ts"
@@ -10,7 +11,6 @@ import {
   connectSocket,
   endpointName,
   isLoopback,
-  isNonBlocking,
   isOnlyV6,
   isUnspecified,
   readAddress,

@@ -1,4 +1,5 @@
 import type { Endpoint } from "../../../../core/interceptor.ts"
+import { isNonBlocking } from "../../../../core/linux/blocking.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { SOCK_DGRAM } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint } from "../../../../core/linux/socket-address.ts"
@@ -17,7 +18,6 @@ import {
   addressFor,
   endpointName,
   fitting,
-  isNonBlocking,
   isOnlyV6,
   readAddress,
   socketCookie,

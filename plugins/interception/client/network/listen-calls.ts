@@ -1,5 +1,6 @@
 import { ErrnoError } from "../../../../core/client/engine.ts"
 import type { Endpoint } from "../../../../core/interceptor.ts"
+import { isNonBlocking, withoutBlocking } from "../../../../core/linux/blocking.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { SOCK_STREAM } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint } from "../../../../core/linux/socket-address.ts"
@@ -12,12 +13,10 @@ import {
   endpointName,
   fitting,
   isLoopback,
-  isNonBlocking,
   isUnspecified,
   readAddress,
   socketFamily,
   socketType,
-  withoutBlocking,
   writeAddress,
 } from "../kernel/socket-info.ts"
 import { fetchDescriptor, withDescriptor } from "../kernel/tracee.ts"

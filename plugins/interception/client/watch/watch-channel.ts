@@ -1,3 +1,4 @@
+import { setNonBlocking } from "../../../../core/linux/blocking.ts"
 import { check, errno } from "../../../../core/linux/errno.ts"
 import { addressOf, syscall } from "../../../../core/linux/syscall.ts"
 import { notificationBytes } from "../kernel/notification.ts"
@@ -10,8 +11,6 @@ import { notificationBytes } from "../kernel/notification.ts"
 const AF_UNIX = 1
 const SOCK_STREAM = 1
 const SOCK_CLOEXEC = 0o2000000
-const O_NONBLOCK = 0o4000
-const F_SETFL = 4
 const callNumberAt = 16
 const reportNumber = -1
 
@@ -55,7 +54,7 @@ export async function openWatchChannel(
   const pair = new Int32Array(new ArrayBuffer(8))
   check(syscall("socketpair", AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair")
   const [fd, writeFd] = [pair[0]!, pair[1]!]
-  syscall("fcntl", fd, F_SETFL, O_NONBLOCK)
+  setNonBlocking(fd, true)
   let rest: Uint8Array = new Uint8Array(0)
   const socket = await Bun.connect({
     fd,
