@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test"
-import { encodeFrame, opcode } from "./websocket-frames.ts"
+import { opcode } from "../link/server-frames.ts"
+import { frameChunks } from "./websocket-frames.ts"
 
 const payload = (length: number) => Buffer.alloc(length, "podside ")
 const unmasked = (frame: Uint8Array, start: number) =>
@@ -12,7 +13,13 @@ test.each([
   ["larger than what is used again", 200 << 10, 14],
 ])("a frame %s says what it holds, masked or with a key of nothing", (_, length, start) => {
   for (const mask of [true, false, true, false]) {
-    const frame = encodeFrame(opcode.binary, [payload(length).subarray(0, 3), payload(length).subarray(3)], mask)
+    const frame = Buffer.concat(
+      frameChunks(
+        opcode.binary,
+        { parts: [payload(length).subarray(0, 3), payload(length).subarray(3)], length, isLast: true },
+        mask,
+      ),
+    )
     expect(frame.length).toBe(start + length)
     expect(Buffer.from(unmasked(frame, start)).equals(payload(length))).toBe(true)
     expect(Buffer.from(frame.subarray(start - 4, start)).equals(Buffer.alloc(4))).toBe(!mask)

@@ -1,3 +1,6 @@
+import type { FramePart } from "../link/frame-parts.ts"
+import { frameHead } from "../link/server-frames.ts"
+
 /*
  * WebSocket frames (RFC 6455, section 5.2), client side.
  *
@@ -6,49 +9,30 @@
  *   4 bytes    masking key, client to server only
  */
 
-export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
-
 /** A frame larger than this ends the connection; Kubernetes and operators send far smaller ones. */
 const maxFrameBytes = 64 << 20
 const maxControlBytes = 125
 
-/** Frames up to this size, in bytes, are made in memory that is used again: their own would be as much garbage as bulk has bytes. */
-const lentBytes = 128 << 10
-let lent: Uint8Array<ArrayBuffer> | undefined
-
-function frameOf(length: number): Uint8Array<ArrayBuffer> {
-  if (length > lentBytes) return new Uint8Array(length)
-  lent ??= new Uint8Array(lentBytes)
-  return lent.subarray(0, length)
-}
+const keyBytes = 4
+const noKey: Uint8Array = new Uint8Array(keyBytes)
 
 /**
- * One frame of `parts`, good until the next call; `isLast`: its message ends with it. Over TLS the masking key is zero, which leaves the
- * payload as it is: masking exists to keep hostile payloads from being read as HTTP by proxies on the way, and nobody reads inside TLS.
+ * One frame as chunks, the payload as it is when it need not be masked. Over TLS the masking key is
+ * zero, which leaves the payload as it is: masking exists to keep hostile payloads from being read as HTTP by proxies on the way, and
+ * nobody reads inside TLS.
  */
-export function encodeFrame(code: number, parts: readonly Uint8Array[], mask: boolean, isLast = true): Uint8Array {
-  let length = 0
-  for (const part of parts) length += part.byteLength
-  const lengthBytes = length < 126 ? 0 : length < 65_536 ? 2 : 8
-  const start = 2 + lengthBytes + 4
-  const frame = frameOf(start + length)
-  const view = new DataView(frame.buffer)
-  // The key of the frame before.
-  view.setUint32(start - 4, 0)
-  frame[0] = (isLast ? 0x80 : 0) | code
-  frame[1] = 0x80 | (lengthBytes === 0 ? length : lengthBytes === 2 ? 126 : 127)
-  if (lengthBytes === 2) view.setUint16(2, length)
-  if (lengthBytes === 8) view.setBigUint64(2, BigInt(length))
-  let at = start
-  for (const part of parts) {
-    frame.set(part, at)
-    at += part.byteLength
-  }
-  if (mask) {
-    const key = crypto.getRandomValues(frame.subarray(start - 4, start))
-    for (let index = start; index < frame.byteLength; index++) frame[index]! ^= key[(index - start) & 3]!
-  }
-  return frame
+export function frameChunks(
+  code: number,
+  { parts, length, isLast }: Pick<FramePart, "parts" | "length" | "isLast">,
+  mask: boolean,
+): Uint8Array[] {
+  const head = frameHead(code, length, isLast)
+  head[1]! |= 0x80
+  if (!mask) return [head, noKey, ...parts]
+  const key = crypto.getRandomValues(new Uint8Array(keyBytes))
+  const payload = Uint8Array.from(Buffer.concat(parts, length))
+  for (let index = 0; index < length; index++) payload[index]! ^= key[index & 3]!
+  return [head, key, payload]
 }
 
 export interface FrameSink {

@@ -1,18 +1,16 @@
 import { randomBytes } from "node:crypto"
 import { AppError, errorText } from "../errors.ts"
 import { cutIntoFrames } from "../link/frame-parts.ts"
+import { opcode } from "../link/server-frames.ts"
+import { lentPiece, writeRuns } from "../link/write-runs.ts"
 import type { ServerAccess } from "./access.ts"
 import type { RawSocket } from "./dial.ts"
 import { transportError } from "./errors.ts"
 import { openUpgrade } from "./upgrade.ts"
-import { encodeFrame, FrameReader, opcode } from "./websocket-frames.ts"
+import { FrameReader, frameChunks } from "./websocket-frames.ts"
 
 /** Above this many bytes waiting to be sent, `send` asks the producer to wait. */
 const highWaterBytes = 512 << 10
-/** Frames are put together up to this size, in bytes: one TLS record. */
-const recordBytes = 16 << 10
-/** Where they are put together; used again by the next write. */
-let record: Uint8Array | undefined
 const closeWaitMs = 1_000
 
 export interface WebSocketHandlers {
@@ -84,38 +82,27 @@ export class KubeWebSocket {
   /** Several binary messages, each of parts; short ones go in one write. False: wait for `drain`. */
   sendAll(messages: readonly (readonly Uint8Array[])[]): boolean {
     if (this.#over || this.#closing) return true
-    record ??= new Uint8Array(recordBytes)
-    let gathered = 0
-    const flush = () => {
-      if (gathered > 0) this.#socket.writeCopy(record!.subarray(0, gathered))
-      gathered = 0
-    }
-    for (const frame of this.#frames(messages)) {
-      if (gathered + frame.byteLength > recordBytes) flush()
-      if (frame.byteLength > recordBytes) this.#socket.writeCopy(frame)
-      else {
-        record.set(frame, gathered)
-        gathered += frame.byteLength
-      }
-    }
-    flush()
+    this.#write(messages.flatMap((parts) => this.#chunks(opcode.binary, parts)))
     return this.#socket.queuedBytes < highWaterBytes
   }
 
-  /** Each is good until the next. */
-  *#frames(messages: readonly (readonly Uint8Array[])[]): Generator<Uint8Array> {
-    for (const parts of messages) {
-      let length = 0
-      for (const part of parts) length += part.byteLength
-      for (const frame of cutIntoFrames(parts, length)) {
-        const code = frame.isFirst ? opcode.binary : opcode.continuation
-        yield encodeFrame(code, frame.parts, this.#mask, frame.isLast)
-      }
-    }
+  sendText(text: string): void {
+    if (!this.#over && !this.#closing) this.#say(opcode.text, Buffer.from(text))
   }
 
-  sendText(text: string): void {
-    if (!this.#over && !this.#closing) this.#socket.writeCopy(encodeFrame(opcode.text, [Buffer.from(text)], this.#mask))
+  #say(code: number, payload: Uint8Array): void {
+    this.#write(this.#chunks(code, [payload]))
+  }
+
+  #chunks(code: number, parts: readonly Uint8Array[]): Uint8Array[] {
+    const length = parts.reduce((sum, part) => sum + part.byteLength, 0)
+    return cutIntoFrames(parts, length).flatMap((frame) =>
+      frameChunks(frame.isFirst ? code : opcode.continuation, frame, this.#mask),
+    )
+  }
+
+  #write(chunks: readonly Uint8Array[]): void {
+    for (const run of writeRuns(chunks)) this.#socket.writeCopy(lentPiece(run))
   }
 
   get queuedBytes(): number {
@@ -139,7 +126,7 @@ export class KubeWebSocket {
     if (this.#over || this.#closing) return
     this.#closing = true
     const payload = new Uint8Array([code >> 8, code & 0xff])
-    this.#socket.writeCopy(encodeFrame(opcode.close, [payload], this.#mask))
+    this.#say(opcode.close, payload)
     this.#socket.resume()
     setTimeout(() => this.#end({ code }), closeWaitMs).unref()
   }
@@ -158,11 +145,11 @@ export class KubeWebSocket {
   }
 
   #control(code: number, payload: Uint8Array): void {
-    if (code === opcode.ping && !this.#closing) this.#socket.writeCopy(encodeFrame(opcode.pong, [payload], this.#mask))
+    if (code === opcode.ping && !this.#closing) this.#say(opcode.pong, payload)
     if (code !== opcode.close) return
     const number = payload.byteLength >= 2 ? (payload[0]! << 8) | payload[1]! : 1005
     const reason = new TextDecoder().decode(payload.subarray(2))
-    if (!this.#closing) this.#socket.writeCopy(encodeFrame(opcode.close, [payload.subarray(0, 2)], this.#mask))
+    if (!this.#closing) this.#say(opcode.close, payload.subarray(0, 2))
     this.#end({ code: number, reason: reason || undefined })
   }
 

@@ -49,11 +49,11 @@ test("messages of one turn leave in one write, those of the next in another", as
   expect(seen.slice(1)).toEqual([[1]])
 })
 
-test("what fills a write leaves at once, behind what came before it", () => {
+test("what fills a write leaves at once, with what came before it", () => {
   const { seen, like } = open()
   like.send(bytes(10))
   like.send(bytes(100_000))
-  expect(seen).toEqual([[10], [100_000]])
+  expect(seen).toEqual([[10, 100_000]])
 })
 
 test.each(["close", "terminate"] as const)("%s comes after what was sent", async (how) => {
