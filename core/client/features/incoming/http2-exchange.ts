@@ -46,8 +46,9 @@ export class Http2Exchange implements Exchange {
         () => this.#open(options),
         () => !this.#over && this.#mayTryAgain,
       )
-      if (this.#over) socket.destroy()
-      else this.#ask(socket, options)
+      if (!this.#over) return this.#ask(socket, options)
+      this.#forget()
+      socket.destroy()
     } catch (thrown) {
       this.#fail(errorText(thrown))
     }
