@@ -354,6 +354,36 @@ u.sendto(b"y", ("10.99.1.1", 82)); print(u.recvfrom(10))
     )
   })
 
+  test("every datagram of a connected UDP socket is refused, however soon it follows the refusal before", async () => {
+    const script = `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(("10.99.1.1", 81)); told = 0
+for _ in range(400):
+    s.send(b"x")
+    try: s.recv(10)
+    except ConnectionRefusedError: told += 1
+    except TimeoutError: break
+s.close()
+print(told)
+`
+    const outgoing = new MemoryNetwork({ refuses: (peer) => "endpoint" in peer && peer.endpoint.port === 81 })
+    expect((await runIn({ outgoing }, python(script))).output).toBe("400\n")
+  })
+
+  test("a UDP socket that was refused is heard under the port it gets when it is connected anew", async () => {
+    const script = `
+import ctypes, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(("10.99.1.1", 81)); s.send(b"one"); ports = [s.getsockname()[1]]
+try: s.recv(10)
+except ConnectionRefusedError: print("refused", end=" ")
+ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16); taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); taken.bind(("", ports[0]))
+s.connect(("10.99.1.1", 81)); ports.append(s.getsockname()[1]); s.send(b"two"); print(s.recv(10), ports[0] != ports[1])
+`
+    let refusals = 1
+    const outgoing = new MemoryNetwork({ refuses: (peer) => "endpoint" in peer && refusals-- > 0 })
+    expect((await runIn({ outgoing }, python(script))).output).toBe("refused b'two' True\n")
+  })
+
   test("a blocking connect ends after the socket's time limit, and what comes too late is closed", async () => {
     const script = `
 import errno, socket, struct, time

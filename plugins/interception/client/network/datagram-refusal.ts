@@ -1,16 +1,8 @@
-import { check, isLinuxError } from "../../../../core/linux/errno.ts"
-import { openSocket, SOCK_DGRAM } from "../../../../core/linux/socket.ts"
-import { AF_INET, AF_INET6, encodeEndpoint } from "../../../../core/linux/socket-address.ts"
+import { errno, isLinuxError } from "../../../../core/linux/errno.ts"
+import { encodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { NotHeld } from "../kernel/held-descriptors.ts"
-import {
-  addressFor,
-  connectSocket,
-  endpointName,
-  type Loopback,
-  sameEndpoint,
-  socketFamily,
-} from "../kernel/socket-info.ts"
+import { endpointName, type Loopback, sameEndpoint } from "../kernel/socket-info.ts"
 import { withDescriptor } from "../kernel/tracee.ts"
 
 const MSG_DONTWAIT = 0x40
@@ -27,46 +19,37 @@ export interface ConnectedSocket {
 
 /**
  * Lets a connected datagram socket of the program learn what the kernel would tell it natively: nobody takes its datagrams (ECONNREFUSED
- * of its next call, an error for poll). Only an ICMP message from its peer does that, so it is connected for a moment to a port that
- * refuses: one of ours that is connected to itself and thus open for nobody else.
+ * of its next call, an error for poll). Only an ICMP message from its peer does that, so its peer, a socket of ours, is open for nobody but
+ * itself while an empty datagram is sent to it in the program's name. What the program sends in that moment is refused as well; its socket
+ * is not touched, for a thread of it may be about to use it.
+ * Ours hears only this socket of the program afterwards. Returns its name; undefined when it is gone or connected elsewhere by now.
  */
-export class DatagramRefusal {
-  readonly #sockets = new Map<Loopback, number>()
-
-  /** `at`: where the socket is connected. One that is gone or connected elsewhere by now hears nothing. */
-  tell({ tid, fd }: ConnectedSocket, at: { ip: Loopback; port: number }): void {
-    try {
-      withDescriptor(tid, fd, (copy) => {
-        if (!sameEndpoint(endpointName("getpeername", copy), at)) return
-        const family = socketFamily(copy)
-        if (connectSocket(copy, addressFor(family, { ip: at.ip, port: this.#port(at.ip) })) < 0) return
-        syscall("sendto", copy, Buffer.alloc(1), 0, MSG_DONTWAIT | MSG_NOSIGNAL, null, 0)
-        waitForError(copy)
-        connectSocket(copy, addressFor(family, at))
-      })
-    } catch (thrown) {
-      if (!isLinuxError(thrown) && !(thrown instanceof NotHeld)) throw thrown
-    }
+export function refuseDatagrams(program: ConnectedSocket, ours: { fd: number; ip: Loopback; port: number }) {
+  try {
+    return withDescriptor(program.tid, program.fd, (copy) => {
+      const name = endpointName("getsockname", copy)
+      if (!name || !sameEndpoint(endpointName("getpeername", copy), ours)) return undefined
+      hearOnly(ours.fd, ours)
+      // One that waits to be told stands in the way of the next.
+      if (sendNothing(copy) === -errno.ECONNREFUSED) sendNothing(copy)
+      waitForError(copy)
+      hearOnly(ours.fd, name)
+      return name
+    })
+  } catch (thrown) {
+    if (!isLinuxError(thrown) && !(thrown instanceof NotHeld)) throw thrown
+    return undefined
   }
+}
 
-  close(): void {
-    for (const fd of this.#sockets.values()) syscall("close", fd)
-    this.#sockets.clear()
-  }
+/** Only datagrams from there reach the socket. To be undone only by naming another: the kernel would take its port. */
+export function hearOnly(fd: number, from: { ip: string; port: number }): void {
+  const address = encodeEndpoint(from)
+  syscall("connect", fd, address, address.length)
+}
 
-  /** @throws LinuxError */
-  #port(ip: Loopback): number {
-    let fd = this.#sockets.get(ip)
-    if (fd === undefined) {
-      fd = openSocket(ip === "::1" ? AF_INET6 : AF_INET, SOCK_DGRAM)
-      this.#sockets.set(ip, fd)
-      const anyPort = encodeEndpoint({ ip, port: 0 })
-      check(syscall("bind", fd, anyPort, anyPort.length), "bind")
-      const own = encodeEndpoint(endpointName("getsockname", fd)!)
-      check(syscall("connect", fd, own, own.length), "connect a socket to itself")
-    }
-    return endpointName("getsockname", fd)!.port
-  }
+function sendNothing(fd: number): number {
+  return syscall("sendto", fd, Buffer.alloc(1), 0, MSG_DONTWAIT | MSG_NOSIGNAL, null, 0)
 }
 
 /** On the loopback it is there when the datagram is sent, but for a processor with much else to do; a program that waits may take it first. */

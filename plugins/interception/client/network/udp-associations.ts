@@ -7,7 +7,7 @@ import { isUnspecified, type Loopback, sameEndpoint } from "../kernel/socket-inf
 import type { ResolverPlace } from "../watch/quick-resolver.ts"
 import type { SharedState } from "../watch/shared-state.ts"
 import { answerDatagram } from "./answer-datagram.ts"
-import { type ConnectedSocket, DatagramRefusal } from "./datagram-refusal.ts"
+import { type ConnectedSocket, hearOnly, refuseDatagrams } from "./datagram-refusal.ts"
 
 /** More pairs of socket and destination than this are not kept; the ones unused longest go first. */
 const maxAssociations = 512
@@ -24,14 +24,15 @@ export class UdpAssociation {
   readonly ip: Loopback
   readonly port: number
   /** Name of the program's socket, once it has one. */
-  program: Endpoint | undefined
+  #program: Endpoint | undefined
+  /** The only one our socket hears; everybody, when undefined. */
+  #heard: Endpoint | undefined
   /** The program's socket, when it is connected: such a socket learns that nobody takes its datagrams. */
   connectedSocket: ConnectedSocket | undefined
   usedAt = Date.now()
   connection: RemoteConnection | undefined
   readonly #socket: Bun.udp.Socket<"buffer">
   readonly #connect: () => Promise<RemoteConnection>
-  readonly #refusal: DatagramRefusal
   readonly #log: Logger
   #connecting: Promise<void> | undefined
   #waiting: Uint8Array[] = []
@@ -42,7 +43,6 @@ export class UdpAssociation {
     ip: Loopback,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
-    refusal: DatagramRefusal,
     log: Logger,
   ): Promise<UdpAssociation> {
     const holder: { association?: UdpAssociation } = {}
@@ -54,7 +54,7 @@ export class UdpAssociation {
         error: () => {},
       },
     })
-    holder.association = new UdpAssociation(socket, ip, peer, connect, refusal, log)
+    holder.association = new UdpAssociation(socket, ip, peer, connect, log)
     return holder.association
   }
 
@@ -63,7 +63,6 @@ export class UdpAssociation {
     ip: Loopback,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
-    refusal: DatagramRefusal,
     log: Logger,
   ) {
     this.#socket = socket
@@ -71,8 +70,17 @@ export class UdpAssociation {
     this.port = socket.port
     this.peer = peer
     this.#connect = connect
-    this.#refusal = refusal
     this.#log = log
+  }
+
+  get program(): Endpoint | undefined {
+    return this.#program
+  }
+
+  /** The port of a socket changes when it is unconnected and connected anew. */
+  set program(name: Endpoint | undefined) {
+    this.#program = name
+    if (this.#heard && name && !sameEndpoint(this.#heard, name)) this.#hear(name)
   }
 
   /** Resolves when the remote side is reached. @throws ErrnoError */
@@ -82,7 +90,8 @@ export class UdpAssociation {
   }
 
   fromProgram(data: Buffer, port: number): void {
-    if (port !== this.program?.port) return
+    // The protocol knows no empty ones.
+    if (port !== this.program?.port || data.length === 0) return
     this.usedAt = Date.now()
     this.passedBytes += data.length
     if (this.connection) {
@@ -126,7 +135,7 @@ export class UdpAssociation {
         onEnd: () => {},
         onClose: (byPeer) => {
           this.#lost()
-          if (byPeer && !this.#closed && this.connectedSocket) this.#refusal.tell(this.connectedSocket, this)
+          if (byPeer && !this.#closed) this.#refuse()
         },
       })
       this.connection = connection
@@ -137,6 +146,22 @@ export class UdpAssociation {
       this.#log.debug("no way to a remote UDP endpoint", { peer: this.peer, reason: String(thrown) })
       throw thrown
     }
+  }
+
+  #refuse(): void {
+    if (!this.connectedSocket) return
+    const { ip, port } = this
+    this.#heard = refuseDatagrams(this.connectedSocket, { fd: this.#fd, ip, port }) ?? this.#heard
+  }
+
+  #hear(name: Endpoint): void {
+    hearOnly(this.#fd, name)
+    this.#heard = name
+  }
+
+  /** Bun has it, and does not say so in its types. */
+  get #fd(): number {
+    return (this.#socket as unknown as { fd: number }).fd
   }
 
   /** The next datagram opens it again. */
@@ -150,7 +175,6 @@ export class UdpAssociation {
 export class UdpAssociations {
   readonly #shared: SharedState
   readonly #log: Logger
-  readonly #refusal = new DatagramRefusal()
   readonly #byKey = new Map<string, UdpAssociation>()
   readonly #byPort = new Map<number, UdpAssociation>()
   #sweeper: ReturnType<typeof setInterval> | undefined
@@ -170,7 +194,7 @@ export class UdpAssociations {
     const key = keyOf(cookie, peer)
     const known = this.#byKey.get(key)
     if (known) return known
-    const made = await UdpAssociation.open(ip, peer, connect, this.#refusal, this.#log)
+    const made = await UdpAssociation.open(ip, peer, connect, this.#log)
     const meanwhile = this.#byKey.get(key)
     if (meanwhile) {
       made.close()
@@ -231,7 +255,6 @@ export class UdpAssociations {
     for (const association of this.#byKey.values()) association.close()
     this.#byKey.clear()
     this.#byPort.clear()
-    this.#refusal.close()
   }
 
   #sweep(): void {
