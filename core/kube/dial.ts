@@ -76,7 +76,14 @@ async function openTunnel(socket: QueueingSocket, authority: string, proxy: URL,
     }
     socket.write(Buffer.from(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${credentials}\r\n`))
   })
-  await answered.finally(() => signal.removeEventListener("abort", abort))
+  try {
+    await answered
+  } catch (thrown) {
+    socket.abort()
+    throw thrown
+  } finally {
+    signal.removeEventListener("abort", abort)
+  }
 }
 
 class QueueingSocket implements RawSocket {

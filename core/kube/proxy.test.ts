@@ -121,6 +121,34 @@ test("a proxy nobody answers at is named, without the login it holds", async () 
   await expect(forward(kube)).rejects.toEqual(failure)
 })
 
+test("a proxy that refuses is told in its words, is left at once, and was shown the login", async () => {
+  const heads: string[] = []
+  const gone: Promise<void>[] = []
+  const listener = createServer((socket) => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    gone.push(promise)
+    socket.on("error", () => {}).once("close", () => resolve())
+    socket.once("data", (head) => {
+      heads.push(head.toString())
+      socket.write("HTTP/1.1 407 Who are you?\r\n")
+      socket.write("Proxy-Authenticate: Basic\r\n\r\n")
+    })
+  })
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve))
+  undo.push(() => listener.close())
+  const place = `127.0.0.1:${(listener.address() as AddressInfo).port}`
+  const kube = await cluster(`http://ann:se%20cret@${place}`)
+  await expect(forward(kube)).rejects.toMatchObject({
+    code: "kube-unreachable",
+    message: expect.stringContaining(`the proxy ${place} answered "HTTP/1.1 407 Who are you?"`),
+  })
+  await Promise.all(gone)
+  const server = new URL(kube.server).host
+  expect(heads).toEqual([
+    `CONNECT ${server} HTTP/1.1\r\nHost: ${server}\r\nProxy-Authorization: Basic ${btoa("ann:se cret")}\r\n\r\n`,
+  ])
+})
+
 test("a proxy whose address cannot be read is refused", async () => {
   const kube = await cluster("http://")
   await expect(kube.request("GET", "/version")).rejects.toMatchObject({ code: "kube-config" })

@@ -30,13 +30,17 @@ export async function openUpgrade(access: ServerAccess, path: string, options: U
   const url = new URL(access.url + path)
   const limits = [AbortSignal.timeout(options.timeoutMs), ...(options.signal ? [options.signal] : [])]
   const signal = AbortSignal.any(limits)
+  let socket: RawSocket | undefined
   try {
-    const socket = await dialServer(access, signal)
-    socket.write(Buffer.from(requestHead(url, access, options)))
+    const head = Buffer.from(requestHead(url, access, options))
+    socket = await dialServer(access, signal)
+    socket.write(head)
     const { status, headers, rest, body } = await readAnswer(socket, signal)
     if (status !== 101) throw statusError(options.what, status, body, headers.get("retry-after"))
     return { socket, headers, rest }
   } catch (thrown) {
+    // Whatever the server still sends would be collected for nobody.
+    socket?.abort()
     if (options.signal?.aborted) throw options.signal.reason
     throw transportError(options.what, access, thrown)
   }
@@ -76,10 +80,7 @@ async function readAnswer(socket: RawSocket, signal: AbortSignal) {
   }
   signal.addEventListener("abort", () => wake(), { once: true })
   const more = async () => {
-    if (signal.aborted) {
-      socket.abort()
-      throw signal.reason
-    }
+    signal.throwIfAborted()
     if (lost) throw lost
     if (!ended) await new Promise<void>((resolve) => (wake = resolve))
   }
@@ -90,10 +91,7 @@ async function readAnswer(socket: RawSocket, signal: AbortSignal) {
   }
   const [statusLine = "", ...lines] = received.subarray(0, end).toString("latin1").split("\r\n")
   const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(statusLine)?.[1] ?? 0)
-  if (status === 0) {
-    socket.abort()
-    throw new Error("the answer is not HTTP")
-  }
+  if (status === 0) throw new Error("the answer is not HTTP")
   const headers = new Headers()
   for (const line of lines) headers.append(line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim())
   if (status === 101) {
@@ -102,20 +100,22 @@ async function readAnswer(socket: RawSocket, signal: AbortSignal) {
   }
   const length = Math.min(Number(headers.get("content-length") ?? maxErrorBodyBytes), maxErrorBodyBytes)
   while (received.length < end + 4 + length && !ended && !chunkedBodyIsWhole(headers, received)) await more()
-  socket.end()
-  const body = received.subarray(end + 4).toString("utf8")
-  return { status, headers, rest: Buffer.alloc(0), body: headers.has("transfer-encoding") ? unchunk(body) : body }
+  const bytes = received.subarray(end + 4)
+  const body = headers.has("transfer-encoding") ? unchunk(bytes) : bytes
+  return { status, headers, rest: Buffer.alloc(0), body: body.toString("utf8") }
 }
 
 const chunkedBodyIsWhole = (headers: Headers, received: Buffer) =>
   headers.has("transfer-encoding") && received.includes("\r\n0\r\n\r\n")
 
-function unchunk(text: string): string {
+function unchunk(bytes: Buffer): Buffer {
+  // Sizes count bytes.
+  const text = bytes.toString("latin1")
   let out = ""
   for (let at = 0; ; ) {
     const lineEnd = text.indexOf("\r\n", at)
     const size = Number.parseInt(text.slice(at, lineEnd), 16)
-    if (lineEnd < 0 || !(size > 0)) return out
+    if (lineEnd < 0 || !(size > 0)) return Buffer.from(out, "latin1")
     out += text.slice(lineEnd + 2, lineEnd + 2 + size)
     at = lineEnd + 2 + size + 2
   }
