@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "bun:test"
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { homedir, tmpdir } from "node:os"
 import { join } from "node:path"
 import { kubeconfigFor, startFakeKube } from "../../test/fakes/kube-server.ts"
 import { certificatesOfOtherTimes } from "../../test/fakes/localhost-certificate.ts"
@@ -98,7 +98,52 @@ test("several files are one: the first to name something wins", () => {
   ).toBe("fake")
 })
 
+test("paths are relative to the file they stand in", async () => {
+  const [first, second] = [write({ ...kubeconfigFor("https://a:1"), users: [] }), write("")]
+  const load = (user: object) => {
+    writeFileSync(second.path, JSON.stringify(kubeconfigFor("https://b:1", user)))
+    return resolveAccess(loadKubeConfig({ kubeconfig: `${first.path}:${second.path}` }))
+  }
+  writeFileSync(join(second.folder, "token"), "t\n")
+  writeFileSync(join(second.folder, "plugin"), `#!/bin/sh\necho '{"status":{"token":"p"}}'`, { mode: 0o755 })
+  const exec = { apiVersion: "client.authentication.k8s.io/v1", command: "./plugin" }
+  expect((await load({ tokenFile: "token" })).headers["Authorization"]).toBe("Bearer t")
+  expect((await load({ exec })).headers["Authorization"]).toBe("Bearer p")
+  await expect((async () => load({ tokenFile: "nobody" }))()).rejects.toMatchObject({ code: "kube-config" })
+})
+
+test("a path may name variables and the home folder", () => {
+  const { folder } = write(kubeconfigFor("https://a:1"))
+  process.env["PODSIDE_TEST_PLACE"] = folder
+  const server = (kubeconfig: string) => loadKubeConfig({ kubeconfig }).config.getCurrentCluster()?.server
+  try {
+    for (const name of ["PODSIDE_TEST_PLACE", "{PODSIDE_TEST_PLACE}"])
+      expect(server(`$${name}/config`)).toBe("https://a:1")
+    for (const path of ["$PODSIDE_TEST_NOTHING/podside-no-such-folder", "~/podside-no-such-folder"])
+      expect(() => server(path)).toThrow(path.replace(/^\$\w+/, "").replace("~", homedir()))
+  } finally {
+    delete process.env["PODSIDE_TEST_PLACE"]
+  }
+})
+
+test.each<[inFile: boolean | undefined, option: boolean | undefined, verified: boolean]>([
+  [undefined, undefined, true],
+  [true, undefined, false],
+  [undefined, true, false],
+  [true, false, true],
+])(
+  "insecure-skip-tls-verify %p with the option %p: the certificate is verified: %p",
+  async (inFile, option, verified) => {
+    const config = kubeconfigFor("https://a:1")
+    if (inFile !== undefined) Object.assign(config.clusters[0]!.cluster, { "insecure-skip-tls-verify": inFile })
+    const { path } = write(config)
+    const access = await resolveAccess(loadKubeConfig({ kubeconfig: path, acceptInvalidCertificates: option }))
+    expect(access.tls?.rejectUnauthorized).toBe(verified)
+  },
+)
+
 test.each<[what: string, config: object | string, options: object, words: string]>([
+  ["more than 4 MiB", " ".repeat((4 << 20) + 1), {}, "larger than"],
   ["YAML that is none", "a: [", {}, "cannot be used"],
   ["a binary file", "\0\x01\x02\xff", {}, "cannot be used"],
   ["a list", "[]", {}, "cannot be used"],
@@ -117,10 +162,29 @@ test("impersonation of the kubeconfig is sent, every group in a header of its ow
   const fake = startFakeKube({ routes: { "GET /version": () => ({ gitVersion: "v1" }) } })
   try {
     const config = kubeconfigFor(fake.url)
-    Object.assign(config.users[0]!.user, { as: "bob", "as-groups": ["devs"] })
+    const extra = { "as-uid": "7", "as-user-extra": { "example.com/team": ["a"] } }
+    Object.assign(config.users[0]!.user, { as: "bob", "as-groups": ["devs"], ...extra })
     await openKube({ kubeconfig: write(config).path }).request("GET", "/version")
-    expect(fake.requests[0]?.headers).toMatchObject({ "impersonate-user": "bob", "impersonate-group": "devs" })
+    expect(fake.requests[0]?.headers).toMatchObject({
+      "impersonate-user": "bob",
+      "impersonate-group": "devs",
+      "impersonate-uid": "7",
+      "impersonate-extra-example.com%2fteam": "a",
+    })
   } finally {
     await fake.stop()
   }
+})
+
+test.each([
+  ["several groups", { "as-groups": ["devs", "ops"] }],
+  ["several values of one key", { "as-user-extra": { team: ["a", "b"] } }],
+])("impersonation with %s cannot be sent, so nothing is asked", async (_, more) => {
+  const user = { token: "t", as: "bob", ...more }
+  await expect(accessWith(user)).rejects.toMatchObject({ code: "kube-config" })
+})
+
+test("the service account of a pod is taken where there is no kubeconfig, and what is missing is told", () => {
+  const load = () => loadKubeConfig({ inCluster: true })
+  expect(load).toThrow(expect.objectContaining({ code: "kube-config", next: expect.stringContaining("KUBECONFIG") }))
 })

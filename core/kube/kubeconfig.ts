@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
-import { delimiter, dirname, isAbsolute, join, resolve } from "node:path"
+import { delimiter, dirname, join, resolve } from "node:path"
 import { type Cluster, type Context, KubeConfig, type User } from "@kubernetes/client-node"
 import * as v from "valibot"
 import { parse } from "yaml"
@@ -114,11 +114,14 @@ function readFile(file: string) {
     const raw = v.parse(rawConfig, parse(text, { maxAliasCount: 100 }))
     const config = new KubeConfig()
     config.loadFromString(text)
-    config.makePathsAbsolute(dirname(resolve(file)))
+    // Paths are relative to the file they stand in, also where several files are one.
+    const folder = dirname(resolve(file))
+    config.makePathsAbsolute(folder)
     for (const user of config.users) {
       const command = user.exec?.command
-      if (command?.includes("/") && !isAbsolute(command)) user.exec.command = join(dirname(resolve(file)), command)
+      if (command?.includes("/")) user.exec.command = resolve(folder, command)
     }
+    for (const { user } of raw.users ?? []) if (user?.tokenFile) user.tokenFile = resolve(folder, user.tokenFile)
     return { config, raw }
   } catch (thrown) {
     throw broken(errorText(thrown).split("\n")[0] ?? "unreadable", [file], { cause: thrown })
@@ -152,7 +155,7 @@ function withClusterInfo(exec: { apiVersion?: string; env?: { name: string; valu
 function tokenOf(path: string | undefined, files: string[]): { token?: string } {
   if (!path) return {}
   try {
-    return { token: readFileSync(isAbsolute(path) ? path : join(dirname(files[0] ?? ""), path), "utf8").trim() }
+    return { token: readFileSync(path, "utf8").trim() }
   } catch (thrown) {
     throw broken(`cannot read the token file ${path}`, files, { cause: thrown })
   }
