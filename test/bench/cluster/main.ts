@@ -3,6 +3,7 @@ import {
   inTurns,
   latencyForwarded,
   latencyInSession,
+  latencyRelayed,
   measureDirect,
   measureForward,
   measureReading,
@@ -163,6 +164,11 @@ async function operatorRows(stage: Stage, { pod, forwarded }: Base): Promise<Row
       () => latencyInSession(stage, session),
       "p50",
     )
+    const hops = await inTurns(
+      () => latencyRelayed(stage),
+      () => latencyInSession(stage, session),
+      "p50",
+    )
     const stolen = await inTurns(
       () => servedHere(stage, byForward),
       () => servedHere(stage, session),
@@ -184,6 +190,13 @@ async function operatorRows(stage: Stage, { pod, forwarded }: Base): Promise<Row
         limit: { atMost: 0.5 },
         of: "× port-forward",
         seen: `${us(trips.other["p50"])}, port-forward ${us(trips.one["p50"])}`,
+      },
+      {
+        name: "the same, as many bare relays",
+        ratio: hops.ratio,
+        limit: { atMost: 1.25 },
+        of: "× bare relays",
+        seen: `${us(hops.other["p50"])}, relays ${us(hops.one["p50"])}`,
       },
       ...bulkRows(way, forwarded, 1),
       {

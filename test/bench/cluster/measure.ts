@@ -2,6 +2,7 @@ import { join } from "node:path"
 import { AppError } from "../../../core/errors.ts"
 import { must } from "../../cluster/run.ts"
 import { sampleImage } from "../../cluster/samples/images.ts"
+import { relay } from "./bare-relays.ts"
 import { localServer, type Measured, type SessionOptions, type Stage, settleSeconds } from "./stage.ts"
 import { median } from "./table.ts"
 
@@ -77,8 +78,16 @@ export const latencyInSession = (stage: Stage, session: SessionOptions): Promise
 
 export async function latencyForwarded(stage: Stage): Promise<Measured> {
   await using tcp = await stage.forward(ports.tcp)
-  return await stage.load("latency", `127.0.0.1:${tcp.port}`, String(pingCount))
+  return await latencyAt(stage, tcp.port)
 }
+
+export async function latencyRelayed(stage: Stage): Promise<Measured> {
+  await using relays = await relay(stage, ports.tcp)
+  return await latencyAt(stage, relays.port)
+}
+
+const latencyAt = (stage: Stage, port: number): Promise<Measured> =>
+  stage.load("latency", `127.0.0.1:${port}`, String(pingCount))
 
 export interface Way {
   latency: Measured
