@@ -3,15 +3,16 @@ import { isNonBlocking } from "../../../../core/linux/blocking.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { SOCK_DGRAM } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint } from "../../../../core/linux/socket-address.ts"
-import { addressOf, syscall } from "../../../../core/linux/syscall.ts"
+import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handler, type Handlers, proceed, value } from "../kernel/call.ts"
 import {
-  encodeHeader,
   headerBytes,
   type MessageHeader,
+  maxDataBytes,
   mmsgBytes,
   readHeader,
   readHeaders,
+  takeMessage,
 } from "../kernel/message-header.ts"
 import {
   addressBytes,
@@ -47,7 +48,15 @@ const MSG_FASTOPEN = 0x20000000
 const maxDatagramBytes = 65_507
 /** Messages moved by one sendmmsg or recvmmsg; the program makes the call again for the rest. */
 const maxMessages = 64
-const maxControlBytes = 4096
+
+/** What is left to be told of a message the program has. */
+interface Received {
+  count: number
+  flags: number
+  controlLength: number
+  /** Its sender, as the program is to see it. */
+  name: Uint8Array
+}
 
 /** Datagrams with an address in the call: sent and received by the engine on the program's socket, with the addresses exchanged. */
 export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handlers {
@@ -123,53 +132,46 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
     return value(sent)
   })
 
-  /** Receives one datagram as recvmsg does, waiting where the program would. Returns the count or a negative errno. */
+  /** Receives one datagram as recvmsg does, waiting where the program would. Or a negative errno. */
   async function receiveOne(
     call: Call,
     fd: number,
     header: MessageHeader,
     flags: number,
     abandoned: Promise<never> | undefined,
-  ): Promise<{ count: number; header: MessageHeader; name: Buffer }> {
+  ): Promise<Received | number> {
     const vectors = vectorsOf(call, header)
-    const data = Buffer.alloc(Math.min(vectorBytes(vectors), 65_536))
-    const name = Buffer.alloc(addressBytes)
-    const control = Buffer.alloc(Math.min(header.controlLength, maxControlBytes))
-    const vector = new BigUint64Array([data.length === 0 ? 0n : addressOf(data), BigInt(data.length)])
-    const own = encodeHeader(
-      { name: addressOf(name), nameLength: addressBytes, vector: addressOf(vector), count: 1 },
-      control,
-    )
+    const room = { data: vectorBytes(vectors), control: header.controlLength }
     const mayWait = !isNonBlocking(fd) && (flags & MSG_DONTWAIT) === 0
     for (;;) {
-      const count = syscall("recvmsg", fd, own, flags | MSG_DONTWAIT)
-      if (count === -errno.EAGAIN && mayWait && abandoned) {
+      const got = takeMessage(fd, room, flags | MSG_DONTWAIT)
+      if (got === -errno.EAGAIN && mayWait && abandoned) {
         await waits.until(fd, EPOLLIN, abandoned)
         continue
       }
-      if (count < 0) return { count, header, name }
-      const got = readHeader(own)
-      scatter(call.tid, vectors, data.subarray(0, Math.min(count, data.length)))
-      writeMemory(call.tid, header.control, control.subarray(0, got.controlLength))
-      return { count, header: got, name: trueSource(fd, name.subarray(0, got.nameLength)) }
+      if (typeof got === "number") return got
+      scatter(call.tid, vectors, got.data)
+      writeMemory(call.tid, header.control, got.control)
+      const { count, control } = got
+      return { count, flags: got.flags, controlLength: control.length, name: trueSource(fd, got.name) }
     }
   }
 
   /** The address a datagram has for the program. */
   function trueSource(fd: number, address: Buffer): Buffer {
     const behind = udp.behind(decodeEndpoint(address))
-    return behind ? fitting(socketFamily(fd), behind.peer) : address
+    return behind ? fitting(socketFamily(fd), behind.peer) : Buffer.from(address)
   }
 
   const receiveFrom = onDatagramSocket(async (call, fd) => {
     const flags = call.int(3)
     if (flags & MSG_ERRQUEUE) return proceed
     return waits.interruptible(call, async (_, abandoned) => {
-      const single = { address: call.word(1), length: Math.min(call.size(2), 65_536) }
-      const { count, name } = await receiveOne(call, fd, singleHeader(single), flags, abandoned)
-      if (count < 0) return failure(-count)
-      writeAddress(call.tid, call.word(4), call.word(5), name)
-      return value(count)
+      const single = { address: call.word(1), length: Math.min(call.size(2), maxDataBytes) }
+      const got = await receiveOne(call, fd, singleHeader(single), flags, abandoned)
+      if (typeof got === "number") return failure(-got)
+      writeAddress(call.tid, call.word(4), call.word(5), got.name)
+      return value(got.count)
     })
   })
 
@@ -180,7 +182,7 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
     if (flags & MSG_ERRQUEUE || header.name === 0n) return proceed
     return waits.interruptible(call, async (_, abandoned) => {
       const got = await receiveOne(call, fd, header, flags, abandoned)
-      if (got.count < 0) return failure(-got.count)
+      if (typeof got === "number") return failure(-got)
       writeBack(call, at, header, got)
       return value(got.count)
     })
@@ -195,7 +197,7 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
       for (const [index, header] of headers.entries()) {
         // Only the first is waited for.
         const got = await receiveOne(call, fd, header, flags & 0xffff, received === 0 ? abandoned : undefined)
-        if (got.count < 0) return received > 0 ? value(received) : failure(-got.count)
+        if (typeof got === "number") return received > 0 ? value(received) : failure(-got)
         writeBack(call, call.word(1) + BigInt(index * mmsgBytes), header, got)
         writeCount(call, index, got.count)
         received++
@@ -231,23 +233,23 @@ function nameOf(call: Call, header: MessageHeader): Buffer {
 
 function vectorsOf(call: Call, header: MessageHeader): Vector[] {
   if (header.single) return [header.single]
-  return readVectors(call.tid, header.vector, header.count, 65_536)
+  return readVectors(call.tid, header.vector, header.count, maxDataBytes)
 }
 
 function singleHeader(single: Vector): MessageHeader {
   return { name: 0n, nameLength: 0, vector: 0n, count: 1, control: 0n, controlLength: 0, flags: 0, single }
 }
 
-function writeBack(call: Call, at: bigint, asked: MessageHeader, got: { header: MessageHeader; name: Buffer }): void {
+function writeBack(call: Call, at: bigint, asked: MessageHeader, got: Received): void {
   const lengths = Buffer.alloc(8)
   if (asked.name !== 0n) {
     writeMemory(call.tid, asked.name, got.name.subarray(0, Math.max(0, asked.nameLength)))
     lengths.writeUInt32LE(got.name.length)
     writeMemory(call.tid, at + 8n, lengths.subarray(0, 4))
   }
-  lengths.writeBigUInt64LE(BigInt(got.header.controlLength))
+  lengths.writeBigUInt64LE(BigInt(got.controlLength))
   writeMemory(call.tid, at + 40n, lengths)
-  lengths.writeInt32LE(got.header.flags)
+  lengths.writeInt32LE(got.flags)
   writeMemory(call.tid, at + 48n, lengths.subarray(0, 4))
 }
 

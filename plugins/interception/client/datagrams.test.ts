@@ -1,0 +1,25 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
+import { MemoryNetwork } from "../../../test/fakes/memory-network.ts"
+import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
+
+setDefaultTimeout(60_000)
+
+const python = (script: string) => ["timeout", "-s", "KILL", "30", "/usr/bin/python3", "-c", `import socket\n${script}`]
+const echo = () => ({ outgoing: new MemoryNetwork() })
+
+describe.if(installed("python3"))("a program's datagrams", () => {
+  test("reach a receiver that waits, however long the engine has been doing other things", async () => {
+    const script = `
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b"0", ("10.99.1.1", 7)); good = 0
+for turn in range(50):
+    data, source = s.recvfrom(10); good += data == b"%d" % turn and source == ("10.99.1.1", 7)
+    s.sendto(b"%d" % (turn + 1), ("10.99.1.1", 7))
+print(good)
+`
+    // What the runtime does now and then by itself, with all memory that nobody seems to use any more.
+    const collecting = setInterval(() => Bun.gc(true), 5)
+    const { output } = await runIn({ outgoing: new MemoryNetwork({ answersAfterMs: 30 }) }, python(script))
+    clearInterval(collecting)
+    expect(output).toBe("50\n")
+  })
+})
