@@ -22,4 +22,19 @@ print(good)
     clearInterval(collecting)
     expect(output).toBe("50\n")
   })
+
+  test("end with nothing for a thread that waits when the socket is shut down", async () => {
+    const script = `
+import threading, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b"x", ("10.99.1.1", 7)); print(s.recvfrom(10))
+receiver = threading.Thread(target=lambda: print(s.recvfrom(10)), daemon=True); receiver.start(); time.sleep(0.3)
+try: s.shutdown(socket.SHUT_RDWR)
+except OSError: pass
+receiver.join(5); s.setblocking(False)
+try: s.recvfrom(10)
+except BlockingIOError: print("nothing there")
+`
+    const { output } = await runIn(echo(), python(script))
+    expect(output).toBe("(b'x', ('10.99.1.1', 7))\n(b'', None)\nnothing there\n")
+  })
 })

@@ -44,6 +44,8 @@ import { isForProgramItself } from "./own-datagrams.ts"
 const MSG_DONTWAIT = 0x40
 const MSG_ERRQUEUE = 0x2000
 const MSG_FASTOPEN = 0x20000000
+const POLLRDHUP = 0x2000
+const noTime = Buffer.alloc(16)
 /** The largest datagram of UDP over IPv4. */
 const maxDatagramBytes = 65_507
 /** Messages moved by one sendmmsg or recvmmsg; the program makes the call again for the rest. */
@@ -57,6 +59,9 @@ interface Received {
   /** Its sender, as the program is to see it. */
   name: Uint8Array
 }
+
+/** What a receiver gets from a socket that was shut down while it waited. */
+const nothing: Received = { count: 0, flags: 0, controlLength: 0, name: new Uint8Array(0) }
 
 /** Datagrams with an address in the call: sent and received by the engine on the program's socket, with the addresses exchanged. */
 export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handlers {
@@ -146,6 +151,8 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
     for (;;) {
       const got = takeMessage(fd, room, flags | MSG_DONTWAIT)
       if (got === -errno.EAGAIN && mayWait && abandoned) {
+        // Only a call that waits learns of it.
+        if (isShutDown(fd)) return nothing
         await waits.until(fd, EPOLLIN, abandoned)
         continue
       }
@@ -267,4 +274,12 @@ function boundName(fd: number, family: number): Endpoint | undefined {
   const anywhere = addressFor(family, { ip: family === AF_INET6 ? "::" : "0.0.0.0", port: 0 })
   syscall("bind", fd, anywhere, anywhere.length)
   return endpointName("getsockname", fd)
+}
+
+/** Whether nothing is received any more: a receiver that waits natively is told so by an empty message. */
+function isShutDown(fd: number): boolean {
+  const poll = Buffer.alloc(8)
+  poll.writeInt32LE(fd, 0)
+  poll.writeInt16LE(POLLRDHUP, 4)
+  return syscall("ppoll", poll, 1, noTime, null, 0) > 0
 }
