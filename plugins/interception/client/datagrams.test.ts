@@ -23,6 +23,17 @@ print(good)
     expect(output).toBe("50\n")
   })
 
+  test("have their true source for a thread that waited before anything was sent", async () => {
+    const script = `
+import threading, time
+for family, to in ((socket.AF_INET, "10.99.1.1"), (socket.AF_INET6, "fd99::5")):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.bind(("", 0))
+    receiver = threading.Thread(target=lambda: print(s.recvfrom(10)[1][:2]), daemon=True); receiver.start(); time.sleep(0.3)
+    s.sendto(b"x", (to, 7)); receiver.join(5)
+`
+    expect((await runIn(echo(), python(script))).output).toBe("('10.99.1.1', 7)\n('fd99::5', 7)\n")
+  })
+
   test("end with nothing for a thread that waits when the socket is shut down", async () => {
     const script = `
 import threading, time

@@ -171,11 +171,13 @@ function passingCalls(options: WatchOptions, shared: SharedState, address: CallA
       case "sendmmsg":
         return messagePasses(call)
       case "recvmsg":
-        return !shared.namedSockets || messagePasses(call)
-      case "accept":
-      case "accept4":
+        return messagePasses(call)
       case "recvmmsg":
       case "recvfrom":
+        // It may wait until another thread has sent something to the pod, and the answer is there.
+        return false
+      case "accept":
+      case "accept4":
       case "getpeername":
       case "getsockname":
         return !shared.namedSockets
