@@ -48,4 +48,15 @@ except BlockingIOError: print("nothing there")
     const { output } = await runIn(echo(), python(script))
     expect(output).toBe("(b'x', ('10.99.1.1', 7))\n(b'', None)\nnothing there\n")
   })
+
+  test("are answered under the port their socket has since it is no longer connected", async () => {
+    const script = `
+import ctypes
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(("10.99.1.1", 7)); s.send(b"one"); print(s.recv(10))
+port = s.getsockname()[1]; ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)
+taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); taken.bind(("", port))
+s.sendto(b"two", ("10.99.1.1", 7)); print(s.recvfrom(10), s.getsockname()[1] != port)
+`
+    expect((await runIn(echo(), python(script))).output).toBe("b'one'\n(b'two', ('10.99.1.1', 7)) True\n")
+  })
 })

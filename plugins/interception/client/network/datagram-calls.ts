@@ -98,8 +98,8 @@ export function datagramCalls({ world, udp, waits }: NetworkSupervision): Handle
     const data = gather(call.tid, vectors())
     if (data.length > maxDatagramBytes) return -errno.EMSGSIZE
     const association = await udp.of(cookie, isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
-    // The sender's port has to be known before its first datagram arrives.
-    association.program ??= boundName(fd, family)
+    // The sender's port has to be known before its datagram arrives, and changes when it is connected and unconnected again.
+    association.program = boundName(fd, family)
     const to = addressFor(family, association)
     return syscall("sendto", fd, data, data.length, (flags & ~MSG_FASTOPEN) | MSG_DONTWAIT, to, to.length)
   }
