@@ -8,7 +8,6 @@ import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "../kernel/call.ts"
 import {
   addressFor,
-  connectSocket,
   endpointName,
   isLoopback,
   isOnlyV6,
@@ -83,7 +82,9 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
       if (type === SOCK_DGRAM) {
         const association = await udp.of(socketCookie(fd), isOnlyV6(fd, family) ? "::1" : "127.0.0.1", peer, reach)
         await association.connected()
-        const result = connectSocket(fd, addressFor(family, association))
+        // Never waits: other threads may be about to read, and are not to find a socket that does not block.
+        const address = addressFor(family, association)
+        const result = syscall("connect", fd, address, address.length)
         if (result < 0) return failure(-result)
         association.program = endpointName("getsockname", fd)
         association.connectedSocket = { tid: call.tid, fd: call.int(0) }
