@@ -1,9 +1,9 @@
-import { readFileSync } from "node:fs"
 import { errno, LinuxError } from "../../../../core/linux/errno.ts"
 import { getSocketOption } from "../../../../core/linux/socket.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure } from "../kernel/call.ts"
 import { SOL_SOCKET } from "../kernel/rules.ts"
+import { hasSignal } from "../kernel/signals.ts"
 import type { Readiness } from "../watch/readiness.ts"
 
 const ID_VALID = 0x40082102
@@ -13,7 +13,7 @@ const SO_SNDTIMEO = 21
 const tickMs = 100
 /**
  * "Handle the signal, then, if the handler wants that, make the call again": known only inside the kernel, which acts on it
- * because a signal is pending when the call returns.
+ * because this thread has a signal to handle when the call returns. A thread that has none would see the bare number.
  */
 const ERESTARTSYS = 512
 
@@ -94,18 +94,6 @@ export class Waits {
     const id = new BigUint64Array([call.id])
     return syscall("ioctl", this.#listener, ID_VALID, id) === 0
   }
-}
-
-/** Whether a signal that is neither blocked nor ignored waits for the thread. */
-function hasSignal(tid: number): boolean {
-  let status: string
-  try {
-    status = readFileSync(`/proc/${tid}/status`, "utf8")
-  } catch {
-    return false
-  }
-  const set = (name: string) => BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, "m").exec(status)?.[1] ?? "0"}`)
-  return ((set("SigPnd") | set("ShdPnd")) & ~set("SigBlk") & ~set("SigIgn")) !== 0n
 }
 
 /** How long a blocking connect of the socket may take; 0: as long as it takes. */
