@@ -282,6 +282,22 @@ except KeyboardInterrupt: print("interrupted")
 `
     expect((await runIn({ incoming: new MemoryIncoming() }, python(script))).output).toBe("interrupted\n")
   })
+
+  test("a signal loses no caller of an accept that still asks for the name", async () => {
+    const free = takenPort()
+    free.stop(true)
+    const script = `
+import signal
+handled = []; signal.signal(signal.SIGALRM, lambda *_: handled.append(1)); signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+s = socket.socket(); s.bind(("", ${free.port})); s.listen(); c, a = s.accept(); print(c.recv(10), len(handled) > 0); c.sendall(b"served"); c.close()
+`
+    const incoming = new MemoryIncoming()
+    const running = runIn({ incoming }, python(script))
+    const { local } = await incoming.until(() => incoming.listeners[0])
+    incoming.expected = Bun.sleep(1000)
+    expect(await call(incoming, local)).toBe("served")
+    expect((await running).output).toBe("b'hello\\n' True\n")
+  })
 })
 
 test.if(installed("node"))("Node serves on a taken port", async () => {

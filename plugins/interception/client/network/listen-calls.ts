@@ -157,6 +157,7 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
       if (made >= 0) {
         const raw = address.subarray(0, size.readUInt32LE(0))
         const close = (fd: number) => void syscall("close", fd)
+        given(made, close)
         const origin = await originOf(decodeEndpoint(raw))
         const fd = given(made, close)
         try {

@@ -35,8 +35,8 @@ export class Waits {
 
   /**
    * Runs `work` until it has an answer, the caller is gone, or a signal wants to be handled. In the latter cases `work` goes
-   * on unheard: what it has obtained it passes through `given`, which then undoes it and throws. What has to be undone before the
-   * program goes on is told to `whenAbandoned`.
+   * on unheard: what it has obtained it passes through `given`, which then undoes it and throws. From then on signals wait for the answer:
+   * what a call has done is not lost by them. What has to be undone before the program goes on is told to `whenAbandoned`.
    */
   async interruptible(
     call: Call,
@@ -49,14 +49,16 @@ export class Waits {
     const stop = Promise.withResolvers<never>()
     stop.promise.catch(() => {})
     let over = false
+    let hasSome = false
     let undo = () => {}
     const ticker = setInterval(() => {
-      if (over || (this.#isWaiting(call) && !hasSignal(call.tid))) return
+      if (over || (this.#isWaiting(call) && (hasSome || !hasSignal(call.tid)))) return
       over = true
       undo()
       stop.reject(new Abandoned())
     }, tickMs)
     const given = <T>(value: T, undo: (value: T) => void): T => {
+      hasSome = true
       if (!over) return value
       undo(value)
       throw new Abandoned()
