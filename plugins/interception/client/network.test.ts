@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ErrnoError } from "../../../core/client/engine.ts"
+import { ErrnoError, type RemoteConnection, type RemotePeer } from "../../../core/client/engine.ts"
 import { canHaveGoClient, goClient } from "../../../test/fakes/go-client.ts"
 import { httpAnswer, MemoryDns, MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
@@ -411,6 +411,31 @@ for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
 `
     const { output } = await runIn({ outgoing: new MemoryNetwork() }, python(script))
     expect(output).toBe("10.99.0.7 True 10.99.0.7 True ::ffff:10.99.0.7 True ::ffff:10.99.0.7 True ".repeat(2))
+  })
+
+  test("sockets that share a port have names of their own", async () => {
+    const script = `
+import select, socket
+def bound(port):
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("", port)); return s
+def begin(s, ip):
+    s.setblocking(False); s.connect_ex((ip, 80)); return s
+def stands(s): select.select([], [s], [], 10)
+stands(begin(socket.socket(), "10.99.1.3"))
+one = bound(0); port = one.getsockname()[1]; one.connect(("10.99.1.1", 80)); two = begin(bound(port), "10.99.1.2"); stands(two)
+print(one.getpeername(), two.getpeername(), one.connect_ex(("10.99.1.4", 80))); two.close(); time.sleep(0.3); print(one.getpeername())
+`
+    // Slow, so that not all of them are joined the same way; of agents that do not tell their end of a connection.
+    const outgoing = new (class extends MemoryNetwork {
+      override async connect(peer: RemotePeer): Promise<RemoteConnection> {
+        await Bun.sleep(50)
+        const { local: _, ...connection } = await super.connect(peer)
+        return connection
+      }
+    })()
+    expect((await runIn({ outgoing }, python(`import time\n${script}`))).output).toBe(
+      "('10.99.1.1', 80) ('10.99.1.2', 80) 106\n('10.99.1.1', 80)\n",
+    )
   })
 
   test("sockets bound to an address of their own", async () => {

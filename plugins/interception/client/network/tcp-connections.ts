@@ -13,6 +13,7 @@ import {
   inProgress,
   isLoopback,
   isOnlyV6,
+  socketCookie,
   socketProtocol,
 } from "../kernel/socket-info.ts"
 import { questionsLeave } from "../turn.ts"
@@ -30,6 +31,8 @@ type Socket = Bun.Socket<StreamRelay | undefined>
 
 /** What a connection of the program is called. */
 interface Named {
+  /** Both its ends on the loopback (`keyOf`): sockets with different peers may share a port. */
+  key: string
   peer: Endpoint
   /** Of the program's socket. */
   inode?: number | undefined
@@ -60,10 +63,10 @@ export class TcpConnections {
   readonly #patience = new Patience()
   readonly #unhurried = new Unhurried()
   readonly #loopbacks = new Map<LoopbackIp, Loopback>()
-  /** By the program's port on the loopback. */
-  readonly #named = new Map<number, Named>()
-  /** Sockets that wait for the remote side. */
-  #held = 0
+  /** By `key`. */
+  readonly #named = new Map<string, Named>()
+  /** Cookies of the sockets that wait for the remote side. */
+  readonly #pending = new Set<bigint>()
   readonly failures: FailedConnects
 
   constructor(readiness: Readiness, shared: SharedState) {
@@ -149,9 +152,12 @@ export class TcpConnections {
    */
   #arrive(fd: number, family: number, peer: Endpoint, connecting: Promise<RemoteConnection>): Early {
     try {
-      const arrival = this.#loopback(loopbackFor(fd, family)).arrivals.expect(fd, family)
-      const named = this.#name(arrival.port, { peer, inode: socketInode(fd) })
-      arrival.onCancelled = () => this.#unname(arrival.port, named)
+      const ip = loopbackFor(fd, family)
+      const { arrivals } = this.#loopback(ip)
+      const arrival = arrivals.expect(fd, family)
+      const key = keyOf({ ip, port: arrival.port }, arrivals.port)
+      const named = this.#name({ key, peer, inode: socketInode(fd) })
+      arrival.onCancelled = () => this.#unname(named)
       return { arrival, named }
     } catch (thrown) {
       connecting.then((connection) => connection.close()).catch(() => {})
@@ -169,7 +175,7 @@ export class TcpConnections {
     }
     this.#established(fd, family, named, connection)
     named.speaker = arrival
-    arrival.join(connection, () => this.#unname(arrival.port, named))
+    arrival.join(connection, () => this.#unname(named))
     setImmediate(() => this.#unhurried.do())
   }
 
@@ -184,8 +190,8 @@ export class TcpConnections {
       return result
     }
     const own = endpointName("getsockname", fd)!
-    const { port } = own
-    const named = this.#name(port, { peer })
+    const named = this.#name({ key: keyOf(own, held.port), peer })
+    const cookie = socketCookie(fd)
     const join = async () => {
       const connection = await connecting
       this.#established(fd, family, named, connection)
@@ -197,15 +203,15 @@ export class TcpConnections {
         throw thrown
       }
     }
-    this.#held++
+    this.#pending.add(cookie)
     join()
       .catch((thrown) => {
-        this.#unname(port, named)
+        this.#unname(named)
         this.failures.add(fd, errnoOf(thrown) ?? errno.EIO)
         disconnect(fd)
       })
       .finally(() => {
-        this.#held--
+        this.#pending.delete(cookie)
         syscall("close", fd)
       })
     return inProgress
@@ -214,16 +220,13 @@ export class TcpConnections {
   /** Names of a connected socket as the pod knows them, given the kernel's. */
   named(own: Endpoint | undefined, peer: Endpoint | undefined): { peer: Endpoint; own?: Endpoint } | undefined {
     if (!own || !peer || !isLoopback(peer.ip) || !this.#isOurs(peer.port)) return undefined
-    const named = this.#named.get(own.port)
+    const named = this.#named.get(keyOf(own, peer.port))
     return named && { peer: named.peer, own: named.connection?.local }
   }
 
   /** Whether the socket still connects, which the kernel does not tell. */
   isPending(fd: number): boolean {
-    if (this.#held === 0) return false
-    const own = endpointName("getsockname", fd)
-    const named = own && this.#named.get(own.port)
-    return named !== undefined && named.connection === undefined
+    return this.#pending.size > 0 && this.#pending.has(socketCookie(fd))
   }
 
   /** Connections that stand. */
@@ -244,9 +247,9 @@ export class TcpConnections {
     return [...this.#loopbacks.values()].some(({ arrivals, held }) => port === arrivals.port || port === held.port)
   }
 
-  #name(port: number, named: Named): Named {
+  #name(named: Named): Named {
     this.#shared.namedSockets = true
-    this.#named.set(port, named)
+    this.#named.set(named.key, named)
     return named
   }
 
@@ -258,9 +261,9 @@ export class TcpConnections {
       this.#shared.names.set(named.inode, family, { peer: named.peer, own: connection.local })
   }
 
-  #unname(port: number, named: Named): void {
-    if (this.#named.get(port) !== named) return
-    this.#named.delete(port)
+  #unname(named: Named): void {
+    if (this.#named.get(named.key) !== named) return
+    this.#named.delete(named.key)
     if (named.inode !== undefined) this.#shared.names.remove(named.inode)
   }
 
@@ -290,7 +293,7 @@ export class TcpConnections {
         open: (socket: Socket) => {
           const relay = new StreamRelay(socket, end)
           named.speaker = relay
-          relay.join(connection, () => this.#unname(program.port, named))
+          relay.join(connection, () => this.#unname(named))
         },
       },
     } as unknown as Bun.TCPSocketConnectOptions<StreamRelay | undefined>)
@@ -318,4 +321,9 @@ async function isSettledWithin(work: Promise<unknown>, milliseconds: number): Pr
 
 function loopbackFor(fd: number, family: number): LoopbackIp {
   return isOnlyV6(fd, family) ? "::1" : "127.0.0.1"
+}
+
+/** @param ours port of ours that the socket with the name `own` is connected to */
+function keyOf({ ip, port }: Endpoint, ours: number): string {
+  return `${ip} ${port} ${ours}`
 }
