@@ -11,6 +11,7 @@ import { NETLINK_SOCK_DIAG, NetlinkSocket, NLM_F_ACK } from "./netlink.ts"
 const SOCK_DIAG_BY_FAMILY = 20
 const SOCK_DESTROY = 21
 const TCP = 6
+const UDP = 17
 const families = [2, 10] as const
 /** Bits by state: established, both waits for the end, close-wait, last-ack, closing. Listeners and time-wait are none of them. */
 const connectedStates = (1 << 1) | (1 << 4) | (1 << 5) | (1 << 8) | (1 << 9) | (1 << 11)
@@ -18,7 +19,8 @@ const listeningState = 1 << 10
 const socketIdBytes = 48
 /** Family, state, timer and retransmissions stand before the id. */
 const socketIdAt = 4
-/** Expiry, both queues and the owner, u32 each, stand between the id and the inode. */
+/** Behind the id, u32 each: expiry, what waits to be read and to be sent, the owner, the inode. */
+const unreadAt = socketIdAt + socketIdBytes + 4
 const inodeAt = socketIdAt + socketIdBytes + 16
 const anyState = 0xffff_ffff
 const mappedPrefix = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])
@@ -60,6 +62,25 @@ export function listeningPorts(socket: NetlinkSocket): Set<number> {
     socket.dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family, listeningState) }, "list listeners"),
   )
   return new Set(entries.map((entry) => entry.readUInt16BE(socketIdAt)))
+}
+
+export interface UdpSocket {
+  port: number
+  unreadBytes: number
+  inode: number
+}
+
+/** The UDP sockets that have a port, in the network namespace of `socket`. @throws LinuxError, ENOENT where the kernel does not tell */
+export function udpSocketsIn(socket: NetlinkSocket): UdpSocket[] {
+  return families
+    .flatMap((family) =>
+      socket.dump({ type: SOCK_DIAG_BY_FAMILY, body: request(family, anyState, undefined, UDP) }, "list UDP sockets"),
+    )
+    .map((entry) => ({
+      port: entry.readUInt16BE(socketIdAt),
+      unreadBytes: entry.readUInt32LE(unreadAt),
+      inode: entry.readUInt32LE(inodeAt),
+    }))
 }
 
 /**
@@ -128,9 +149,9 @@ function reset(socket: NetlinkSocket, family: number, id: Buffer): boolean {
 }
 
 /** struct inet_diag_req_v2: family u8, protocol u8, extensions u8, padding, states u32, id. */
-function request(family: number, states: number, id?: Buffer): Buffer {
+function request(family: number, states: number, id?: Buffer, protocol = TCP): Buffer {
   const body = Buffer.alloc(8 + socketIdBytes)
-  body.set([family, TCP])
+  body.set([family, protocol])
   body.writeUInt32LE(states, 4)
   if (id) body.set(id, 8)
   return body

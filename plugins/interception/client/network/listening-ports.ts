@@ -1,37 +1,14 @@
 import { closeSync, openSync, readSync } from "node:fs"
-import { NETLINK_SOCK_DIAG, NetlinkSocket } from "../../netlink.ts"
+import type { NetlinkSocket } from "../../netlink.ts"
 import { listeningPorts } from "../../sock-diag.ts"
+import { KernelTable } from "./kernel-table.ts"
 
 const listenState = "0A"
 
-/**
- * The ports of this machine with a TCP listener, to be asked again and again. Where the kernel has only its tables for that, they cost
- * milliseconds each: whoever reads the listeners in them has it look through all its memory for connections.
- */
-export class ListeningPorts {
-  readonly #open: () => NetlinkSocket
-  #socket: NetlinkSocket | undefined
-  #isUnavailable = false
-
-  constructor(open = () => new NetlinkSocket(NETLINK_SOCK_DIAG)) {
-    this.#open = open
-  }
-
-  read(): Set<number> {
-    if (this.#isUnavailable) return portsInTables()
-    try {
-      this.#socket ??= this.#open()
-      return listeningPorts(this.#socket)
-    } catch {
-      this.#isUnavailable = true
-      this.close()
-      return portsInTables()
-    }
-  }
-
-  close(): void {
-    this.#socket?.close()
-    this.#socket = undefined
+/** The ports of this machine with a TCP listener. Whoever reads them in the kernel's tables has it look through all its memory for connections. */
+export class ListeningPorts extends KernelTable<Set<number>> {
+  constructor(open?: () => NetlinkSocket) {
+    super(listeningPorts, portsInTables, open)
   }
 }
 

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs"
 import type { RemoteConnection } from "../../../../core/client/engine.ts"
 import type { Endpoint } from "../../../../core/interceptor.ts"
 import type { Speaker } from "../../../../core/last-words.ts"
@@ -8,6 +7,7 @@ import type { ResolverPlace } from "../watch/quick-resolver.ts"
 import type { SharedState } from "../watch/shared-state.ts"
 import { answerDatagram } from "./answer-datagram.ts"
 import { type ConnectedSocket, hearOnly, refuseDatagrams } from "./datagram-refusal.ts"
+import { udpSockets } from "./udp-sockets.ts"
 
 /** More pairs of socket and destination than this are not kept; the ones unused longest go first. */
 const maxAssociations = 512
@@ -15,8 +15,6 @@ const maxAssociations = 512
 const maxWaiting = 64
 /** How often associations of sockets that are gone are looked for. */
 const sweepMs = 10_000
-/** Of /proc/net/udp: number, own address and port, the peer's, state, what waits to be sent and to be read. */
-const udpLine = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]+ [0-9A-F]+ [0-9A-F]+:([0-9A-F]+)/gm
 
 /** One socket of the program talking to one remote endpoint, by way of a socket of ours on the loopback. */
 export class UdpAssociation {
@@ -108,6 +106,11 @@ export class UdpAssociation {
   /** Datagrams are here, and it is not known yet whether the remote side can be reached. */
   get isReaching(): boolean {
     return this.#waiting.length > 0
+  }
+
+  /** The remote side is asked: a program that waits for that may have no port yet. */
+  get isConnecting(): boolean {
+    return this.#connecting !== undefined && this.connection === undefined
   }
 
   close(): void {
@@ -240,8 +243,8 @@ export class UdpAssociations {
     return [
       {
         get isSpeaking() {
-          const unread = udpSockets()
-          return all.some((association) => association.isReaching || (unread.get(association.port) ?? 0) > 0)
+          const unread = new Set(udpSockets.read().flatMap(({ port, unreadBytes }) => (unreadBytes > 0 ? port : [])))
+          return all.some((association) => association.isReaching || unread.has(association.port))
         },
         get passedBytes() {
           return all.reduce((sum, { passedBytes }) => sum + passedBytes, 0)
@@ -258,9 +261,9 @@ export class UdpAssociations {
   }
 
   #sweep(): void {
-    const inUse = udpSockets()
+    const inUse = new Set(udpSockets.read().map(({ port }) => port))
     for (const [key, association] of this.#byKey) {
-      const fresh = Date.now() - association.usedAt < sweepMs
+      const fresh = Date.now() - association.usedAt < sweepMs || association.isConnecting
       if (!fresh && !inUse.has(association.program?.port ?? 0)) this.#drop(key, association)
     }
     if (this.#byKey.size > 0) return
@@ -283,20 +286,4 @@ export class UdpAssociations {
 
 function keyOf(cookie: bigint, { ip, port }: Endpoint): string {
   return `${cookie} ${ip} ${port}`
-}
-
-/** Bytes that wait to be read, by local port, of all UDP sockets. Nothing else tells that a socket of the program is gone. */
-function udpSockets(): Map<number, number> {
-  const sockets = new Map<number, number>()
-  for (const path of ["/proc/net/udp", "/proc/net/udp6"]) {
-    try {
-      for (const [, port, unread] of readFileSync(path, "utf8").matchAll(udpLine)) {
-        const number = Number.parseInt(port!, 16)
-        sockets.set(number, (sockets.get(number) ?? 0) + Number.parseInt(unread!, 16))
-      }
-    } catch {
-      // Without IPv6 there is one file only.
-    }
-  }
-  return sockets
 }
