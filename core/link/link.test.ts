@@ -1,177 +1,16 @@
 import { afterAll, describe, expect, test } from "bun:test"
-import { createServer } from "node:http"
-import { createServer as createTlsServer } from "node:https"
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { PassThrough } from "node:stream"
+import { Duplex } from "node:stream"
 import { connect as secure } from "node:tls"
-import { WebSocketServer } from "ws"
+import { carriers, data, inbox, part, payload, undo } from "../../test/fakes/link-carriers.ts"
 import { certificate } from "../../test/fakes/localhost-certificate.ts"
 import type { Link } from "../link.ts"
-import { openSocket, SOCK_STREAM } from "../linux/socket.ts"
-import { syscall } from "../linux/syscall.ts"
-import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
-import {
-  askingSide,
-  connectLink,
-  duplexLink,
-  linkPair,
-  listenLinks,
-  servedWebSocketLink,
-  servingSide,
-  switchingProtocols,
-  webSocketLink,
-} from "./index.ts"
+import { type ClientMessage, type DaemonMessage, daemonMessage } from "../protocol/index.ts"
+import { askingSide, connectLink, duplexLink, listenLinks, servingSide } from "./index.ts"
 
-const AF_INET = 2
-
-type Ends = { client: Link<DaemonMessage, ClientMessage>; agent: Link<ClientMessage, DaemonMessage> }
-
-const undo: (() => void)[] = []
 afterAll(() => {
   for (const step of undo) step()
 })
-
-async function overBunSocket(address: "tcp" | "unix" | "tls"): Promise<Ends> {
-  const accepted = Promise.withResolvers<Ends["agent"]>()
-  const unix = join(tmpdir(), `podside-link-${process.pid}-${crypto.randomUUID()}.sock`)
-  const where = address === "unix" ? { unix } : { hostname: "127.0.0.1", port: 0 }
-  const serverTls = address === "tls" ? { tls: { cert: certificate.cert, key: certificate.key } } : {}
-  const listener = listenLinks(servingSide, where, accepted.resolve, serverTls)
-  undo.push(() => listener.stop(true))
-  const target = "unix" in where ? where : { hostname: "127.0.0.1", port: (listener as { port: number }).port }
-  const clientTls = address === "tls" ? { tls: { ca: certificate.cert, serverName: "localhost" } } : {}
-  const client = await connectLink(askingSide, target, clientTls)
-  return { client, agent: await accepted.promise }
-}
-
-/** The end that dials is the TLS server, as between operator and agent. */
-async function overTurnedTls(): Promise<Ends> {
-  const accepted = Promise.withResolvers<Ends["agent"]>()
-  const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
-    const secured = secure({ socket, ca: certificate.cert, servername: "localhost" })
-    secured.once("secureConnect", () => accepted.resolve(duplexLink(secured, servingSide)))
-  })
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  undo.push(() => server.close())
-  const address = { hostname: "127.0.0.1", port: (server.address() as AddressInfo).port }
-  const client = await connectLink(askingSide, address, { tls: { asServer: certificate } })
-  return { client, agent: await accepted.promise }
-}
-
-/** The client's end is a descriptor whose connection is only being made when the link takes it over. */
-async function overDescriptors(): Promise<Ends> {
-  const accepted = Promise.withResolvers<Ends["agent"]>()
-  const listener = listenLinks(servingSide, { hostname: "127.0.0.1", port: 0 }, accepted.resolve) as {
-    port: number
-    stop(now: boolean): void
-  }
-  undo.push(() => listener.stop(true))
-  const fd = openSocket(AF_INET, SOCK_STREAM)
-  const address = Buffer.alloc(16)
-  address.writeUInt16LE(AF_INET, 0)
-  address.writeUInt16BE(listener.port, 2)
-  address.set([127, 0, 0, 1], 4)
-  // The socket does not block, so this is "in progress" or done.
-  syscall("connect", fd, address, address.length)
-  return { client: await connectLink(askingSide, { fd }), agent: await accepted.promise }
-}
-
-async function overNodeStreams(): Promise<Ends> {
-  const accepted = Promise.withResolvers<Ends["agent"]>()
-  const server = createTcpServer({ allowHalfOpen: true }, (socket) => accepted.resolve(duplexLink(socket, servingSide)))
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-  undo.push(() => server.close())
-  const socket = connect({ port: (server.address() as AddressInfo).port, host: "127.0.0.1", allowHalfOpen: true })
-  await new Promise((resolve) => socket.once("connect", resolve))
-  return { client: duplexLink(socket, askingSide), agent: await accepted.promise }
-}
-
-async function overWebSockets(): Promise<Ends> {
-  const accepted = Promise.withResolvers<Ends["agent"]>()
-  const http = createServer()
-  const upgrader = new WebSocketServer({ noServer: true, perMessageDeflate: false })
-  http.on("upgrade", (request, socket, head) => {
-    upgrader.handleUpgrade(request, socket, head, (ws) => accepted.resolve(webSocketLink(ws as never, servingSide)))
-  })
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve))
-  undo.push(() => http.close())
-  const ws = new WebSocket(`ws://127.0.0.1:${(http.address() as AddressInfo).port}/`)
-  await new Promise((resolve, reject) => {
-    ws.onopen = resolve
-    ws.onerror = reject
-  })
-  return { client: webSocketLink(ws as never, askingSide), agent: await accepted.promise }
-}
-
-/** The serving side reads and writes the frames itself. */
-async function overServedWebSocket(tls: boolean): Promise<Ends> {
-  const { agent, ws } = await servedWebSocket(tls)
-  return { client: webSocketLink(ws as never, askingSide), agent }
-}
-
-async function servedWebSocket(tls = false): Promise<{ agent: Ends["agent"]; ws: WebSocket }> {
-  const accepted = Promise.withResolvers<Ends["agent"]>()
-  const http = tls ? createTlsServer(certificate) : createServer()
-  http.on("upgrade", (request, socket, head) => {
-    socket.write(switchingProtocols(request.headers["sec-websocket-key"] ?? "", "a"))
-    accepted.resolve(servedWebSocketLink(socket, head, servingSide))
-  })
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve))
-  undo.push(() => http.close())
-  const { port } = http.address() as AddressInfo
-  const options = { protocols: ["a"], tls: { ca: certificate.cert, serverName: "localhost" } }
-  const ws = new WebSocket(`${tls ? "wss" : "ws"}://127.0.0.1:${port}/`, options as never)
-  await new Promise((resolve, reject) => {
-    ws.onopen = resolve
-    ws.onerror = reject
-  })
-  return { ws, agent: await accepted.promise }
-}
-
-const carriers: [string, () => Promise<Ends>][] = [
-  ["memory", async () => linkPair()],
-  ["Bun TCP sockets", () => overBunSocket("tcp")],
-  ["Bun unix sockets", () => overBunSocket("unix")],
-  ["Bun TLS sockets", () => overBunSocket("tls")],
-  ["Bun sockets that are dialled by the TLS server", overTurnedTls],
-  ["adopted descriptors", overDescriptors],
-  ["node streams", overNodeStreams],
-  ["WebSockets", overWebSockets],
-  ["a served WebSocket", () => overServedWebSocket(false)],
-  ["a served WebSocket over TLS", () => overServedWebSocket(true)],
-]
-
-const pattern = Uint8Array.from({ length: 1024 * 1024 }, (_, i) => (i * 7 + (i >> 8)) & 255)
-/** A piece of the pattern that differs for each seed. */
-const payload = (size: number, seed: number) => pattern.slice(seed, seed + size)
-/** A datagram: its borders count. */
-const data = (seed: number, size: number): DaemonMessage => ({
-  kind: "UdpOutgoing",
-  value: { kind: "Read", value: { kind: "Ok", value: { connectionId: BigInt(seed), bytes: payload(size, seed) } } },
-})
-/** A part of a byte stream, without bytes its end. */
-const part = (seed: number, size: number): DaemonMessage => ({
-  kind: "TcpSteal",
-  value: { kind: "Data", value: { connectionId: BigInt(seed), bytes: payload(size, seed) } },
-})
-
-/** Messages as they arrive, to wait for. */
-function inbox<In>(link: Link<In, never>): { messages: In[]; until(count: number): Promise<void> } {
-  const messages: In[] = []
-  let wake = () => {}
-  link.receive((message) => {
-    messages.push(message)
-    wake()
-  })
-  return {
-    messages,
-    async until(count) {
-      while (messages.length < count) await new Promise<void>((resolve) => (wake = resolve))
-    },
-  }
-}
 
 describe.each(carriers)("a link over %s", (_name, open) => {
   test("carries messages of all sizes both ways, in order", async () => {
@@ -218,21 +57,25 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     expect(await agent.ended).toEqual({})
   })
 
-  test("a reader that stops while much waits loses nothing, and the sender is told to wait", async () => {
+  test.each([
+    ["stops", 5],
+    ["has not begun", 0],
+  ])("a reader that %s while much waits loses nothing, and the sender is told to wait", async (_what, readFirst) => {
     const { client, agent } = await open()
     const count = 600
     let got = 0
     const bad: number[] = []
     let wake = () => {}
-    client.receive((message) => {
+    const handler = (message: DaemonMessage) => {
       const { value } = (message as { value: { value: { value: { connectionId: bigint; bytes: Uint8Array } } } }).value
         .value
       const same = Buffer.compare(value.bytes, payload(65_536, got)) === 0
       if (!same || value.connectionId !== BigInt(got)) bad.push(got)
       got++
-      if (got === 5) client.pause()
+      if (got === readFirst) client.pause()
       wake()
-    })
+    }
+    if (readFirst > 0) client.receive(handler)
     let sent = 0
     let producerWaits = false
     const producing = (async () => {
@@ -251,7 +94,8 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     }
     expect(sent).toBeLessThan(count)
     expect(got).toBeLessThan(count)
-    client.resume()
+    if (readFirst > 0) client.resume()
+    else client.receive(handler)
     await producing
     while (got < count) await new Promise<void>((resolve) => (wake = resolve))
     expect(bad).toEqual([])
@@ -270,8 +114,21 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     const late = inbox(client as never)
     await late.until(21)
     expect(late.messages.at(-1)).toEqual({ kind: "Close", value: "bye" } as never)
-    expect((await client.ended).error).toBeUndefined()
-    expect((await agent.ended).error).toBeUndefined()
+    expect(await client.ended).toEqual({})
+    expect(await agent.ended).toEqual({})
+  })
+
+  test("close of the asking end does, too", async () => {
+    const { client, agent } = await open()
+    for (let seed = 0; seed < 20; seed++) client.send({ kind: "SwitchProtocolVersion", value: `1.0.${seed}` })
+    agent.send({ kind: "Pong" })
+    client.close()
+    await Bun.sleep(20)
+    const late = inbox(agent as never)
+    await late.until(20)
+    expect(late.messages.at(-1)).toEqual({ kind: "SwitchProtocolVersion", value: "1.0.19" } as never)
+    expect(await agent.ended).toEqual({})
+    expect(await client.ended).toEqual({})
   })
 
   test("abort ends both ends and lets a waiting sender go on", async () => {
@@ -293,14 +150,6 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     expect(((await agent.ended).error as { code?: string }).code).toBe("link-overflow")
     client.abort()
   })
-})
-
-test("a served WebSocket whose socket has gone before is over at once", async () => {
-  const socket = new PassThrough()
-  socket.destroy()
-  await new Promise((resolve) => socket.once("close", resolve))
-  const link = servedWebSocketLink(socket, new Uint8Array(0), servingSide)
-  expect(await link.ended).toMatchObject({ error: { code: "link-lost" } })
 })
 
 describe("a stream that breaks the protocol", () => {
@@ -330,26 +179,79 @@ describe("a stream that breaks the protocol", () => {
     expect(await whole.link.ended).toEqual({})
   })
 
+  test("one that has finished writing before we close still gets all it was sent", async () => {
+    const { link, socket } = await rawPeer()
+    const sent = Array.from({ length: 100 }, (_, seed) => data(seed, 65_536))
+    for (const message of sent) link.send(message)
+    link.close()
+    socket.end(Uint8Array.of(7))
+    const whole: Buffer[] = []
+    for await (const chunk of socket) whole.push(chunk)
+    expect(Bun.hash(Buffer.concat(whole))).toBe(
+      Bun.hash(Buffer.concat(sent.map((message) => daemonMessage.encode(message)))),
+    )
+    expect(await link.ended).toEqual({})
+  })
+
+  test("an abort is seen as one, a close is not", async () => {
+    const aborted = await rawPeer()
+    aborted.link.abort()
+    const failure = Promise.withResolvers<Error>()
+    aborted.socket.on("error", failure.resolve).resume()
+    expect(await failure.promise).toMatchObject({ code: "ECONNRESET" })
+    const closed = await rawPeer()
+    closed.link.close()
+    const end = Promise.withResolvers<void>()
+    closed.socket.on("end", end.resolve).resume()
+    await end.promise
+    expect(await closed.link.ended).toEqual({})
+  })
+
+  test("a stream of this process that fails is a loss, one that is given up an end", async () => {
+    const open = () => {
+      const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+      const link = duplexLink(stream, servingSide)
+      link.receive(() => {})
+      return { stream, link }
+    }
+    const [failed, over, cut] = [open(), open(), open()]
+    failed.stream.destroy(new Error("no more disk"))
+    expect(await failed.link.ended).toMatchObject({
+      error: { code: "link-lost", message: expect.stringContaining("no more disk") },
+    })
+    over.stream.destroy()
+    expect(await over.link.ended).toEqual({})
+    const arrived = new Promise((resolve) => cut.stream.once("data", resolve))
+    cut.stream.push(Uint8Array.of(5, 0, 10, 47))
+    await arrived
+    cut.stream.destroy()
+    expect(await cut.link.ended).toMatchObject({ error: { code: "link-cut" } })
+  })
+})
+
+describe("dialling", () => {
   test("nobody there is an error with the address", async () => {
     const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
     const { port } = listener
     listener.stop(true)
     await expect(connectLink(askingSide, { hostname: "127.0.0.1", port })).rejects.toThrow(`127.0.0.1:${port}`)
+    await expect(connectLink(askingSide, { unix: "/no/such.sock" })).rejects.toThrow("to /no/such.sock")
+    await expect(connectLink(askingSide, { fd: 9_999 })).rejects.toThrow("descriptor 9999")
   })
-})
 
-test.each([
-  ["text", "hello", 1003, "link-not-binary"],
-  ["an unknown message", Uint8Array.of(200), 1002, "protocol-bad-tag"],
-])("a WebSocket client that breaks the protocol is told how: %s", async (_what, data, code, error) => {
-  const { agent, ws } = await servedWebSocket()
-  const closed = new Promise((resolve) => {
-    ws.onclose = (event) => resolve(event.code)
+  test("can be given up, before it began too, but not when the link stands", async () => {
+    const greet = (link: Link<ClientMessage, DaemonMessage>) => void link.send({ kind: "Pong" })
+    const listener = listenLinks(servingSide, { hostname: "127.0.0.1", port: 0 }, greet)
+    undo.push(() => listener.stop(true))
+    const address = { hostname: "127.0.0.1", port: (listener as { port: number }).port }
+    const given = AbortSignal.abort(new Error("too late"))
+    await expect(connectLink(askingSide, address, { signal: given })).rejects.toThrow("too late")
+    const attempt = new AbortController()
+    const link = await connectLink(askingSide, address, { signal: attempt.signal })
+    attempt.abort()
+    await inbox(link as never).until(1)
+    link.close()
   })
-  agent.receive(() => {})
-  ws.send(data)
-  expect(((await agent.ended).error as { code?: string }).code).toBe(error)
-  expect(await closed).toBe(code)
 })
 
 describe("dialling as the TLS server", () => {

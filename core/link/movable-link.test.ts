@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import type { ClientMessage, DaemonMessage } from "../protocol/index.ts"
+import { type ClientMessage, clientMessage, type DaemonMessage } from "../protocol/index.ts"
 import { linkPair } from "./memory.ts"
 import { MovableLink } from "./movable-link.ts"
 
@@ -42,6 +42,8 @@ test("what is sent before, while and after a link moves comes once and in order,
   agent.send({ kind: "Close", value: "after" })
   await settle()
   expect(heard.agent).toEqual(["1.0.0", "1.0.1", goodbye, "1.0.2", "1.0.3", "1.0.4"])
+  const lengths = heard.agent.map((value) => clientMessage.encode(text(value)).length)
+  expect(client.sentBytes).toBe(lengths.reduce((sum, length) => sum + length, 0))
   // The answer that ends the old carrier is nobody's business.
   expect(heard.client).toEqual(['{"kind":"Pong"}', '{"kind":"Close","value":"after"}'])
   expect(await one.client.ended).toEqual({})
@@ -87,6 +89,14 @@ test.each(["one", "two"] as const)("the loss of carrier %s while the link moves 
   expect((await all.client.ended).error).toBeInstanceOf(Error)
   await all.one.client.ended
   await all.two.client.ended
+})
+
+test.each(["one", "two"] as const)("so is the end of carrier %s in good order, which says nothing", async (which) => {
+  const all = ends()
+  all.agent.pause()
+  all.move()
+  all[which].agent.close()
+  expect(await all.client.ended).toMatchObject({ error: { code: "link-lost" } })
 })
 
 test("the end of the old carrier after the move is nobody's end", async () => {
