@@ -2,7 +2,7 @@ import { AppError } from "../../core/errors.ts"
 import type { Kube } from "../../core/kube/kube.ts"
 import type { CallerAccess } from "../../core/plugin.ts"
 import type { Identity } from "../../core/session.ts"
-import { refuseStream } from "./as-caller.ts"
+import { onlyRequests } from "./as-caller.ts"
 import { type ResourceAttributes, resourceAttributes } from "./question.ts"
 
 interface Review {
@@ -18,8 +18,7 @@ export const afterReview: CallerAccess = (kube, identity) => ({
     await review(kube, identity, attributes, options?.signal)
     return kube.request(method, path, options)
   },
-  watch: refuseStream,
-  lines: refuseStream,
+  ...onlyRequests,
 })
 
 async function review(kube: Kube, identity: Identity, attributes: ResourceAttributes, signal?: AbortSignal) {

@@ -1,3 +1,4 @@
+import type { Kube } from "../../core/kube/kube.ts"
 import type { CallerAccess } from "../../core/plugin.ts"
 import { impersonationHeaders } from "./headers.ts"
 
@@ -11,12 +12,13 @@ export const asCaller: CallerAccess = (kube, identity) => {
     ...kube,
     request: (method, path, options) =>
       kube.request(method, path, { ...options, headers: { ...options?.headers, ...headers } }),
-    watch: refuseStream,
-    lines: refuseStream,
+    ...onlyRequests,
   }
 }
 
-/** Streams would go out without the headers: they carry one value each. */
-export const refuseStream = (): never => {
-  throw new Error("a caller's view of Kubernetes has no streams")
+const refuse = (): never => {
+  throw new Error("a caller's view of Kubernetes answers requests only")
 }
+
+/** Everything else would go out as the operator: streams carry one value for each header, own connections what `access` gives. */
+export const onlyRequests = { watch: refuse, lines: refuse, access: refuse, use: refuse } satisfies Partial<Kube>

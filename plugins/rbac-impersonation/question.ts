@@ -14,6 +14,8 @@ export interface ResourceAttributes {
 /** Reads `/apis/apps/v1/namespaces/shop/deployments/api`. Undefined for what is no resource. */
 export function resourceAttributes(method: string, path: string, query: Query = {}): ResourceAttributes | undefined {
   const parts = path.split("?")[0]!.split("/").filter(Boolean).map(decodeURIComponent)
+  // A URL with these leads elsewhere.
+  if (parts.includes(".") || parts.includes("..")) return undefined
   const [root, ...rest] = parts
   const [group, version, ...place] = root === "api" ? ["", ...rest] : rest
   if ((root !== "api" && root !== "apis") || group === undefined || version === undefined) return undefined

@@ -6,6 +6,7 @@ import { kubeOf } from "../../core/kube/kube.ts"
 import type { Identity } from "../../core/session.ts"
 import { afterReview } from "./after-review.ts"
 import { asCaller } from "./as-caller.ts"
+import plugin from "./plugin.ts"
 import { resourceAttributes } from "./question.ts"
 
 interface Seen {
@@ -179,4 +180,56 @@ test.each([
   ["PATCH", "/apis/batch/v1/namespaces/a/jobs/j", {}, { group: "batch", name: "j", verb: "patch" }],
 ] as const)("%s %s is put to RBAC as what it is", (method, path, query, expected) => {
   expect(resourceAttributes(method, path, query)).toMatchObject(expected)
+})
+
+test.each([
+  "/version",
+  "/api/v1",
+  "/apis/apps/v1",
+  "/openapi/v3/apis/apps/v1",
+  "/api/v1/namespaces/shop/pods/..",
+  "/api/v1/namespaces/shop/pods/%2e%2E/secrets/s",
+  "/api/v1/namespaces/./pods/p",
+])("%s is no resource, so nobody is let through to it", async (place) => {
+  seen.length = 0
+  respond = () => ({ status: 201, body: { status: { allowed: true } } })
+  expect(resourceAttributes("GET", place)).toBeUndefined()
+  await expect(afterReview(kube, ann).request("GET", place)).rejects.toMatchObject({ code: "kube-forbidden" })
+  expect(seen).toEqual([])
+  expect(resourceAttributes("GET", "/api/v1/namespaces/shop/pods/a..b")).toMatchObject({ name: "a..b" })
+})
+
+test.each([
+  ["impersonate", asCaller],
+  ["review", afterReview],
+])("mode %s: what would go out as the operator is not there", (_mode, access) => {
+  const caller = access(kube, ann)
+  for (const ask of [
+    () => caller.watch(path),
+    () => caller.lines(path),
+    () => caller.access(),
+    () => caller.use(async () => {}),
+  ])
+    expect(ask).toThrow("requests only")
+})
+
+test.each([
+  ["impersonate", ["GET"]],
+  ["review", ["POST", "GET"]],
+] as const)("the setting %s decides how", async (mode, methods) => {
+  seen.length = 0
+  respond = () => ({ status: 200, body: { status: { allowed: true } } })
+  const access = plugin.operator!({ config: { mode } } as never).provideCallerAccess!()
+  await access(kube, ann).request("GET", path)
+  expect(seen.map(({ method }) => method)).toEqual([...methods])
+})
+
+test.each([
+  ["GET", "/api/v1/pods", { watch: "true" }, "watch"],
+  ["GET", "/api/v1/pods", { watch: false }, "list"],
+  ["POST", "/api/v1/namespaces/a/pods", {}, "create"],
+  ["PUT", "/api/v1/namespaces/a/pods/p", {}, "update"],
+  ["DELETE", "/api/v1/namespaces/a/pods/p", {}, "delete"],
+] as const)("%s %s %j is the verb %s", (method, place, query, verb) => {
+  expect(resourceAttributes(method, place, query)?.verb).toBe(verb)
 })
