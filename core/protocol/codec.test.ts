@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test"
 import {
   type ClientMessage,
   clientMessage,
+  compareVersions,
   type DaemonMessage,
   daemonMessage,
   defaultLimits,
@@ -135,6 +136,7 @@ describe("bytes that are refused", () => {
     ["long text that is not UTF-8", `08 1e ${"61".repeat(29)} ff`, "protocol-bad-text"],
     ["a version that is none", "0a 03 31 2e 32", "protocol-bad-version"],
     ["a version with a leading zero", "0a 06 30 31 2e 30 2e 30", "protocol-bad-version"],
+    ["an address of a family there is not", "0f 02 01 02 03 04", "protocol-bad-tag"],
   ])("%s", (_name, hex, expected) => {
     expect(() => clientMessage.decodeFirst(fromHex(hex))).toThrow(code(expected))
   })
@@ -146,7 +148,30 @@ describe("bytes that are refused", () => {
     expect(() => daemonMessage.decodeFirst(fromHex(request(headers)))).toThrow(code("protocol-bad-http"))
   })
 
+  test.each([
+    ["/a_b?c=d", "/a b?c=d"],
+    ["http://host/", "http://ho#t/"],
+    ["*", '"'],
+    ["/p\xe4th", "/p\x7fth"],
+    ["/", ""],
+  ])("of the URIs %p and %p the second, sent and received", (good, bad) => {
+    const bytes = (uri: string) => {
+      const length = Buffer.byteLength(uri).toString(16).padStart(2, "0")
+      return fromHex(`02 04 03474554 ${length} ${Buffer.from(uri).toString("hex")} 00 08485454502f312e31 00 01 00 50`)
+    }
+    const request = daemonMessage.decode(bytes(good))
+    expect(daemonMessage.encode(request)).toEqual(bytes(good))
+    expect(() => daemonMessage.decode(bytes(bad))).toThrow(code("protocol-bad-http"))
+    const { internalRequest } = (request as { value: { value: { internalRequest: { uri: string } } } }).value.value
+    internalRequest.uri = bad
+    expect(() => daemonMessage.encode(request)).toThrow(code("protocol-bad-value"))
+  })
+
   test("what looks odd but is allowed passes", () => {
+    expect(daemonMessage.decode(fromHex("00 fd 03 00 00 00 00 00 00 00 62 79 65"))).toEqual({
+      kind: "Close",
+      value: "bye",
+    })
     for (const node of ["\ufeffmark", `\ufeff${"long ".repeat(20)}`, "a\0b"]) {
       const request: ClientMessage = { kind: "GetAddrInfoRequest", value: { node } }
       expect(clientMessage.decode(clientMessage.encode(request))).toEqual(request)
@@ -205,6 +230,17 @@ describe("values that cannot be sent", () => {
       },
     },
   })
+  const lookup = (flags: number): ClientMessage => ({
+    kind: "GetAddrInfoRequestV2",
+    value: {
+      node: "a",
+      servicePort: 0,
+      family: { kind: "Any" },
+      socktype: { kind: "Any" },
+      flags,
+      protocol: 0,
+    },
+  })
   test.each<[string, ClientMessage]>([
     ["an id below zero", data(-1n)],
     ["an id above 64 bits", data(1n << 64n)],
@@ -217,28 +253,45 @@ describe("values that cannot be sent", () => {
     ["a header value with a line break", answer(200, [["a", ["b\r\nc: d"]]])],
     ["a header value beyond bytes", answer(200, [["a", ["日本"]]])],
     ["a variant that does not exist", { kind: "Nonsense" } as never],
+    ["a version that is none", { kind: "SwitchProtocolVersion", value: "1.2" }],
+    ["a version with a part above 64 bits", { kind: "SwitchProtocolVersion", value: `1.2.${1n << 64n}` }],
+    ["a pre-release with a leading zero", { kind: "SwitchProtocolVersion", value: "1.2.3-a.01" }],
+    ["a number above 32 bits", lookup(2 ** 31)],
   ])("%s", (_name, message) => {
     expect(() => clientMessage.encode(message)).toThrow(code("protocol-bad-value"))
   })
 
-  test("leave nothing behind in a stream that goes on", () => {
-    const writer = new Writer()
-    clientMessage.encodeInto(writer, { kind: "Ping" })
-    expect(() =>
-      clientMessage.encodeInto(
-        writer,
-        answer(200, [
-          ["a", ["ok"]],
-          ["b", ["\n"]],
-        ]),
-      ),
-    ).toThrow()
-    clientMessage.encodeInto(writer, answer(200, [["a", ["\xe9"]]]))
-    expect(writer.pendingBytes).toBe(1 + clientMessage.encode(answer(200, [["a", ["\xe9"]]])).length)
-    const chunks = Buffer.concat(writer.take())
-    expect(chunks[0]).toBe(7)
-    expect(clientMessage.decode(chunks.subarray(1))).toEqual(answer(200, [["a", ["\xe9"]]]))
+  test("are told from those that just can", () => {
+    for (const message of [
+      { kind: "SwitchProtocolVersion", value: `1.2.${(1n << 64n) - 1n}` },
+      { kind: "SwitchProtocolVersion", value: "1.2.3-a.0.x01+01" },
+      lookup(2 ** 31 - 1),
+      lookup(-(2 ** 31)),
+    ] as ClientMessage[])
+      expect(clientMessage.decode(clientMessage.encode(message))).toEqual(message)
   })
+
+  test.each([2, 10_000])(
+    "leave nothing behind in a stream that goes on, when %d bytes of them were written",
+    (length) => {
+      const writer = new Writer()
+      clientMessage.encodeInto(writer, { kind: "Ping" })
+      expect(() =>
+        clientMessage.encodeInto(
+          writer,
+          answer(200, [
+            ["a", ["o".repeat(length)]],
+            ["b", ["\n"]],
+          ]),
+        ),
+      ).toThrow()
+      clientMessage.encodeInto(writer, answer(200, [["a", ["\xe9"]]]))
+      expect(writer.pendingBytes).toBe(1 + clientMessage.encode(answer(200, [["a", ["\xe9"]]])).length)
+      const chunks = Buffer.concat(writer.take())
+      expect(chunks[0]).toBe(7)
+      expect(clientMessage.decode(chunks.subarray(1))).toEqual(answer(200, [["a", ["\xe9"]]]))
+    },
+  )
 })
 
 describe("whole messages", () => {
@@ -264,6 +317,19 @@ describe("versions", () => {
     ["2.0.0", protocolVersion],
   ])("a client of %s is answered %s", (theirs, agreed) => {
     expect(negotiate(theirs)).toBe(agreed)
+  })
+
+  test("pre-releases come before what they lead to, in the order of semver.org", () => {
+    const order = ["alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.1"].map((name) => `1.0.0-${name}`)
+    for (const [at, version] of [...order, "1.0.0", "1.0.1-a", "1.0.1", "1.1.0", "2.0.0"].entries()) {
+      for (const [other, against] of [...order, "1.0.0", "1.0.1-a", "1.0.1", "1.1.0", "2.0.0"].entries())
+        expect([version, against, Math.sign(compareVersions(version, against))]).toEqual([
+          version,
+          against,
+          Math.sign(at - other),
+        ])
+    }
+    expect(compareVersions("1.0.0+a", "1.0.0+b")).toBe(0)
   })
 
   test("every feature begins at its version and not before", () => {

@@ -1,11 +1,14 @@
 import { describe, expect, test } from "bun:test"
 import { goldenMessages } from "../../test/cases/protocol/vectors.ts"
+import type { AnyCodec } from "./codec.ts"
 import {
   type ClientMessage,
   clientMessage,
   daemonMessage,
   defaultLimits,
   divideClientMessage,
+  divideDaemonMessage,
+  type MessageCodec,
   MessageDecoder,
 } from "./index.ts"
 import { MessageScanner } from "./scanner.ts"
@@ -118,10 +121,92 @@ describe("limits", () => {
     ["a payload that just fits", [3, 1, 0, 250]],
     ["as many elements as allowed", [6, 10]],
     ["filters nested as deep as allowed", [...filters(3)]],
+    ["more filters than may be nested, side by side", [2, 0, 2, 80, 2, 0, 5, ...Array(5).fill([3, 0]).flat()]],
   ])("%s passes", (_name, bytes) => {
     expect(() => push(Uint8Array.from(bytes))).not.toThrow()
     expect(() => inBytes(Uint8Array.from(bytes))).not.toThrow()
   })
+})
+
+describe("the limits when nobody says others", () => {
+  const u32 = (value: number) => [252, ...new Uint8Array(Uint32Array.of(value).buffer)]
+  const close = (length: number) => Uint8Array.of(0, ...u32(length))
+  const nested = (depth: number) =>
+    Uint8Array.from([2, 0, 2, 80, ...Array.from({ length: depth }, () => [2, 0, 1]).flat(), 3, 0])
+
+  test.each<[string, (count: number) => Uint8Array, MessageCodec<never>, number, string]>([
+    ["a message of 64 MiB", (bytes) => close(bytes - 6), daemonMessage as never, 64 << 20, "protocol-too-large"],
+    [
+      "262 144 elements",
+      (items) => Uint8Array.of(6, ...u32(items)),
+      clientMessage as never,
+      262_144,
+      "protocol-too-many",
+    ],
+    ["32 levels", nested, clientMessage as never, 32, "protocol-too-deep"],
+  ])("%s pass, one more does not", (_name, bytes, codec, limit, error) => {
+    expect(() => codec.decodeFirst(bytes(limit))).not.toThrow()
+    expect(() => codec.decodeFirst(bytes(limit + 1))).toThrow(expect.objectContaining({ code: error }))
+  })
+})
+
+test("no type asks for more bytes than its smallest value has, and none in a collection is without", () => {
+  const seen = new Map<AnyCodec, number>()
+  const fewest = (codec: AnyCodec): number => {
+    const known = seen.get(codec)
+    if (known !== undefined) return known
+    // A type inside itself is no smaller than the whole.
+    seen.set(codec, Number.POSITIVE_INFINITY)
+    const { shape } = codec
+    const bytes =
+      shape.type === "fixed"
+        ? shape.bytes
+        : shape.type === "struct"
+          ? shape.fields.reduce((sum, [, field]) => sum + fewest(field), 0)
+          : shape.type === "tuple"
+            ? shape.items.reduce((sum, item) => sum + fewest(item), 0)
+            : shape.type === "variants"
+              ? 1 + Math.min(...shape.cases.map(([, one]) => fewest(one)))
+              : shape.type === "nested"
+                ? fewest(shape.of())
+                : 1
+    if (shape.type === "option" || shape.type === "repeat") fewest(shape.of)
+    if (shape.type === "repeat") expect(shape.of.minBytes).toBeGreaterThan(0)
+    seen.set(codec, bytes)
+    return bytes
+  }
+  for (const [, { codec }] of sides) fewest(codec)
+  expect(seen.size).toBeGreaterThan(50)
+  for (const [codec, bytes] of seen) expect([codec.shape, codec.minBytes <= bytes]).toEqual([codec.shape, true])
+})
+
+describe("what is handed on as it comes", () => {
+  const streams = ["TcpOutgoing Write", "TcpOutgoing Read Ok", "TcpSteal Data", "Tcp Data"]
+  const kindOf = ({ kind, value }: { kind: string; value?: unknown }): string => {
+    const inner = (value as { kind?: unknown } | undefined)?.kind
+    return typeof inner === "string" ? `${kind} ${kindOf(value as { kind: string })}` : kind
+  }
+
+  test("are parts of byte streams, which stay the same but for their bytes, and nothing else", () => {
+    const divided = new Set<string>()
+    for (const { codec, value } of messages) {
+      const divide = (codec as unknown) === clientMessage ? divideClientMessage : divideDaemonMessage
+      const make = divide(value as never)
+      const kind = kindOf(value as { kind: string })
+      expect([kind, make !== undefined]).toEqual([kind, streams.includes(kind)])
+      if (!make) continue
+      divided.add(kind)
+      const { bytes } = bytesIn(value)
+      expect(make(bytes)).toEqual(value as never)
+      expect(bytesIn(make(Uint8Array.of(9))).bytes).toEqual(Uint8Array.of(9))
+    }
+    expect([...divided].sort()).toEqual(streams.toSorted())
+  })
+
+  const bytesIn = (message: unknown): { bytes: Uint8Array } => {
+    const { value } = message as { value: object }
+    return "bytes" in value ? (value as { bytes: Uint8Array }) : bytesIn(value)
+  }
 })
 
 const write = (connectionId: number, bytes: Uint8Array): ClientMessage => ({
