@@ -1,5 +1,6 @@
-import { errno, isLinuxError } from "../../../../core/linux/errno.ts"
-import { encodeEndpoint } from "../../../../core/linux/socket-address.ts"
+import { check, errno, isLinuxError } from "../../../../core/linux/errno.ts"
+import { openSocket, SOCK_DGRAM } from "../../../../core/linux/socket.ts"
+import { AF_INET, AF_INET6, encodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { NotHeld } from "../kernel/held-descriptors.ts"
 import { endpointName, type Loopback, sameEndpoint } from "../kernel/socket-info.ts"
@@ -7,9 +8,13 @@ import { withDescriptor } from "../kernel/tracee.ts"
 
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
-/** An error without data is always told. */
+const POLLIN = 1
+/** Always told, without being asked for. */
 const POLLERR = 0
-const refusalLimitNs = 20_000_000n
+const noTime = Buffer.alloc(16)
+/** struct timespec: longer than any machine that works keeps something in its own memory. */
+const loopbackLimit = Buffer.alloc(16)
+loopbackLimit.writeBigInt64LE(1n, 0)
 
 /** A connected socket of the program, as the thread that connected it knew it. */
 export interface ConnectedSocket {
@@ -32,7 +37,7 @@ export function refuseDatagrams(program: ConnectedSocket, ours: { fd: number; ip
       hearOnly(ours.fd, ours)
       // One that waits to be told stands in the way of the next.
       if (sendNothing(copy) === -errno.ECONNREFUSED) sendNothing(copy)
-      waitForError(copy)
+      if (!hasError(copy)) waitForLoopback(ours.ip)
       hearOnly(ours.fd, name)
       return name
     })
@@ -52,12 +57,35 @@ function sendNothing(fd: number): number {
   return syscall("sendto", fd, Buffer.alloc(1), 0, MSG_DONTWAIT | MSG_NOSIGNAL, null, 0)
 }
 
-/** On the loopback it is there when the datagram is sent, but for a processor with much else to do; a program that waits may take it first. */
-function waitForError(fd: number): void {
+function hasError(fd: number): boolean {
+  return ready(fd, POLLERR, noTime)
+}
+
+/**
+ * An error is there when the datagram is sent, unless a thread that waits has taken it, or the loopback is behind, as it is on a processor with
+ * much else to do. What is sent there now comes behind the datagram, and what is sent after that behind the answer to it.
+ */
+function waitForLoopback(ip: Loopback): void {
+  const fd = openSocket(ip === "::1" ? AF_INET6 : AF_INET, SOCK_DGRAM)
+  try {
+    const anyPort = encodeEndpoint({ ip, port: 0 })
+    check(syscall("bind", fd, anyPort, anyPort.length), "bind")
+    hearOnly(fd, endpointName("getsockname", fd)!)
+    const byte = Buffer.alloc(1)
+    for (let turn = 0; turn < 2; turn++) {
+      check(syscall("sendto", fd, byte, 1, 0, null, 0), "send to itself")
+      if (!ready(fd, POLLIN, loopbackLimit)) return
+      syscall("recvfrom", fd, byte, 1, 0, null, null)
+    }
+  } finally {
+    syscall("close", fd)
+  }
+}
+
+/** @param limit struct timespec */
+function ready(fd: number, events: number, limit: Buffer): boolean {
   const poll = Buffer.alloc(8)
   poll.writeInt32LE(fd, 0)
-  poll.writeInt16LE(POLLERR, 4)
-  const limit = Buffer.alloc(16)
-  limit.writeBigInt64LE(refusalLimitNs, 8)
-  syscall("ppoll", poll, 1, limit, null, 0)
+  poll.writeInt16LE(events, 4)
+  return syscall("ppoll", poll, 1, limit, null, 0) > 0
 }
