@@ -11,6 +11,8 @@ const reapMs = 5000
 /** Between asking the rest of a program to end and ending it. */
 const graceMs = 2000
 const pollMs = 20
+/** A process whose parent ends while the tree is walked down may be missed; not by so many walks, one after the other. */
+const surelyEmptyWalks = 3
 
 let running = 0
 
@@ -44,7 +46,7 @@ export class Orphans {
     })
     const start = Date.now()
     const asked = new Set<number>()
-    while (!isGone) {
+    for (let emptyWalks = 0; !isGone && emptyWalks < surelyEmptyWalks; ) {
       const force = Date.now() - start > graceMs
       const left = filteredDescendants()
       for (const pid of left) {
@@ -53,7 +55,7 @@ export class Orphans {
         syscall("kill", pid, force ? 9 : 15)
       }
       this.#reap()
-      if (left.length === 0 && Date.now() - start > pollMs) break
+      emptyWalks = left.length === 0 ? emptyWalks + 1 : 0
       await Promise.race([gone, Bun.sleep(pollMs)])
     }
     // A process leaves the filter a moment before its parent can take it off the list.
