@@ -59,4 +59,25 @@ s.sendto(b"two", ("10.99.1.1", 7)); print(s.recvfrom(10), s.getsockname()[1] != 
 `
     expect((await runIn(echo(), python(script))).output).toBe("b'one'\n(b'two', ('10.99.1.1', 7)) True\n")
   })
+
+  test("are refused to whoever has the socket when the thread or the process that connected it has ended", async () => {
+    const script = `
+import os, threading, time
+def told(s):
+    s.settimeout(3); s.send(b"x")
+    try: s.recv(10)
+    except OSError as e: return str(e.errno)
+def make(): return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s = make(); connects = threading.Thread(target=s.connect, args=(("10.99.1.1", 81),)); connects.start(); connects.join(); time.sleep(0.1)
+print(told(s)); ends, begins = os.pipe()
+if os.fork() == 0:
+    s = make(); s.connect(("10.99.1.1", 81)); parent = os.getpid()
+    if os.fork() != 0: os._exit(0)
+    while os.getppid() == parent: time.sleep(0.01)
+    os.write(begins, told(s).encode()); os._exit(0)
+os.wait(); print(os.read(ends, 10).decode())
+`
+    const outgoing = new MemoryNetwork({ refuses: (peer) => "endpoint" in peer && peer.endpoint.port === 81 })
+    expect((await runIn({ outgoing }, python(script))).output).toBe("111\n111\n")
+  })
 })

@@ -1,8 +1,7 @@
-import { readdirSync } from "node:fs"
 import { check } from "../../../../core/linux/errno.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { fileIdentity } from "./file-identity.ts"
-import { filteredDescendants } from "./orphans.ts"
+import { findDescriptor } from "./program-descriptors.ts"
 
 const F_DUPFD_CLOEXEC = 1030
 /** How long a copy may outlive the program's last descriptor. */
@@ -60,22 +59,22 @@ export class HeldDescriptors {
   /** Closes the copies of what the program has closed. */
   sweep(): void {
     const gone = new Map([...this.#byIdentity].filter(([identity, { at }]) => fileIdentity(at) !== identity))
-    if (gone.size > 0) forEachDescriptor((path) => this.#seen(gone, path))
+    if (gone.size > 0) findDescriptor((path) => this.#isLast(gone, path))
     for (const identity of gone.keys()) this.#drop(identity)
     if (this.#byIdentity.size > 0) return
     clearInterval(this.#sweeper)
     this.#sweeper = undefined
   }
 
-  /** Returns whether to go on looking. */
-  #seen(missing: Map<string, Held>, path: string): boolean {
+  /** Whether nothing is missing any more when this one was seen. */
+  #isLast(missing: Map<string, Held>, path: string): boolean {
     const identity = fileIdentity(path)
     const held = identity === undefined ? undefined : missing.get(identity)
     if (held) {
       held.at = path
       missing.delete(identity!)
     }
-    return missing.size > 0
+    return missing.size === 0
   }
 
   #drop(identity: string | undefined): void {
@@ -88,15 +87,3 @@ export class HeldDescriptors {
 
 /** Open files are known by their identity, so the programs of one process share this. */
 export const heldDescriptors = new HeldDescriptors()
-
-function forEachDescriptor(look: (path: string) => boolean): void {
-  for (const pid of filteredDescendants()) {
-    let numbers: string[] = []
-    try {
-      numbers = readdirSync(`/proc/${pid}/fd`)
-    } catch {
-      // It has ended meanwhile.
-    }
-    for (const number of numbers) if (!look(`/proc/${pid}/fd/${number}`)) return
-  }
-}

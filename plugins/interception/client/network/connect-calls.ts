@@ -6,6 +6,7 @@ import { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../../../../core/linux/
 import { AF_INET6, AF_UNIX, decodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success } from "../kernel/call.ts"
+import { socketInode } from "../kernel/file-identity.ts"
 import {
   addressFor,
   endpointName,
@@ -87,7 +88,7 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         const result = syscall("connect", fd, address, address.length)
         if (result < 0) return failure(-result)
         association.program = endpointName("getsockname", fd)
-        association.connectedSocket = { tid: call.tid, fd: call.int(0) }
+        association.connectedSocket = { tid: call.tid, fd: call.int(0), inode: socketInode(fd) }
         return success
       }
       // Connected, connecting or listening already: the kernel knows what to say.

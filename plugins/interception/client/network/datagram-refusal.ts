@@ -2,9 +2,12 @@ import { check, errno, isLinuxError } from "../../../../core/linux/errno.ts"
 import { openSocket, SOCK_DGRAM } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, encodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
+import { socketInode } from "../kernel/file-identity.ts"
 import { NotHeld } from "../kernel/held-descriptors.ts"
+import { findDescriptor, type ProgramDescriptor } from "../kernel/program-descriptors.ts"
 import { endpointName, type Loopback, sameEndpoint } from "../kernel/socket-info.ts"
 import { withDescriptor } from "../kernel/tracee.ts"
+import { udpSockets } from "./udp-sockets.ts"
 
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
@@ -17,9 +20,14 @@ const loopbackLimit = Buffer.alloc(16)
 loopbackLimit.writeBigInt64LE(1n, 0)
 
 /** A connected socket of the program, as the thread that connected it knew it. */
-export interface ConnectedSocket {
-  tid: number
-  fd: number
+export interface ConnectedSocket extends ProgramDescriptor {
+  inode: number | undefined
+}
+
+/** Who has a socket now, if anybody: the thread that connected it may have ended, or its whole process, which left it to a child. */
+export function heirOf({ inode }: ConnectedSocket): ProgramDescriptor | undefined {
+  const isOpen = udpSockets.read().some((socket) => socket.inode === inode)
+  return isOpen ? findDescriptor((path) => socketInode(path) === inode) : undefined
 }
 
 /**
@@ -27,9 +35,9 @@ export interface ConnectedSocket {
  * of its next call, an error for poll). Only an ICMP message from its peer does that, so its peer, a socket of ours, is open for nobody but
  * itself while an empty datagram is sent to it in the program's name. What the program sends in that moment is refused as well; its socket
  * is not touched, for a thread of it may be about to use it.
- * Ours hears only this socket of the program afterwards. Returns its name; undefined when it is gone or connected elsewhere by now.
+ * Ours hears only this socket of the program afterwards. Returns its name; undefined when it is not there any more or connected elsewhere.
  */
-export function refuseDatagrams(program: ConnectedSocket, ours: { fd: number; ip: Loopback; port: number }) {
+export function refuseDatagrams(program: ProgramDescriptor, ours: { fd: number; ip: Loopback; port: number }) {
   try {
     return withDescriptor(program.tid, program.fd, (copy) => {
       const name = endpointName("getsockname", copy)

@@ -1,6 +1,6 @@
-import { readdirSync, readlinkSync } from "node:fs"
+import { readlinkSync } from "node:fs"
 import type { Endpoint } from "../../../../core/interceptor.ts"
-import { filteredDescendants } from "../kernel/orphans.ts"
+import { findDescriptor } from "../kernel/program-descriptors.ts"
 import { isLoopback, isUnspecified } from "../kernel/socket-info.ts"
 import { udpSockets } from "./udp-sockets.ts"
 
@@ -11,21 +11,13 @@ import { udpSockets } from "./udp-sockets.ts"
 export function isForProgramItself({ ip, port }: Endpoint): boolean {
   if (!isLoopback(ip) && !isUnspecified(ip)) return false
   const sockets = socketsAt(port)
-  return sockets.size > 0 && filteredDescendants().some((pid) => descriptorsOf(pid).some((link) => sockets.has(link)))
+  return sockets.size > 0 && findDescriptor((path) => sockets.has(linkOf(path))) !== undefined
 }
 
 /** Links of the descriptors, `socket:[INODE]`, that lead to UDP sockets with this port. */
 function socketsAt(port: number): Set<string> {
   const there = udpSockets.read().filter((socket) => socket.port === port)
   return new Set(there.map(({ inode }) => `socket:[${inode}]`))
-}
-
-function descriptorsOf(pid: number): string[] {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
-  } catch {
-    return []
-  }
 }
 
 function linkOf(path: string): string {

@@ -6,7 +6,7 @@ import { isUnspecified, type Loopback, sameEndpoint } from "../kernel/socket-inf
 import type { ResolverPlace } from "../watch/quick-resolver.ts"
 import type { SharedState } from "../watch/shared-state.ts"
 import { answerDatagram } from "./answer-datagram.ts"
-import { type ConnectedSocket, hearOnly, refuseDatagrams } from "./datagram-refusal.ts"
+import { type ConnectedSocket, hearOnly, heirOf, refuseDatagrams } from "./datagram-refusal.ts"
 import { udpSockets } from "./udp-sockets.ts"
 
 /** More pairs of socket and destination than this are not kept; the ones unused longest go first. */
@@ -152,9 +152,13 @@ export class UdpAssociation {
   }
 
   #refuse(): void {
-    if (!this.connectedSocket) return
-    const { ip, port } = this
-    this.#heard = refuseDatagrams(this.connectedSocket, { fd: this.#fd, ip, port }) ?? this.#heard
+    const socket = this.connectedSocket
+    if (!socket) return
+    const ours = { fd: this.#fd, ip: this.ip, port: this.port }
+    const name = refuseDatagrams(socket, ours)
+    const heir = name ? undefined : heirOf(socket)
+    if (heir) this.connectedSocket = { ...heir, inode: socket.inode }
+    this.#heard = name ?? (heir && refuseDatagrams(heir, ours)) ?? this.#heard
   }
 
   #hear(name: Endpoint): void {
