@@ -17,21 +17,26 @@ export class ConfigProblems extends AppError {
   }
 }
 
-/** Everything that is wrong with a document's keys, given what the schema said about it. */
-export function problemsOf(raw: Record<string, unknown>, issues: readonly BaseIssue<unknown>[]): string[] {
-  return [...new Set([...misplaced(configSchema, raw, []), ...issues.map(problemText)])]
+/** Everything that is wrong with a document's keys, given what the schema said about it. @param schema default: that of the client's file */
+export function problemsOf(
+  raw: Record<string, unknown>,
+  issues: readonly BaseIssue<unknown>[],
+  schema: AnySchema = configSchema,
+): string[] {
+  const told = issues.map((issue) => problemText(issue, schema))
+  return [...new Set([...misplaced(schema, schema, raw, []), ...told])]
 }
 
 /** All unknown keys, of which the schema names only one in each object, and lists where objects belong, which it lets pass. */
-function misplaced(schema: AnySchema, value: unknown, path: readonly string[]): string[] {
+function misplaced(whole: AnySchema, schema: AnySchema, value: unknown, path: readonly string[]): string[] {
   const keys = keysOf(schema)
   if (keys === undefined || typeof value !== "object" || value === null) return []
   if (!isRecord(value))
     return [`"${path.join(".")}" must be an object, not ${Array.isArray(value) ? "a list" : "a date"}`]
   return Object.entries(value).flatMap(([key, child]) => {
     const known = Object.hasOwn(keys, key) ? keys[key] : undefined
-    if (known !== undefined) return misplaced(known, child, [...path, key])
-    return isLoose(schema) ? [] : [unknownKey([...path, key])]
+    if (known !== undefined) return misplaced(whole, known, child, [...path, key])
+    return isLoose(schema) ? [] : [unknownKey(whole, [...path, key])]
   })
 }
 
@@ -41,10 +46,10 @@ function isLoose(schema: AnySchema): boolean {
 }
 
 /** What a valibot issue says, beginning with the path of its key. */
-function problemText(issue: BaseIssue<unknown>): string {
+function problemText(issue: BaseIssue<unknown>, schema: AnySchema): string {
   const path = issue.path?.map((item) => String(item.key)) ?? []
   const key = path.join(".")
-  if (issue.expected === "never" && issue.type === "strict_object") return unknownKey(path)
+  if (issue.expected === "never" && issue.type === "strict_object") return unknownKey(schema, path)
   const missing =
     issue.type === "strict_object" || issue.type === "loose_object" ? issue.received === "undefined" : false
   if (missing) return `"${key}" is missing`
@@ -60,15 +65,15 @@ function aboutKey(key: string, message: string): string {
   return /^[a-z]/.test(message) ? `"${key}" ${message}` : `"${key}": ${message}`
 }
 
-function unknownKey(path: readonly string[]): string {
+function unknownKey(whole: AnySchema, path: readonly string[]): string {
   const key = path.at(-1)!
-  const known = knownKeys(path.slice(0, -1))
+  const known = knownKeys(whole, path.slice(0, -1))
   return [`unknown key "${path.join(".")}".`, suggestion(key, known)].filter(Boolean).join(" ")
 }
 
 /** The keys allowed at a path, as far as plain objects lead there. */
-function knownKeys(path: readonly string[]): string[] {
-  let schema: AnySchema | undefined = configSchema
+function knownKeys(whole: AnySchema, path: readonly string[]): string[] {
+  let schema: AnySchema | undefined = whole
   for (const key of path) schema = schema && keysOf(schema)?.[key]
   return Object.keys((schema && keysOf(schema)) ?? {})
 }

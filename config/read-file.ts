@@ -1,4 +1,4 @@
-import { AppError, errorText } from "../core/errors.ts"
+import { AppError, fileFault } from "../core/errors.ts"
 
 /** Largest configuration file, in bytes. */
 export const maxConfigBytes = 1024 * 1024
@@ -18,7 +18,7 @@ export async function readConfigText(file: string): Promise<string> {
       if (length > maxConfigBytes) break
     }
   } catch (cause) {
-    throw new AppError("config-unreadable", `Cannot read configuration file ${file}: ${errorText(cause)}`, {
+    throw new AppError("config-unreadable", `Cannot read configuration file ${file}: ${fileFault(cause)}`, {
       cause,
       next: "Give the path of a readable file with --config-file.",
     })

@@ -30,3 +30,18 @@ export class AppError extends Error {
 export function errorText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
+
+const fileFaults: Record<string, string> = {
+  ENOENT: "there is no such file or folder",
+  EACCES: "you may not read it",
+  EPERM: "you may not read it",
+  EISDIR: "it is a folder",
+  ENOTDIR: "a part of its path is no folder",
+  ELOOP: "its links lead in a circle",
+}
+
+/** Why a file that a user named cannot be used, as a clause that does not name it again. */
+export function fileFault(thrown: unknown): string {
+  const code = thrown instanceof Error ? (thrown as NodeJS.ErrnoException).code : undefined
+  return (code !== undefined && fileFaults[code]) || errorText(thrown).split("\n")[0]!
+}

@@ -101,7 +101,7 @@ test("whatever number the schema allows, the operator starts with it; the next o
   for (const [path, { minimum, maximum }] of limited) {
     for (const allowed of [minimum!, maximum!]) settings(withValue({}, path, allowed))
     for (const beyond of [minimum! - 1, maximum! + 1])
-      expect(() => readValues(withValue({}, path, beyond))).toThrow(`"${path.replaceAll(between, ".")}" cannot be used`)
+      expect(() => readValues(withValue({}, path, beyond))).toThrow(`"${path.replaceAll(between, ".")}" must be`)
   }
 })
 
@@ -110,4 +110,10 @@ test("a key of the agents' settings that the operator does not know is refused b
     logLevel: "debug",
   })
   expect(() => readValues({ agent: { extraConfig: { log_levle: "debug" } } })).toThrow("agent.extraConfig.log_levle")
+})
+
+test("every wrong key is named at once, with the one that was meant", () => {
+  expect(() => readValues({ operator: { replcas: 2, logLevel: "loud" }, tlss: {} })).toThrow(
+    'unknown key "operator.replcas". Did you mean "replicas"?; unknown key "tlss". Did you mean "tls"?; "operator.logLevel" must be "debug" or "info" or "warn" or "error", not "loud"',
+  )
 })

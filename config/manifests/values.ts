@@ -2,6 +2,7 @@ import * as v from "valibot"
 import { AppError } from "../../core/errors.ts"
 import { version } from "../../package.json"
 import { agentSection, environmentVariables } from "../operator-agent.ts"
+import { problemsOf } from "../problems.ts"
 
 /*
  * What may be chosen about an installation. One schema for the chart (values.schema.json is made from it), for
@@ -182,12 +183,11 @@ export const valuesSchema = v.strictObject({
 
 export type Values = v.InferOutput<typeof valuesSchema>
 
-/** Fills in the defaults. @throws AppError "bad-values" naming the key */
-export function readValues(given: unknown): Values {
+/** Fills in the defaults. @throws AppError "bad-values" naming every key that is wrong */
+export function readValues(given: Record<string, unknown>): Values {
   const read = v.safeParse(valuesSchema, given)
   if (read.success) return consistent(read.output)
-  const [issue] = read.issues
-  throw badValues(`The value "${v.getDotPath(issue) ?? ""}" cannot be used: ${issue.message}`)
+  throw badValues(problemsOf(given, read.issues, valuesSchema).join("; "))
 }
 
 /** What a schema of single values cannot say; the chart's `podside.consistent` refuses the same in the same words. */

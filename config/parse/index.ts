@@ -1,5 +1,5 @@
 import { extname } from "node:path"
-import { AppError, errorText } from "../../core/errors.ts"
+import { AppError } from "../../core/errors.ts"
 import { isRecord } from "../schema/values.ts"
 import { parseJson, syntaxError } from "./json.ts"
 
@@ -24,20 +24,13 @@ async function parseAs(ending: string, text: string, file: string): Promise<unkn
     case ".yml":
       return (await import("./yaml.ts")).parseYaml(text, file)
     case ".toml":
-      return parseToml(text, file)
+      return (await import("./toml.ts")).parseToml(text, file)
     default:
-      throw new AppError("config-format", `${file} ends in "${ending}", which is no known format`, {
-        next: "Use .json, .toml, .yaml or .yml, or no ending for JSON.",
-      })
-  }
-}
-
-function parseToml(text: string, file: string): unknown {
-  try {
-    return Bun.TOML.parse(text)
-  } catch (thrown) {
-    const line = (thrown as { line?: unknown }).line
-    throw syntaxError(file, typeof line === "number" ? String(line) : "", errorText(thrown))
+      throw new AppError(
+        "config-format",
+        `${file} ends in "${ending}"; formats are .json, .toml, .yaml and .yml, and JSON without an ending`,
+        { next: "Give the file the ending of its format." },
+      )
   }
 }
 

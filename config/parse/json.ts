@@ -47,7 +47,7 @@ class JsonReader {
     this.#items("}", () => {
       this.#skipBlank()
       const keyAt = this.#at
-      if (this.#text[keyAt] !== '"') throw this.#error("a key in double quotes is expected")
+      if (this.#text[keyAt] !== '"') throw this.#error(`a key in double quotes is expected${this.#hint("}")}`)
       const key = this.#string()
       if (Object.hasOwn(object, key)) throw this.#error(`key "${key}" stands here a second time`, keyAt)
       this.#expect(":")
@@ -80,7 +80,7 @@ class JsonReader {
       item()
       this.#skipBlank()
       const next = this.#text[this.#at]
-      if (next !== "," && next !== close) throw this.#error(`"," or "${close}" is expected`)
+      if (next !== "," && next !== close) throw this.#error(`"," or "${close}" is expected${this.#hint()}`)
       this.#at++
       if (next === close) return
     }
@@ -105,7 +105,7 @@ class JsonReader {
     word.lastIndex = this.#at
     const found = word.exec(this.#text)?.[0] ?? ""
     const known = found === "true" || found === "false" || found === "null" || numberForm.test(found)
-    if (!known) throw this.#error(found === "" ? "a value is expected" : `"${found}" is no value`)
+    if (!known) throw this.#error(found === "" ? `a value is expected${this.#hint("]")}` : `"${found}" is no value`)
     this.#at += found.length
     return JSON.parse(found)
   }
@@ -120,6 +120,13 @@ class JsonReader {
     blank.lastIndex = this.#at
     blank.exec(this.#text)
     this.#at = blank.lastIndex
+  }
+
+  /** What other dialects allow here and JSON does not. */
+  #hint(close?: string): string {
+    const here = this.#text.slice(this.#at, this.#at + 2)
+    if (here === "//" || here === "/*") return "; JSON has no comments"
+    return close !== undefined && here[0] === close ? `; no comma may stand before "${close}"` : ""
   }
 
   #error(what: string, at = this.#at): AppError {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { AppError, errorText } from "../errors.ts"
+import { AppError, fileFault } from "../errors.ts"
 
 const certificateBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
@@ -15,7 +15,7 @@ export function certificatesAt(paths: readonly string[]): string[] {
         : [path]
       return files.flatMap((file) => readFileSync(file, "utf8").match(certificateBlock) ?? [])
     } catch (cause) {
-      throw new AppError("config-bad-file", `Cannot read the certificate ${path}: ${errorText(cause)}`, {
+      throw new AppError("config-bad-file", `Cannot read the certificate ${path}: ${fileFault(cause)}`, {
         cause,
         next: "Check feature.network.incoming.tls_delivery.",
       })

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises"
 import * as v from "valibot"
-import { AppError, errorText } from "../errors.ts"
+import { AppError, fileFault } from "../errors.ts"
 import { suggestion } from "../nearest.ts"
 import type { LoadedPlugin } from "./check.ts"
 
@@ -57,7 +57,7 @@ export async function readConfigFile(file: string): Promise<PluginConfigs> {
     if (!isRecord(value ?? {})) throw new Error("it must map plugin names to their settings")
     return (value ?? {}) as PluginConfigs
   } catch (thrown) {
-    throw badConfig(`Cannot read ${file}: ${errorText(thrown).split("\n")[0]}`)
+    throw badConfig(`Cannot read ${file}: ${fileFault(thrown)}`)
   }
 }
 

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import * as valibot from "valibot"
-import { AppError, errorText } from "../errors.ts"
+import { AppError, errorText, fileFault } from "../errors.ts"
 import * as api from "./api.ts"
 import { checkShape, type LoadedPlugin, placeOf, pluginError } from "./check.ts"
 import { lineInStack } from "./wire.ts"
@@ -46,7 +46,7 @@ async function pluginFiles(folder: string): Promise<string[]> {
   try {
     entries = await list(folder)
   } catch (thrown) {
-    throw new AppError("no-plugin-folder", `Cannot read the plugin folder "${folder}": ${errorText(thrown)}`, {
+    throw new AppError("no-plugin-folder", `Cannot read the plugin folder "${folder}": ${fileFault(thrown)}`, {
       cause: thrown,
       next: "Name an existing folder with --plugins or PODSIDE_PLUGINS.",
     })
@@ -79,7 +79,7 @@ async function readSource(file: string): Promise<string> {
     if (source.includes("\0")) throw new Error("it is no text")
     return source
   } catch (thrown) {
-    throw pluginError(file, `cannot be read: ${errorText(thrown)}`, thrown)
+    throw pluginError(file, `cannot be read: ${fileFault(thrown)}`, thrown)
   }
 }
 

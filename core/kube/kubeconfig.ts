@@ -4,7 +4,7 @@ import { delimiter, dirname, join, resolve } from "node:path"
 import { type Cluster, type Context, KubeConfig, type User } from "@kubernetes/client-node"
 import * as v from "valibot"
 import { parse } from "yaml"
-import { AppError, errorText } from "../errors.ts"
+import { AppError, fileFault } from "../errors.ts"
 
 export interface KubeOptions {
   /** Paths separated as in PATH; `~` and `$NAME` are expanded. Default: `KUBECONFIG`, `~/.kube/config`, then in-cluster. */
@@ -124,7 +124,7 @@ function readFile(file: string) {
     for (const { user } of raw.users ?? []) if (user?.tokenFile) user.tokenFile = resolve(folder, user.tokenFile)
     return { config, raw }
   } catch (thrown) {
-    throw broken(errorText(thrown).split("\n")[0] ?? "unreadable", [file], { cause: thrown })
+    throw broken(fileFault(thrown), [file], { cause: thrown })
   }
 }
 

@@ -3,7 +3,7 @@ import { parse, stringify } from "yaml"
 import { manifests } from "../../../config/manifests/objects.ts"
 import { readValues } from "../../../config/manifests/values.ts"
 import { type OptionValues, type RunCommand, textOption } from "../../cli/command.ts"
-import { AppError, errorText } from "../../errors.ts"
+import { AppError, fileFault } from "../../errors.ts"
 
 const maxValuesBytes = 1 << 20
 
@@ -27,7 +27,7 @@ function valuesFile(path: string | undefined): Record<string, unknown> {
     if (typeof values !== "object" || Array.isArray(values)) throw new Error("it holds no map")
     return values as Record<string, unknown>
   } catch (thrown) {
-    throw new AppError("bad-values", `The values file ${path} cannot be used: ${errorText(thrown).split("\n")[0]}`, {
+    throw new AppError("bad-values", `The values file ${path} cannot be used: ${fileFault(thrown)}`, {
       cause: thrown,
       next: "Write it as for the chart: YAML, with the keys of config/chart/values.yaml.",
       exitCode: 2,

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { parseEnv } from "node:util"
 import { compilePattern } from "../../../config/pattern.ts"
-import { AppError, errorText } from "../../errors.ts"
+import { AppError, fileFault } from "../../errors.ts"
 import { AnswerQueue } from "../answer-queue.ts"
 import type { Conversation } from "../conversation.ts"
 import { forbiddenText, toErrno } from "./response-errno.ts"
@@ -86,7 +86,7 @@ function readEnvFile(path: string): Environment {
   try {
     return parseEnv(readFileSync(path, "utf8")) as Environment
   } catch (thrown) {
-    throw new AppError("bad-env-file", `Cannot read the variables in ${path}: ${errorText(thrown)}`, {
+    throw new AppError("bad-env-file", `Cannot read the variables in ${path}: ${fileFault(thrown)}`, {
       cause: thrown,
       next: "Check feature.env.env_file or --env-file.",
     })
