@@ -77,6 +77,16 @@ describe.skipIf(!cluster.available)("sessions of two replicas, watched", () => {
     expect(elsewhere.printed()).not.toContain(session.name)
   }, 120_000)
 
+  test("a session and its record are two objects: Kubernetes' garbage collector knows them by uid alone", async () => {
+    const { name } = await openSession()
+    const uidOf = async (...of: string[]) => await cluster.kubectl("get", ...of, "-o", "jsonpath={.metadata.uid}")
+    const record = await uidOf("lease", `podside-session-${name.toLowerCase()}`, "-n", installed.namespace)
+    const uids = await Promise.all(Array.from({ length: manyTries }, () => uidOf("session", name)))
+    expect(new Set(uids).size).toBe(1)
+    expect(uids[0]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/)
+    expect(uids[0]).not.toBe(record)
+  }, 60_000)
+
   test("whichever replica is asked, and whichever a session came to: all is told, in one order, and goes on elsewhere", async () => {
     const stop = new AbortController()
     undo.push(() => stop.abort())

@@ -12,6 +12,7 @@ import {
   sessionOfRecord,
   sessionRecordContent,
   sessionRecordName,
+  sessionUid,
 } from "./session-record.ts"
 import type { Mode } from "./subscription.ts"
 
@@ -27,7 +28,7 @@ export interface RegistryOptions extends SessionTimes {
 export interface ListedSession extends SessionFacts {
   /** Some living replica has a socket of it. */
   connected: boolean
-  /** Of its record. */
+  /** The same on all replicas, and no other object's. */
   uid: string
   version: bigint
 }
@@ -150,7 +151,7 @@ export class SessionRegistry {
   recorded(lease: Lease | undefined): ListedSession | undefined {
     const record = lease && this.#read(lease)
     if (!record || record.closed) return undefined
-    const { uid = "" } = lease.metadata
+    const uid = sessionUid(lease)
     return { ...record, connected: this.#connected(record), uid, version: versionOf(lease) }
   }
 
