@@ -6,7 +6,15 @@ import type { Findings } from "./findings.ts"
 
 /** Read-ahead above this many bytes is worth a warning: 1 MiB. */
 const largeReadAheadBytes = 1024 * 1024
-const operatorOnlyKinds: readonly string[] = ["job", "cronjob", "statefulset", "service", "replicaset", "label"]
+const operatorOnlyKinds: readonly string[] = [
+  "job",
+  "cronjob",
+  "statefulset",
+  "service",
+  "replicaset",
+  "daemonset",
+  "label",
+]
 
 /** Checks of keys against each other. @param absentIsTargetless what a configuration without a target means here */
 export function verify(config: Config, absentIsTargetless: boolean): Findings {

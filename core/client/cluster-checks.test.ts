@@ -82,13 +82,34 @@ test("an operator that is out of service is told apart from none, and from one t
 })
 
 /** Every finding about a cluster with these routes, by its name. */
-async function findings(routes: Record<string, Route>, kubeconfig?: string) {
+async function findings(
+  routes: Record<string, Route>,
+  { kubeconfig, target = "pod/web" }: { kubeconfig?: string; target?: string } = {},
+) {
   const fake = startFakeKube({ routes: { "GET /version": () => ({ gitVersion: "v1.34.0" }), ...routes } })
   fakes.push(fake)
-  const environment = { MIRRORD_IMPERSONATED_TARGET: "pod/web" }
+  const environment = { MIRRORD_IMPERSONATED_TARGET: target }
   const { config } = await loadConfig({ environment })
   const all = await examine(clusterChecks({ ...config, kubeconfig: kubeconfig ?? fake.kubeconfig }))
   return Object.fromEntries(all.map(({ name, ...finding }) => [name, finding]))
+}
+
+const operatorPath = "GET /apis/operator.metalbear.co/v1/mirrordoperators/operator"
+const operatorWith = (supported_features: string[]) => () => ({
+  spec: {
+    operator_version: "3.250.0",
+    default_namespace: "shop",
+    supported_features,
+    license: { name: "x", organization: "y", expire_at: "2999-12-31" },
+  },
+})
+const runningPod = {
+  spec: { nodeName: "node", containers: [{ name: "web" }] },
+  status: {
+    phase: "Running",
+    conditions: [{ type: "Ready", status: "True" }],
+    containerStatuses: [{ name: "web", ready: true, containerID: "containerd://1", state: { running: {} } }],
+  },
 }
 
 const forbidden = () => statusAnswer(403, "Forbidden", "no")
@@ -116,14 +137,7 @@ test("a namespace that refuses agents is a problem, one that does not is none", 
 test("where there is an operator its rights count, and nothing about agents does", async () => {
   const asked: unknown[] = []
   const answers = (allowed: boolean): Record<string, Route> => ({
-    "GET /apis/operator.metalbear.co/v1/mirrordoperators/operator": () => ({
-      spec: {
-        operator_version: "3.250.0",
-        default_namespace: "shop",
-        supported_features: ["ProxyApi", "ExtendableUserCredentials"],
-        license: { name: "x", organization: "y", expire_at: "2999-12-31" },
-      },
-    }),
+    [operatorPath]: operatorWith(["ProxyApi", "ExtendableUserCredentials"]),
     "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews": ({ body }) => {
       const { verb, resource } = (body as Asked).spec.resourceAttributes
       asked.push(`${verb} ${resource}`)
@@ -142,8 +156,33 @@ test("where there is an operator its rights count, and nothing about agents does
   })
 })
 
+test.each([
+  ["service/web", "without an operator", [], "can only be used with an operator"],
+  ["service/web", "with one", ["ProxyApi"], undefined],
+  ["job/once", "with an operator that makes no copies", ["ProxyApi"], "is used as a copy"],
+  ["deployment/web", "without an operator", [], undefined],
+])("the target %s %s is judged as a session would", async (target, _, features, problem) => {
+  const pod = { metadata: { name: "web-0" }, ...runningPod }
+  const workload = { metadata: { name: "web" }, spec: { selector: { app: "web", matchLabels: { app: "web" } } } }
+  const operator: Record<string, Route> = features.length ? { [operatorPath]: operatorWith(features) } : {}
+  const found = await findings(
+    {
+      ...operator,
+      "GET /api/v1/namespaces/shop/services/web": () => workload,
+      "GET /apis/apps/v1/namespaces/shop/deployments/web": () => workload,
+      "GET /api/v1/namespaces/shop/pods": () => ({ items: [pod] }),
+    },
+    { target },
+  )
+  expect(found["target"]).toMatchObject(
+    problem === undefined
+      ? { state: "ok", detail: `"${target}" in shop has 1 ready pod(s)` }
+      : { state: "problem", detail: expect.stringContaining(problem), next: expect.any(String) },
+  )
+})
+
 test("a cluster that cannot be reached is one problem, not seven", async () => {
-  const { cluster, ...others } = await findings({}, "/nonexistent/kubeconfig")
+  const { cluster, ...others } = await findings({}, { kubeconfig: "/nonexistent/kubeconfig" })
   expect(cluster).toMatchObject({ state: "problem", next: expect.any(String) })
   for (const finding of Object.values(others))
     expect(finding).toEqual({ state: "skipped", detail: "the cluster cannot be asked" })

@@ -9,8 +9,10 @@ import { fetchBy } from "../kube/proxy.ts"
 import { podPath, resources } from "../kube/resources.ts"
 import { formatTarget, type Target } from "../target.ts"
 import type { Check } from "./doctor.ts"
+import { refuseWhatNeedsTheOperator } from "./session/open.ts"
 import { findOperator, type Operator } from "./session/operator/find.ts"
 import type { OutOfService } from "./session/operator/out-of-service.ts"
+import { requireFeatures } from "./session/operator/session.ts"
 import { agentOptions, kubeOptions } from "./settings.ts"
 
 /** A clock further off than this makes certificates and tokens fail, in seconds. */
@@ -74,7 +76,15 @@ export function clusterChecks(config: Config): Check[] {
           : checkPermissions(cluster(), config, target, namespace(), agentNamespace())
       },
     },
-    { name: "target", run: () => checkTarget(cluster(), target, namespace()) },
+    {
+      name: "target",
+      async run() {
+        const operator = config.operator === false ? undefined : await operatorOf().catch(() => "unknown" as const)
+        if (operator === undefined) refuseWhatNeedsTheOperator(config, target)
+        else if (operator !== "unknown") requireFeatures({ config, operator, target })
+        return checkTarget(cluster(), target, namespace())
+      },
+    },
     ofAgents("pod security", () => checkPodSecurity(cluster(), config, target, agentNamespace())),
     ofAgents("agent image", () => checkImage(cluster(), config, agentNamespace())),
   ]

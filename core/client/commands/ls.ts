@@ -12,16 +12,8 @@ import { kubeOptions } from "../settings.ts"
 import { targetPaths } from "../target-paths.ts"
 
 const withoutOperator: readonly TargetKind[] = ["pod", "deployment", "rollout"]
-const withOperator: readonly TargetKind[] = [
-  "deployment",
-  "rollout",
-  "statefulset",
-  "cronjob",
-  "job",
-  "service",
-  "replicaset",
-  "pod",
-]
+/** Jobs and cronjobs are used as copies of theirs, which podside cannot do; who asks for them by type sees them all the same. */
+const withOperator: readonly TargetKind[] = ["deployment", "rollout", "statefulset", "service", "replicaset", "pod"]
 
 /** Prints target paths as JSON, in the form IDE plugins read. */
 export const run: RunCommand = reportingJson(async ({ options }) => {
@@ -78,7 +70,10 @@ function readList(text: string): string[] {
   } catch {
     // Told below.
   }
-  throw new AppError("bad-target-type", "MIRRORD_LS_TARGET_TYPES is not a JSON list of texts", { exitCode: 2 })
+  throw new AppError("bad-target-type", "MIRRORD_LS_TARGET_TYPES is not a JSON list of texts", {
+    next: 'Write it as ["deployment","pod"].',
+    exitCode: 2,
+  })
 }
 
 async function namespaces(kube: Kube, own: string): Promise<{ name: string }[]> {

@@ -20,14 +20,33 @@ async function podside(args: readonly string[], file?: string): Promise<{ code: 
 }
 
 test("a good file is a success with its target and the kinds that fit", async () => {
-  const { code, out } = await podside(["verify-config"], "target: deployment/api\nfeature: { copy_target: true }\n")
+  const { code, out } = await podside(["verify-config"], "target: deployment/api\n")
   expect(code).toBe(0)
   expect(JSON.parse(out)).toMatchObject({
     type: "Success",
     config: { path: { deployment: "api" }, namespace: null },
-    compatible_target_types: ["pod", "deployment", "job", "cronjob", "statefulset", "replicaset"],
+    warnings: [],
+    compatible_target_types: expect.arrayContaining(["targetless", "pod", "service"]),
   })
   expect(JSON.parse(out).resolved_config).toBeUndefined()
+})
+
+test.each(["target: deployment/api\nfeature: { copy_target: true }\n", "target: job/once\n"])(
+  "what wants a copy of its target is told that there is none yet: %j",
+  async (file) => {
+    const { code, out } = await podside(["verify-config"], file)
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toMatchObject({
+      type: "Success",
+      warnings: expect.arrayContaining([expect.stringContaining("podside makes none yet")]),
+      compatible_target_types: ["pod", "deployment", "job", "cronjob", "statefulset", "replicaset"],
+    })
+  },
+)
+
+test("a profile is left to the session, and said to be", async () => {
+  const { out } = await podside(["verify-config"], "profile: slow\n")
+  expect(JSON.parse(out).warnings).toEqual([expect.stringContaining('profile "slow" was not applied')])
 })
 
 test("--resolved adds every key", async () => {

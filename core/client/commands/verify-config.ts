@@ -25,7 +25,7 @@ export const run: RunCommand = async ({ args, options }) => {
     print({
       type: "Success",
       config: { path: targetInFile(config.target.path), namespace: config.target.namespace ?? null },
-      warnings: config.profile === undefined ? warnings : [...warnings, profileNote(config.profile)],
+      warnings: [...warnings, ...notesOf(config)],
       compatible_target_types: compatibleTargets(config),
       ...(flagOption(options, "resolved") ? { resolved_config: fileShape(config) } : {}),
     })
@@ -42,8 +42,16 @@ function compatibleTargets({ feature: { copy_target } }: Config): string[] {
   return targetTypes.filter((type) => copyable.includes(type) || (type === "pod" && !copy_target.scale_down))
 }
 
-function profileNote(profile: string): string {
-  return `The profile "${profile}" was not applied; it is read from the cluster when a session starts`
+/** What only a session would tell. */
+function notesOf({ profile, feature }: Config): string[] {
+  return [
+    ...(profile === undefined
+      ? []
+      : [`The profile "${profile}" was not applied; it is read from the cluster when a session starts`]),
+    ...(feature.copy_target.enabled
+      ? ["No session can start: it needs a copy of the target, and podside makes none yet"]
+      : []),
+  ]
 }
 
 function print(answer: unknown): void {

@@ -8,7 +8,7 @@ import { agentOptions, kubeOptions } from "../settings.ts"
 import { connectToAddress } from "./address.ts"
 import { openDirectSession } from "./direct/session.ts"
 import { findOperator, trialNotice } from "./operator/find.ts"
-import { openOperatorSession } from "./operator/session.ts"
+import { isCopied, openOperatorSession } from "./operator/session.ts"
 import type { SessionOptions } from "./options.ts"
 
 /** Kinds only an operator can serve. */
@@ -80,6 +80,8 @@ export function refuseWhatNeedsTheOperator(config: Config, target: Target): void
       : undefined
   if (wanted === undefined) return
   throw new AppError("operator-needed", `The ${wanted} can only be used with an operator, and there is none`, {
-    next: "Use a pod, deployment or rollout, or ask the cluster's owner to install the operator.",
+    next: isCopied(target.kind)
+      ? "Choose a pod of it that runs: `podside ls -t pod` lists them."
+      : "Use a pod, deployment or rollout, or ask the cluster's owner to install the operator.",
   })
 }

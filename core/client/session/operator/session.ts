@@ -110,13 +110,16 @@ export async function targetFacts({
   }
 }
 
+/** A session with one is one with a copy of it. */
+export const isCopied = (kind: Target["kind"]): boolean => kind === "job" || kind === "cronjob"
+
 /** @throws AppError "feature-unsupported", "copy-target-unsupported", "operator-no-copies" */
 export function requireFeatures({
   config,
   operator,
   target,
 }: Pick<OperatorSessionOptions, "config" | "operator" | "target">): void {
-  if ((target.kind === "job" || target.kind === "cronjob") && !operator.supports("CopyTarget")) {
+  if (isCopied(target.kind) && !operator.supports("CopyTarget")) {
     throw new AppError(
       "operator-no-copies",
       `A ${target.kind} is used as a copy, and the cluster's operator makes none`,
