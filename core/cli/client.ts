@@ -7,12 +7,17 @@ import { missingCommands } from "./missing-commands.ts"
 import { parseOption } from "./options.ts"
 import { parseWords, usage } from "./parse.ts"
 
+const leadingNames = leadingOptions.flatMap((option) => parseOption(option).names)
+
 /** Runs one command of the client; `words` begin with the command's name. Resolves with the exit code. */
 export async function runCommand(
   words: readonly string[],
   commands: readonly CommandDescription[],
   context: RoleContext,
 ): Promise<number> {
+  // `help exec` as `exec --help`: clap's programs, mirrord's among them, know both.
+  if (words[0] === "help" && !words.slice(1).some((word) => word.startsWith("-")))
+    return runCommand([...words.slice(1), "--help"], commands, context)
   const found = findCommand(words, commands)
   if ("overview" in found) {
     process.stdout.write(overview(commands, found.overview))
@@ -25,6 +30,7 @@ export async function runCommand(
     args: command.args ?? "",
     passThrough: command.passThrough,
     program: `podside ${command.name}`,
+    before: leadingNames,
   }
   if (wantsHelp(rest, grammar)) {
     process.stdout.write(commandHelp(command))
@@ -64,15 +70,7 @@ function findCommand(words: readonly string[], commands: readonly CommandDescrip
   const next = words[depth]
   if (next === undefined || next === "-h" || next === "--help") return { overview: group }
   const program = group ? `podside ${group}` : "podside"
-  if (next.startsWith("-"))
-    throw usage(
-      `Unknown option "${next}"`,
-      { program },
-      suggestion(
-        next,
-        leadingOptions.flatMap((option) => parseOption(option).names),
-      ),
-    )
+  if (next.startsWith("-")) throw usage(`Unknown option "${next}"`, { program }, suggestion(next, leadingNames))
   const instead = group ? undefined : missingCommands.get(next)
   if (instead)
     throw new AppError("command-missing", `podside does not have mirrord's "${next}"`, { next: instead, exitCode: 2 })

@@ -21,7 +21,10 @@ export const commands: readonly CommandDescription[] = [
         flags: "-L, --port-mapping, --port-mappings <mapping...>",
         about: "[local:]host:port, reached from the target",
       },
-      { flags: "-R, --reverse-port-mapping <mapping...>", about: "port[:local], taken from the target" },
+      {
+        flags: "-R, --reverse-port-mapping <mapping...>",
+        about: "port[:local]: what comes to that port of the target, copied; taken where the configuration says steal",
+      },
       ...targetOptions,
       ...agentOptions,
       ...configOptions,
@@ -96,7 +99,7 @@ export const commands: readonly CommandDescription[] = [
   {
     name: "operator session stop",
     aliases: ["operator session kill"],
-    summary: "End a session of the operator",
+    summary: "End a session of the operator, or all of them",
     options: [
       { flags: "-i, --id <hex>", about: "the session, as `operator status` shows it" },
       { flags: "--all", about: "all sessions" },

@@ -11,6 +11,8 @@ export interface Grammar {
   passThrough?: boolean
   /** For the next step of an error: "podside exec". */
   program: string
+  /** Names of options that are known, but not here: they stand before the command. */
+  before?: readonly string[]
 }
 
 /** Exit code of a command line that cannot be understood. */
@@ -115,6 +117,10 @@ export function usage(message: string, grammar: { program: string }, hint?: stri
 }
 
 function unknown(name: string, known: Iterable<string>, grammar: Grammar): AppError {
+  if (grammar.before?.includes(name)) {
+    const command = grammar.program.replace("podside", `podside ${name} …`)
+    return usage(`"${name}" stands before the command`, grammar, `Write "${command}".`)
+  }
   return usage(`Unknown option "${name}"`, grammar, name.startsWith("--") ? suggestion(name, known) : undefined)
 }
 

@@ -37,7 +37,11 @@ export const targetOptions: readonly OptionDescription[] = [
 export const sessionOptions: readonly OptionDescription[] = [
   ...targetOptions,
   ...agentOptions,
-  { flags: "--fs-mode <mode>", about: "files", choices: ["write", "read", "local", "local-with-overrides"] },
+  {
+    flags: "--fs-mode <mode>",
+    about: "which files are the pod's: those read, those written too, or none but exceptions",
+    choices: ["write", "read", "local", "local-with-overrides"],
+  },
   { flags: "-x, --override-env-vars-exclude <names>", about: "variables not to fetch, separated by ;" },
   { flags: "-s, --override-env-vars-include <names>", about: "the only variables to fetch, separated by ;" },
   { flags: "--env-file <path>", about: "variables put over the pod's" },

@@ -34,8 +34,9 @@ export function requireUnique(numbers: readonly number[], what: string): void {
 }
 
 function port(text: string | undefined, whole: string): number {
+  if (text === undefined) throw usage(`Cannot read the port mapping "${whole}"`)
   const number = Number(text)
-  if (text === undefined || number < 1 || number > 65_535) throw usage(`Cannot read the port mapping "${whole}"`)
+  if (number < 1 || number > 65_535) throw usage(`Port ${text} of the mapping "${whole}" is not from 1 to 65535`)
   return number
 }
 

@@ -111,6 +111,14 @@ function secureAsServer<In, Out>(socket: Socket<Dialled<In, Out>>, tls: { cert: 
   raw.data = {}
 }
 
+/** Bun says "Failed to connect" of them all. */
+const reasons: Record<string, string> = {
+  ECONNREFUSED: "nobody listens there",
+  ENOENT: "there is no such socket",
+  ENOTFOUND: "the name has no address",
+  EACCES: "you may not use it",
+}
+
 function unreachable(address: StreamAddress, cause: unknown): AppError {
   const where =
     "unix" in address
@@ -118,5 +126,6 @@ function unreachable(address: StreamAddress, cause: unknown): AppError {
       : "fd" in address
         ? `descriptor ${address.fd}`
         : `${address.hostname}:${address.port}`
-  return new AppError("link-unreachable", `Cannot connect to ${where}: ${errorText(cause)}`, { cause })
+  const reason = (cause instanceof Error && reasons[(cause as NodeJS.ErrnoException).code ?? ""]) || errorText(cause)
+  return new AppError("link-unreachable", `Cannot connect to ${where}: ${reason}`, { cause })
 }

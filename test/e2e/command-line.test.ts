@@ -37,6 +37,11 @@ describe("help and version", () => {
     expect(stdout).toContain(summary)
     expect(code).toBe(0)
   })
+  test("help in front is --help behind, for the program, a command and a group; a wrong name is still wrong", async () => {
+    for (const words of [[], ["exec"], ["operator", "session", "stop"], ["plugin"]])
+      expect(await podside(["help", ...words])).toEqual(await podside([...words, "--help"]))
+    expect(await podside(["help", "exce"])).toMatchObject({ code: 2, stderr: expect.stringContaining('"exec"') })
+  })
   test("a group shows its commands", async () => {
     const { stdout } = await podside(["plugin"])
     expect(stdout).toContain("Usage: podside plugin <command>")
@@ -57,6 +62,20 @@ describe("a command line that is not understood ends with 2 and a hint:", () => 
     ["another one", ["up", "--help"], `does not have mirrord's "up"`, '"podside exec" for each service'],
     ["an unknown command of a group", ["plugin", "chek"], 'Unknown command "chek"', '"check"'],
     ["an unknown option of a command", ["plugin", "list", "--jsn"], 'Unknown option "--jsn"', '"--json"'],
+    [
+      "an option that stands before the command",
+      ["plugin", "list", "--plugins", "."],
+      '"--plugins" stands before the command',
+      'Write "podside --plugins … plugin list".',
+    ],
+    ["a port that is none", ["port-forward", "-L", "70000:db:1"], "Port 70000 of", "-L [LOCAL:]HOST:PORT"],
+    [
+      "one session and all",
+      ["operator", "session", "stop", "--all", "-i", "1"],
+      "cannot both be meant",
+      "--id ID or --all",
+    ],
+    ["no session", ["operator", "session", "stop"], "No session is named", "--id ID or --all"],
     ["a missing word", ["plugin", "check"], "<file> is missing", "podside plugin check --help"],
     ["a word too many", ["plugin", "list", "all"], 'Unexpected argument "all"', "podside plugin list --help"],
     ["an unknown mode", ["--mode", "agnet"], 'no mode "agnet"', '"agent"'],

@@ -12,7 +12,8 @@ export const run: RunCommand = async ({ options }) => {
   const id = textOption(options, "id")
   const all = flagOption(options, "all")
   if ((id === undefined) === !all) {
-    throw new AppError("usage", "Name a session or all of them", { next: "Give --id ID or --all.", exitCode: 2 })
+    const message = all ? "One session and all of them cannot both be meant" : "No session is named"
+    throw new AppError("usage", message, { next: "Give --id ID or --all.", exitCode: 2 })
   }
   await endSessions(options, id === undefined ? "" : `/${decimalId(id)}`, {
     what: id === undefined ? "stop all sessions" : `stop session ${id}`,

@@ -22,7 +22,7 @@ export async function connectToAddress(text: string): Promise<AgentSession> {
   const address = parseAgentAddress(text)
   const peer = `agent at ${text}`
   const link = await connectLink(askingSide, address).catch((cause) => {
-    throw new AppError("agent-unreachable", `Cannot reach the ${peer}: ${errorText(cause)}`, {
+    throw new AppError("agent-unreachable", `There is no agent: ${errorText(cause)}`, {
       cause,
       next: "Check that the agent is running and listens there.",
     })
