@@ -56,12 +56,15 @@ export function featureOptions(config: Config, debuggerPorts: ReadonlySet<number
     incoming: {
       ...incomingOptions(config),
       ignorePorts: [...network.incoming.ignore_ports, ...debuggerPorts],
-      ...(targetless ? { mode: "off" as const } : {}),
+      ...(targetless ? withoutTarget(network.incoming.mode) : {}),
     },
     hostname,
     ipv6: network.ipv6,
   }
 }
+
+const withoutTarget = (mode: IncomingOptions["mode"]): Pick<IncomingOptions, "mode" | "wanted"> =>
+  mode === "off" ? { mode } : { mode: "off", wanted: mode }
 
 /**
  * The features' options for a pod that is known. With `autoMount` files of its mounted volumes are its own, unless the

@@ -2,6 +2,8 @@ import type { HttpFilter } from "../../../protocol/index.ts"
 
 export interface IncomingOptions {
   mode: "mirror" | "steal" | "off"
+  /** The mode the user wants, and cannot have without a target: then `mode` is "off". */
+  wanted?: "mirror" | "steal"
   /** Which requests are meant; absent: everything. */
   filter?: HttpFilter
   /** Remote ports the filter is for; absent: all. Others are taken whole. */

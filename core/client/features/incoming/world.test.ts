@@ -726,3 +726,17 @@ test("what the program answered before it ended is passed on; who got no answer 
 })
 
 const plain = (_: string, value: unknown) => (typeof value === "bigint" ? Number(value) : value)
+
+test.each<[sentence: string, options: Partial<IncomingOptions>, told: string[]]>([
+  [
+    "who wants to steal and has no target is told once",
+    { mode: "off", wanted: "steal" },
+    [expect.stringContaining("port 8080")],
+  ],
+  ["who wants nothing is told nothing", { mode: "off" }, []],
+])("%s", (_, options, told) => {
+  const { world, notices } = incoming(options)
+  world.chosen?.(8080, true)
+  world.chosen?.(8081, true)
+  expect(notices).toEqual(told)
+})

@@ -38,6 +38,13 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
   const chosen = new Set<number>()
   const isIgnored = ({ ip, port }: Endpoint) =>
     port === 0 || (options.ignoreLocalhost && isLoopback(ip) && ip !== "::" && ip !== "0.0.0.0")
+  let isTold = false
+  const tellNothingComes = (port: number) => {
+    const level = options.wanted === "steal" ? "warn" : "info"
+    if (!isTold)
+      conversation.notice(`Without a target nothing comes in: port ${port} is reached on this machine alone`, level)
+    isTold = true
+  }
   const world: IncomingWorld = {
     isOff: options.mode === "off",
     wants(port) {
@@ -58,6 +65,7 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
       }
     },
     chosen(port, isOpen) {
+      if (isOpen && options.wanted !== undefined) tellNothingComes(port)
       if (isOpen) chosen.add(port)
       else chosen.delete(port)
     },
