@@ -126,5 +126,7 @@ function keysOfFeature(key: string): SchemaParts {
 }
 
 function badVariable(name: string, expected: string): AppError {
-  return new AppError("config-bad-variable", `The environment variable ${name} must be ${expected}`)
+  return new AppError("config-bad-variable", `The environment variable ${name} must be ${expected}`, {
+    next: "Correct or unset it.",
+  })
 }

@@ -51,6 +51,7 @@ export function applyProfile(config: Config, reference: ProfileReference, spec: 
       throw new AppError(
         "config-profile",
         `The profile "${shown}" is for its own namespace, but the target is in "${target.namespace}"`,
+        { next: "Choose a target in that namespace, or a MirrordClusterProfile, which is for all of them." },
       )
     }
   }

@@ -3,6 +3,8 @@ import { AppError, fileFault } from "../core/errors.ts"
 /** Largest configuration file, in bytes. */
 export const maxConfigBytes = 1024 * 1024
 
+const otherFile = "Give the path of a readable file with --config-file."
+
 /**
  * The text of a file, or of standard input for "-".
  * @throws AppError "config-unreadable", "config-too-large", "config-not-text"
@@ -20,13 +22,14 @@ export async function readConfigText(file: string): Promise<string> {
   } catch (cause) {
     throw new AppError("config-unreadable", `Cannot read configuration file ${file}: ${fileFault(cause)}`, {
       cause,
-      next: "Give the path of a readable file with --config-file.",
+      next: otherFile,
     })
   }
   if (length > maxConfigBytes) {
     throw new AppError(
       "config-too-large",
       `${file} is larger than ${maxConfigBytes} bytes; that is no configuration file`,
+      { next: otherFile },
     )
   }
   return decoded(file, Buffer.concat(chunks, length))
@@ -39,5 +42,5 @@ function decoded(file: string, bytes: Uint8Array): string {
   } catch {
     // Said below, together with texts that hold a NUL.
   }
-  throw new AppError("config-not-text", `${file} is not a text file in UTF-8`)
+  throw new AppError("config-not-text", `${file} is not a text file in UTF-8`, { next: otherFile })
 }

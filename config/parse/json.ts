@@ -136,5 +136,7 @@ class JsonReader {
 }
 
 export function syntaxError(file: string, place: string, what: string): AppError {
-  return new AppError("config-syntax", `Cannot read ${file}${place === "" ? "" : `:${place}`}: ${what}`)
+  return new AppError("config-syntax", `Cannot read ${file}${place === "" ? "" : `:${place}`}: ${what}`, {
+    next: "Correct it; `podside verify-config` reads a file without starting anything.",
+  })
 }

@@ -145,7 +145,9 @@ class Run {
   #write(text: string): undefined {
     this.#length += text.length
     if (this.#length > maxRenderedLength) {
-      throw new AppError("config-template", `${this.#file} becomes longer than ${maxRenderedLength} characters`)
+      throw new AppError("config-template", `${this.#file} becomes longer than ${maxRenderedLength} characters`, {
+        next: "Let its loops end sooner.",
+      })
     }
     this.#out.push(text)
   }

@@ -35,7 +35,10 @@ export interface ServerTls {
  */
 export async function resolveAccess({ config, impersonation }: LoadedKubeConfig): Promise<ServerAccess> {
   const cluster = config.getCurrentCluster()
-  if (!cluster) throw new AppError("kube-config", "The kubeconfig has no current cluster")
+  if (!cluster)
+    throw new AppError("kube-config", "The kubeconfig has no current cluster", {
+      next: "Choose a context with --context or `kubectl config use-context`.",
+    })
   const options = await askConfig(config)
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(options.headers ?? {})) if (value) headers[name] = String(value)

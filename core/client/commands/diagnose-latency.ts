@@ -81,7 +81,8 @@ function summary(times: readonly number[]): { min: number; max: number; average:
 
 function pinger(link: Link<DaemonMessage, ClientMessage>, peer: string): () => Promise<void> {
   let waiting: { resolve(): void; reject(error: Error): void } | undefined
-  const fail = (why: string) => waiting?.reject(new AppError("agent-lost", `Lost the ${peer}: ${why}`))
+  const fail = (why: string) =>
+    waiting?.reject(new AppError("agent-lost", `Lost the ${peer}: ${why}`, { next: "Measure again." }))
   link.receive((message) => {
     if (message.kind === "Pong") waiting?.resolve()
     if (message.kind === "OperatorPing") link.send({ kind: "OperatorPong", value: message.value })

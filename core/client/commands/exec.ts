@@ -45,7 +45,9 @@ export const run: RunCommand = async ({ args, options }, context) => {
     if (restriction !== undefined) step.warn(`On this machine ${restriction}`)
     const verdict = await plugins.authorize("authorizeLaunch", launchRequest(config.target, config.profile))
     if (!verdict.allow)
-      throw new AppError(verdict.code, `Plugin "${verdict.plugin}" does not allow it: ${verdict.reason}`)
+      throw new AppError(verdict.code, `Plugin "${verdict.plugin}" does not allow it: ${verdict.reason}`, {
+        next: "Look with `podside plugin list` where that plugin is from, and ask whoever put it there.",
+      })
     const executable = Bun.which(command, { PATH: process.env["PATH"] })
     if (!executable) throw noProgram(command)
     refuseForeignUser(executable)

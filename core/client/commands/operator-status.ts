@@ -28,7 +28,10 @@ export const run: RunCommand = async ({ options }) => {
     `Default namespace: ${spec.default_namespace}`,
     `License: ${spec.license.name}, ${spec.license.organization}, until ${spec.license.expire_at}`,
   ]
-  if (!status) throw new AppError("operator-bad-answer", "The operator tells nothing about its sessions")
+  if (!status)
+    throw new AppError("operator-bad-answer", "The operator tells nothing about its sessions", {
+      next: "Try again when it has started: `kubectl get pods` in its namespace tells.",
+    })
   if (status.statistics) lines.push(`Users: ${status.statistics.dau} today, ${status.statistics.mau} this month`)
   process.stdout.write(`${lines.join("\n")}\n\n${sessionTable(status.sessions)}`)
   return 0

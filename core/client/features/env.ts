@@ -48,7 +48,9 @@ export function createEnvSource(
       const again = answer.value.kind === "SystemFailure" && answer.value.value.canRetry
       if (!again || performance.now() + retryPauseMs > deadline) {
         const why = forbiddenText(answer.value) ?? toErrno(answer.value).message
-        throw new AppError("env-refused", `The ${conversation.peer} does not give the pod's environment: ${why}`)
+        throw new AppError("env-refused", `The ${conversation.peer} does not give the pod's environment: ${why}`, {
+          next: "Ask the cluster's owner, or go without: `feature.env: false`.",
+        })
       }
       await Bun.sleep(retryPauseMs)
     }

@@ -36,6 +36,7 @@ export async function negotiateVersion(
       new AppError(
         "agent-lost",
         `The connection to the ${peer} ended: ${error?.message ?? "closed by the other side"}`,
+        { next: "Try again; what its pod has logged may tell why." },
       ),
     ),
   )
@@ -43,7 +44,12 @@ export async function negotiateVersion(
     link.pause()
     if (message.kind === "SwitchProtocolVersionResponse") resolve(message.value)
     else if (message.kind === "Close") reject(agentClosed(peer, message.value))
-    else reject(new AppError("agent-unexpected", `The ${peer} answered with ${message.kind} instead of its version`))
+    else {
+      const text = `The ${peer} answered with ${message.kind} instead of its version`
+      reject(
+        new AppError("agent-unexpected", text, { next: "Check that an agent of podside or mirrord listens there." }),
+      )
+    }
   })
   link.send({ kind: "SwitchProtocolVersion", value: offered })
   try {

@@ -34,6 +34,7 @@ export function podFailure(pod: Pod, image: string): AppError | undefined {
     return new AppError(
       agentFailed,
       `The agent's pod "${pod.metadata.name}" ended before it was ready: ${message ?? reason ?? phase}`,
+      { next: "Try again; `podside doctor` looks for what would keep an agent from starting." },
     )
   }
   const unschedulable = conditions?.find(

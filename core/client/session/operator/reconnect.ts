@@ -42,5 +42,8 @@ export function sessionGone(thrown: unknown): AppError | undefined {
   if (!(thrown instanceof KubeError)) return undefined
   const { code, reason, message } = thrown.body
   if (code !== 410 || reason !== "ReconnectNotPossible") return undefined
-  return new AppError("session-gone", message ?? "the operator has ended the session", { cause: thrown })
+  return new AppError("session-gone", message ?? "the operator has ended the session", {
+    cause: thrown,
+    next: "Start again for a new session.",
+  })
 }
