@@ -15,7 +15,7 @@ import type {
   SubscriptionRequest,
 } from "./session.ts"
 
-/** Answer to an `authorize…` question. A denial names its rule; it is a value, never an exception. */
+/** Answer to an `authorize…` question; it is awaited for ten seconds at most, then it counts as a denial. A denial names its rule; it is a value, never an exception. */
 export type Decision = { allow: true } | Denial
 
 export interface Denial {
@@ -43,7 +43,7 @@ export type FileAnswer = "not-found" | "local"
 
 /**
  * A capability of podside: one plain object. Importing it does nothing; state lives in the closure of the role function;
- * every change is undone by a `defer` beside it. See CONTRIBUTING.md for a whole example.
+ * every change is undone by a `defer` beside it. README.md has a whole example.
  */
 export interface Plugin<S extends GenericSchema = GenericSchema> {
   /** Equal to the folder (or file) name, kebab-case. */
@@ -108,8 +108,18 @@ export interface Lifecycle {
  */
 export type CallerAccess = (kube: Kube, identity: Identity) => Kube
 
+/** What a route finds in its context: the caller. */
+export interface RouteEnv {
+  Variables: { identity: Identity }
+}
+
 export interface OperatorHooks extends Lifecycle {
-  addRoutes?(app: Hono): void
+  /**
+   * More of the operator's API. Paths begin with `/apis/operator.metalbear.co/v1/`, others the API server does not pass on; a path that
+   * is there already stays as it is. Whoever calls has passed the front door, and Kubernetes has allowed the verb on what stands in
+   * the path (`get house` for `GET …/v1/house`); `c.get("identity")` says who it is. What a route throws is answered as a Status.
+   */
+  addRoutes?(app: Hono<RouteEnv>): void
   /** How Kubernetes is asked about targets on a caller's behalf. */
   provideCallerAccess?(): CallerAccess
   /** Before anything is done for a new session. */
@@ -120,12 +130,13 @@ export interface OperatorHooks extends Lifecycle {
   authorizeFile?(request: FileAccess): Promise<FileDecision>
   /** Before a connection is made from the target, or a name is looked up there. */
   authorizeOutgoing?(request: OutgoingRequest): Promise<Decision>
-  /** Variables a session will see; returns those that may pass. */
+  /** Variables a session will see, by name; returns those that may pass, changed where need be. */
   filterEnv?(session: Session, variables: Map<string, string>): Map<string, string>
   /** Once for each session, on the replica its first socket came to. */
   onSessionOpened?(session: Session): void
   /** Once for each session, on the replica that closed it: it may be another one. */
   onSessionClosed?(session: Session, why: string): void
+  /** What was decided and done, as it is logged: sessions that begin, are refused, killed or end, and requests that are refused. */
   onAudit?(event: AuditEvent): void
 }
 

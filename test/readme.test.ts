@@ -3,6 +3,7 @@ import { existsSync } from "node:fs"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
+import { hooks } from "../core/host/hooks.ts"
 import { scripts } from "../package.json"
 import { podside } from "./binary.ts"
 
@@ -38,6 +39,12 @@ test("its configuration file is valid", async () => {
     await rm(folder, { recursive: true, force: true })
   }
 }, 120_000)
+
+test("it names every hook of the operator, and none that there is not", () => {
+  const table = /\| hook of the operator[\s\S]*?\n\n/.exec(readme)?.[0] ?? ""
+  const named = [...table.matchAll(/`([a-z][A-Za-z]+)`/g)].map(([, name]) => name as string)
+  expect(named.sort()).toEqual(Object.keys(hooks.operator).sort())
+})
 
 test("its plugin is accepted", async () => {
   const source = /```ts\n\/\/ plugins\/port-guard\.ts[^\n]*\n([\s\S]*?)```/.exec(readme)?.[1] as string

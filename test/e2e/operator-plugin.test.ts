@@ -29,7 +29,7 @@ export default definePlugin({
     let policies = []
     return {
       start: () => kube.follow(config.policies, (objects) => { policies = objects }, { labelSelector: "house-policy" }),
-      addRoutes: (app) => app.get("/apis/operator.metalbear.co/v1/house", (c) => c.json({ seen })),
+      addRoutes: (app) => app.get("/apis/operator.metalbear.co/v1/house", (c) => c.json({ seen, by: c.get("identity").user })),
       async authorizeSession({ target, labels, profile }) {
         const policy = policies.find(({ data }) => data.tier === labels.tier && data.profile !== profile)
         if (policy) return deny("use profile " + policy.data.profile, { policy: policy.metadata.name })
@@ -153,10 +153,14 @@ describe.skipIf(!cluster.available)("a plugin from outside", () => {
     link.close()
   }, 90_000)
 
-  test("hears of sessions and of the audit, and adds a route", async () => {
+  test("hears of sessions and of the audit, and adds a route, which knows who asks and whom Kubernetes lets pass", async () => {
     const { name, link } = await openSession()
-    const seen = async (): Promise<string[]> =>
-      JSON.parse(await cluster.kubectl("get", "--raw", "/apis/operator.metalbear.co/v1/house")).seen
+    const house = ["get", "--raw", "/apis/operator.metalbear.co/v1/house"]
+    const jane = await cluster.user("jane")
+    expect((await jane.tryKubectl(...house)).stderr).toContain("forbidden")
+    const asked = async () => JSON.parse(await cluster.kubectl(...house))
+    expect((await asked()).by).toBe("admin")
+    const seen = async (): Promise<string[]> => (await asked()).seen
     expect(await seen()).toEqual(expect.arrayContaining([`opened ${name}`, `session-started ${name}`]))
     await cluster.kubectl("delete", "session", name)
     await cluster.eventually("its end", async () => (await seen()).includes(`session-killed ${name}`))

@@ -1,4 +1,5 @@
 import { Hono } from "hono"
+import type { RouteEnv } from "../../plugin.ts"
 import type { Operator } from "../operator.ts"
 import type { FrontDoorEnv } from "./front-door.ts"
 import { addCopyTargetRoutes } from "./resources/copy-targets.ts"
@@ -35,7 +36,7 @@ export function createApp(operator: Operator): Hono<FrontDoorEnv> {
   addPortLockRoutes(app, operator)
   addSessionRoutes(app, operator)
   addEventRoutes(app)
-  operator.plugins.add("addRoutes", app as unknown as Hono)
+  operator.plugins.add("addRoutes", app as unknown as Hono<RouteEnv>)
   return app
 }
 
