@@ -16,9 +16,11 @@ const lock = createHash("sha256")
   .digest("hex")
 
 if (read(mark) !== lock) {
-  console.log("Installing the pinned dependencies (npm ci) ...")
+  console.error("Installing the pinned dependencies (npm ci) ...")
   const flags = ["ci", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"]
-  const { status } = spawnSync("npm", flags, { cwd: root, stdio: "inherit", shell: process.platform === "win32" })
+  // What comes after may print what a script reads.
+  const stdio = ["inherit", process.stderr, "inherit"]
+  const { status } = spawnSync("npm", flags, { cwd: root, stdio, shell: process.platform === "win32" })
   if (status !== 0) {
     console.error(
       "npm ci failed; its message stands above. Needed: Node 20 or newer, npm, and the npm registry in reach.",

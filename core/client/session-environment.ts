@@ -58,7 +58,7 @@ export function inTermsOfOptions(thrown: unknown, options: OptionValues): unknow
     if (!thrown.message.startsWith(words)) continue
     const option = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
     return new AppError("usage", `The option --${option} ${thrown.message.slice(words.length)}`, {
-      next: "See --help of the command.",
+      next: "Give it as --help of the command says.",
       exitCode: 2,
     })
   }

@@ -9,6 +9,9 @@ import { lastLines } from "./run.ts"
 import { down, up } from "./up.ts"
 import { userKubeconfig } from "./users.ts"
 
+// Whoever reads may leave early (`… logs | head`).
+process.stdout.on("error", () => process.exit(0))
+
 const say = (line: string) => void process.stderr.write(`${line}\n`)
 const print = (line: string) => void process.stdout.write(`${line}\n`)
 const name = ["--name <name>", "the cluster's name; several can run side by side", defaultName] as const

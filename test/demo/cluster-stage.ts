@@ -1,6 +1,7 @@
 import { AppError } from "../../core/errors.ts"
 import { connect, noClusterReason } from "../cluster/connection.ts"
 import { eventually } from "../cluster/eventually.ts"
+import { defaultName } from "../cluster/layout.ts"
 import { podsideImage } from "../cluster/podside-image.ts"
 import { must, run } from "../cluster/run.ts"
 import { sampleImage, writeSampleImage } from "../cluster/samples/images.ts"
@@ -52,6 +53,9 @@ export async function openClusterStage(say: (line: string) => void): Promise<Sta
   }
   return {
     place: "in a real Kubernetes",
+    stays: connection.own
+      ? `The cluster ${defaultName} runs on; \`npm run cluster -- down --name ${defaultName}\` removes it.`
+      : undefined,
     options: ["--target", "deployment/web", "--target-namespace", namespace, "--agent-namespace", namespace],
     env: { ...env, MIRRORD_OPERATOR_ENABLE: "false", MIRRORD_AGENT_IMAGE_PULL_POLICY: "Never" },
     variable: { name: "GREETING", value: greeting },

@@ -27,7 +27,10 @@ async function step(name: string, work: () => Promise<string>): Promise<void> {
 async function demo(words: readonly string[]): Promise<number> {
   const unknown = words.find((word) => word !== "--cluster")
   if (unknown !== undefined)
-    throw new AppError("usage", `Unknown option "${unknown}"`, { next: "There is only --cluster.", exitCode: 2 })
+    throw new AppError("usage", `Unknown option "${unknown}"`, {
+      next: "There is only --cluster; PODSIDE_TEST_CLUSTER names another cluster than that of the tests.",
+      exitCode: 2,
+    })
   const started = performance.now()
   let binary = ""
   await step("podside", async () => {
@@ -50,6 +53,7 @@ async function demo(words: readonly string[]): Promise<number> {
     return "no process, no namespace, no file"
   })
   say(`The demo took ${seconds(started)}.`)
+  if (stage!.stays !== undefined) say(stage!.stays)
   return 0
 }
 

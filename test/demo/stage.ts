@@ -11,6 +11,8 @@ export interface Stage {
   file: { path: string; content: string }
   /** Calls the pod's port 8080 from another place of its network, and gives the body. */
   visit(path: string, headers?: Record<string, string>): Promise<string>
+  /** For people: what stays on purpose, and how it is removed. */
+  stays?: string
   /** Ends everything; resolves with what is left behind, which should be nothing. */
   stop(): Promise<string[]>
 }
