@@ -67,11 +67,18 @@ export type StealTlsSelector = v.InferOutput<typeof selector>
 
 const group = { group: "mirrord.metalbear.co", version: "v1alpha", spec: stealTlsSpec } as const
 export const stealTlsKinds = {
-  namespaced: { ...group, kind: "MirrordTlsStealConfig", plural: "mirrordtlsstealconfigs", scope: "Namespaced" },
+  namespaced: {
+    ...group,
+    kind: "MirrordTlsStealConfig",
+    plural: "mirrordtlsstealconfigs",
+    scope: "Namespaced",
+    about: "How agents end TLS for stolen traffic of targets in its namespace.",
+  },
   cluster: {
     ...group,
     kind: "MirrordClusterTlsStealConfig",
     plural: "mirrordclustertlsstealconfigs",
     scope: "Cluster",
+    about: "How agents end TLS for stolen traffic of targets in every namespace.",
   },
 } as const

@@ -69,18 +69,18 @@ const licenseSchema = v.object({
 
 const operatorSchema = v.object({
   spec: v.object({
-    operator_version: text,
-    default_namespace: text,
-    features: v.nullish(v.array(text)),
+    operator_version: described(text, "The mirrord operator whose behaviour it has; its own version is a label."),
+    default_namespace: described(text, "Where the operator lives."),
+    features: v.nullish(described(v.array(text), "What older clients look at in place of supported_features.")),
     supported_features: v.nullish(described(v.array(text), "What clients may use.")),
     license: licenseSchema,
-    protocol_version: v.nullish(text),
-    copy_target_enabled: v.nullish(v.boolean()),
+    protocol_version: v.nullish(described(text, "The latest protocol its sessions can speak.")),
+    copy_target_enabled: v.nullish(described(v.boolean(), "Whether it makes copies of targets.")),
     operator_namespace: v.nullish(text),
   }),
   status: v.nullish(
     v.object({
-      sessions: v.array(sessionSpecSchema),
+      sessions: described(v.array(sessionSpecSchema), "Those that run now, of all namespaces."),
       statistics: v.nullish(v.object({ dau: count, mau: count })),
       copy_targets: v.nullish(v.array(v.unknown())),
     }),
@@ -185,7 +185,11 @@ export const servedResources: readonly ServedResource[] = [
     namespaced: true,
     verbs: ["get", "list", "watch", "delete", "deletecollection"],
     description: "One client's use of a target.",
-    schema: v.object({ spec: v.object({ session: sessionSpecSchema }) }),
+    schema: v.object({
+      spec: v.object({
+        session: described(sessionSpecSchema, "Who uses what, since when, and which ports it steals."),
+      }),
+    }),
     columns: [
       {
         name: "Target",
