@@ -43,5 +43,5 @@ const fileFaults: Record<string, string> = {
 /** Why a file that a user named cannot be used, as a clause that does not name it again. */
 export function fileFault(thrown: unknown): string {
   const code = thrown instanceof Error ? (thrown as NodeJS.ErrnoException).code : undefined
-  return (code !== undefined && fileFaults[code]) || errorText(thrown).split("\n")[0]!
+  return (code !== undefined && fileFaults[code]) || errorText(thrown).split("\n")[0]!.replace(/:$/, "")
 }

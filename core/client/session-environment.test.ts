@@ -14,6 +14,9 @@ test("a wrong value of an option is told of the option, one of a variable of the
     message: "The option --agent-ttl must be a whole number",
     exitCode: 2,
   })
+  expect(await failure({ acceptInvalidCertificates: "maybe" })).toMatchObject({
+    message: "The option --accept-invalid-certificates must be true or false",
+  })
   expect(await failure({ agentTtl: "5" }, { MIRRORD_AGENT_STARTUP_TIMEOUT: "soon" })).toMatchObject({
     message: "The environment variable MIRRORD_AGENT_STARTUP_TIMEOUT must be a whole number",
   })

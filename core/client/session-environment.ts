@@ -28,6 +28,7 @@ const flagVariables: Readonly<Record<string, Readonly<Record<string, string>>>> 
   noTelemetry: { MIRRORD_TELEMETRY: "false" },
 }
 
+const acceptVariable = "MIRRORD_ACCEPT_INVALID_CERTIFICATES"
 const defaultConfigFile = "./.mirrord/mirrord.json"
 
 /** The variables the configuration is to be read with: those of the process, and the options of the command over them. */
@@ -40,8 +41,7 @@ export function sessionEnvironment(options: OptionValues, base: NodeJS.ProcessEn
   for (const [key, variables] of Object.entries(flagVariables))
     if (options[key] === true) Object.assign(environment, variables)
   const accept = options["acceptInvalidCertificates"]
-  if (accept !== undefined)
-    environment["MIRRORD_ACCEPT_INVALID_CERTIFICATES"] = accept === true ? "true" : String(accept)
+  if (accept !== undefined) environment[acceptVariable] = accept === true ? "true" : String(accept)
   const mode = options["fsMode"]
   if (typeof mode === "string") environment["MIRRORD_FILE_MODE"] = mode.replaceAll("-", "")
   const file = options["configFile"]
@@ -52,7 +52,9 @@ export function sessionEnvironment(options: OptionValues, base: NodeJS.ProcessEn
 /** Who gave an option is not told about the variable behind it. */
 export function inTermsOfOptions(thrown: unknown, options: OptionValues): unknown {
   if (!(thrown instanceof AppError) || thrown.code !== "config-bad-variable") return thrown
-  const given = Object.entries(textVariables).filter(([key]) => typeof options[key] === "string")
+  const given = Object.entries({ ...textVariables, acceptInvalidCertificates: acceptVariable }).filter(
+    ([key]) => typeof options[key] === "string",
+  )
   for (const [key, variable] of given) {
     const words = `The environment variable ${variable} `
     if (!thrown.message.startsWith(words)) continue

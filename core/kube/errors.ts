@@ -103,7 +103,8 @@ export function transportError(what: string, { url: server, via }: Way, thrown: 
     })
   }
   const by = via === undefined ? "" : ` by the proxy ${via}`
-  return new AppError("kube-unreachable", `Cannot ${what}: no connection to ${server}${by} (${text})`, {
+  const why = /ECONNREFUSED|ConnectionRefused/.test(`${code} ${text}`) ? "connection refused" : text
+  return new AppError("kube-unreachable", `Cannot ${what}: no connection to ${server}${by} (${why})`, {
     cause: thrown,
     next:
       via === undefined

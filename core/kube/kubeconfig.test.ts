@@ -147,6 +147,7 @@ test.each<[what: string, config: object | string, options: object, words: string
   ["YAML that is none", "a: [", {}, "cannot be used"],
   ["a binary file", "\0\x01\x02\xff", {}, "cannot be used"],
   ["a list", "[]", {}, "cannot be used"],
+  ["a credential command that is no text", "users: [{name: u, user: {exec: {command: false}}}]", {}, "is no text"],
   ["no current context", { ...kubeconfigFor("https://a:1"), "current-context": "" }, {}, "no current context"],
   ["a context that is not there", kubeconfigFor("https://a:1"), { context: "nope" }, 'no context "nope"'],
   ["a cluster that is not there", { ...kubeconfigFor("https://a:1"), clusters: [] }, {}, 'the cluster "fake"'],

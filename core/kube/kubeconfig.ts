@@ -43,6 +43,7 @@ const rawUser = v.object({
       "as-uid": v.optional(v.string()),
       "as-groups": v.optional(v.array(v.string())),
       "as-user-extra": v.optional(v.record(v.string(), v.array(v.string()))),
+      exec: v.nullish(v.object({ command: v.string("exec.command of a user is no text") })),
     }),
   ),
 })

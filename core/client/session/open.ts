@@ -8,6 +8,7 @@ import { agentOptions, kubeOptions } from "../settings.ts"
 import { connectToAddress } from "./address.ts"
 import { openDirectSession } from "./direct/session.ts"
 import { findOperator, trialNotice } from "./operator/find.ts"
+import { ignoredSettings } from "./operator/ignored-settings.ts"
 import { isCopied, openOperatorSession } from "./operator/session.ts"
 import type { SessionOptions } from "./options.ts"
 
@@ -45,6 +46,8 @@ export async function openSession(options: SessionOptions): Promise<AgentSession
   const trial = operator && trialNotice(operator.description.spec)
   if (trial?.isLate) step.warn(trial.text)
   else if (trial) step.info(trial.text)
+  const ignored = operator && ignoredSettings(config)
+  if (ignored !== undefined) step.warn(ignored)
   if (operator) return openOperatorSession({ ...options, kube, operator, target, namespace })
   if (config.operator === true) {
     throw new AppError("operator-missing", "The configuration wants the operator, and the cluster has none", {
