@@ -3,6 +3,9 @@ import { existsSync } from "node:fs"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
+import { parse } from "yaml"
+import { manifests } from "../config/manifests/objects.ts"
+import { readValues } from "../config/manifests/values.ts"
 import { hooks } from "../core/host/hooks.ts"
 import { scripts } from "../package.json"
 import { podside } from "./binary.ts"
@@ -44,6 +47,17 @@ test("it names every hook of the operator, and none that there is not", () => {
   const table = /\| hook of the operator[\s\S]*?\n\n/.exec(readme)?.[0] ?? ""
   const named = [...table.matchAll(/`([a-z][A-Za-z]+)`/g)].map(([, name]) => name as string)
   expect(named.sort()).toEqual(Object.keys(hooks.operator).sort())
+})
+
+test("its values mount a plugin's folder where the operator looks, and set it up", () => {
+  const given = parse(/```yaml\n([\s\S]*?)```/.exec(readme)?.[1] as string)
+  const [deployment, settings] = ["Deployment", "ConfigMap"].map((kind) =>
+    JSON.stringify(manifests(readValues(given)).find((object) => object.kind === kind)),
+  )
+  expect(deployment).toContain('{"name":"PODSIDE_PLUGINS","value":"/plugins"}')
+  expect(deployment).toContain('{"name":"plugins","mountPath":"/plugins"}')
+  expect(deployment).toContain('{"name":"plugins","configMap":{"name":"podside-plugins"}}')
+  expect(settings).toContain("protectedPorts")
 })
 
 test("its plugin is accepted", async () => {

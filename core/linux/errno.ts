@@ -71,8 +71,6 @@ export const errno = {
   ECANCELED: 125,
 } as const
 
-export type ErrnoName = keyof typeof errno
-
 const names = new Map<number, string>(Object.entries(errno).map(([name, number]) => [number, name]))
 
 /** `errnoName(2)` and `errnoName(-2)` are "ENOENT"; a number without a name gives "errno 200". */

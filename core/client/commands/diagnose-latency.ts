@@ -56,6 +56,9 @@ function textOf(times: readonly number[]): string {
   return `Latency statistics: min=${least}ms, max=${most}ms, avg=${middle}ms\n`
 }
 
+/** To a microsecond. */
+const rounded = (ms: number) => Math.round(ms * 1_000) / 1_000
+
 /** All times in milliseconds. */
 function jsonOf(peer: string, times: readonly number[]): string {
   const { min, max, average } = summary(times)
@@ -64,11 +67,11 @@ function jsonOf(peer: string, times: readonly number[]): string {
   const answer = {
     peer,
     pings: times.length,
-    minMs: min,
-    maxMs: max,
-    averageMs: average,
-    p50Ms: quantile(0.5),
-    p99Ms: quantile(0.99),
+    minMs: rounded(min),
+    maxMs: rounded(max),
+    averageMs: rounded(average),
+    p50Ms: rounded(quantile(0.5)),
+    p99Ms: rounded(quantile(0.99)),
   }
   return `${JSON.stringify(answer)}\n`
 }
