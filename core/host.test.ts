@@ -99,6 +99,10 @@ describe("settings", () => {
     expect(error.message).toContain(message)
     expect(error.next).toContain(next)
   })
+  test("refuse that there are none where there must be", async () => {
+    const needy = definePlugin({ name: "needy", config: v.strictObject({ limitSeconds: v.number() }) })
+    expect((await refusal([needy], {})).message).toBe('Settings of plugin "needy" are wrong: "limitSeconds" is missing')
+  })
   test("refuse before any plugin does anything", async () => {
     let wired = false
     const eager = plugin("eager", () => {

@@ -26,6 +26,7 @@ export function readConfig({ plugin }: LoadedPlugin, configs: PluginConfigs): un
   const hints = new Set<string>()
   const problems = result.issues.map((issue) => {
     const path = v.getDotPath(issue) ?? ""
+    if (issue.type === "strict_object" && issue.received === "undefined") return `"${path}" is missing`
     if (issue.type !== "strict_object" || issue.expected !== "never") return `${path || "settings"}: ${issue.message}`
     const hint = suggestion(path, entries)
     if (hint) hints.add(hint)
@@ -35,7 +36,7 @@ export function readConfig({ plugin }: LoadedPlugin, configs: PluginConfigs): un
 }
 
 function badConfig(message: string, hint = ""): AppError {
-  const next = `${hint ? `${hint} ` : ""}"podside plugin list" shows every plugin and its settings.`
+  const next = `${hint ? `${hint} ` : ""}Settings stand in the file of --plugin-config, in a cluster in the chart's value "plugins"; "podside plugin list" shows them.`
   return new AppError("bad-plugin-config", message, { next })
 }
 
