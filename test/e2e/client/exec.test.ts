@@ -217,7 +217,7 @@ test(
       "true",
     ])
     expect(code).toBe(1)
-    expect(stderr).toContain("nobody listens there [agent-unreachable]")
+    expect(stderr).toContain("there is no such socket [agent-unreachable]")
     const bad = await run([agent.binary, "exec", "--agent-address", "nonsense", "-t", "pod/x", "--", "true"])
     expect(bad.code).toBe(2)
   },
