@@ -34,15 +34,13 @@ describe("the end of a program", () => {
   })
 
   test("a forwarded signal reaches the program's own handler", async () => {
-    const { code, output } = await runIn(
-      whole(),
-      ["bash", "-c", "trap 'echo bye; exit 5' TERM; echo $$; sleep 30 & wait"],
-      {
-        running: (program) => setTimeout(() => program.kill("SIGTERM"), 500),
-      },
-    )
-    expect(code).toBe(5)
-    expect(output).toContain("bye\n")
+    const ready = Promise.withResolvers<void>()
+    const outgoing = new MemoryNetwork({ connecting: () => ready.resolve() })
+    const script = "trap 'echo bye; exit 5' TERM; exec 3<>/dev/tcp/10.99.1.1/7; sleep 30 & wait"
+    const { code, output } = await runIn({ ...whole(), outgoing }, ["bash", "-c", script], {
+      running: (program) => void ready.promise.then(() => program.kill("SIGTERM")),
+    })
+    expect({ code, output }).toEqual({ code: 5, output: "bye\n" })
   })
 
   test("processes left behind end with it", async () => {
