@@ -6,7 +6,10 @@ import { MovableLink } from "./movable-link.ts"
 const goodbye = "1.29.0+podside-move.0"
 const text = (value: string): ClientMessage => ({ kind: "SwitchProtocolVersion", value })
 const answer = (value: string): DaemonMessage => ({ kind: "SwitchProtocolVersionResponse", value })
-const settle = () => Bun.sleep(20)
+/** Everything here happens in turns of the event loop, a few for each message, however long each takes. */
+const settle = async () => {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
 
 /** Two ends over one pair, and a second pair for them to move to; what each end hears. */
 function ends() {
