@@ -33,7 +33,8 @@ test("a hostile pattern is decided at once", () => {
 })
 
 test("a pattern of many stars costs no time", () => {
-  const started = performance.now()
+  const started = process.cpuUsage()
   expect(matchesWildcard(`${"a*".repeat(200)}b`, "a".repeat(5000))).toBe(false)
-  expect(performance.now() - started).toBeLessThan(500)
+  const { user, system } = process.cpuUsage(started)
+  expect((user + system) / 1000).toBeLessThan(500)
 })

@@ -385,7 +385,8 @@ describe.skipIf(reason !== undefined)("the application sees its callers", () => 
       const started = performance.now()
       const direct = await callFrom(pod, { ip: "10.77.0.1", port: 0 }, to)
       expect((await direct.echo("direct")).toString()).toBe("direct")
-      expect(performance.now() - started).toBeLessThan(500)
+      // A packet that got lost would be sent again after a second.
+      expect(performance.now() - started).toBeLessThan(900)
       expect(seen(app, direct)).toBe(true)
       await until(() => app.ends.length === 100)
       for (const call of calls) call.reset()

@@ -67,19 +67,27 @@ describe.skipIf(reason !== undefined)("a target that is killed", () => {
   }, 120_000)
 
   test("lets go of idle callers in that moment: soon the pod's network is gone, and they would wait for ever", async () => {
-    const target = pod.inPod(() => Bun.spawn(["cat"], { stdin: "pipe", stdout: "ignore" }))
-    const agent = await startAgentProcess(target.pid)
-    const stealing = await agent.connect()
-    expect(await subscribe(stealing, stealMatching(app.port, header("x-user: me")))).toBe("Ok")
-    const caller = await call(pod, pod.ip4, app.port)
-    caller.send("GET / HTTP/1.1\r\nhost: web\r\nx-user: me\r\n\r\n")
-    stealing.send(answer((await stolenRequest(stealing)).connectionId, "mine"))
-    await caller.until("mine")
-    const killedAt = performance.now()
-    target.kill("SIGKILL")
-    await caller.ended
-    // An agent that ends for another reason gives an idle caller 300 ms to go on.
-    expect(performance.now() - killedAt).toBeLessThan(200)
-    expect(await within("the agent's end", agent.ended, 30_000)).toBe(0)
+    /** How long an idle caller is held, in milliseconds. */
+    async function held(): Promise<number> {
+      const target = pod.inPod(() => Bun.spawn(["cat"], { stdin: "pipe", stdout: "ignore" }))
+      const agent = await startAgentProcess(target.pid)
+      const stealing = await agent.connect()
+      expect(await subscribe(stealing, stealMatching(app.port, header("x-user: me")))).toBe("Ok")
+      const caller = await call(pod, pod.ip4, app.port)
+      caller.send("GET / HTTP/1.1\r\nhost: web\r\nx-user: me\r\n\r\n")
+      stealing.send(answer((await stolenRequest(stealing)).connectionId, "mine"))
+      await caller.until("mine")
+      const killedAt = performance.now()
+      target.kill("SIGKILL")
+      await caller.ended
+      const milliseconds = performance.now() - killedAt
+      expect(await within("the agent's end", agent.ended, 30_000)).toBe(0)
+      return milliseconds
+    }
+    // The best of three: a machine with much else to do may stand still for one. An agent that ends for another reason gives an idle
+    // caller 300 ms to go on.
+    const all: number[] = []
+    while (all.length < 3 && !all.some((milliseconds) => milliseconds < 200)) all.push(await held())
+    expect(Math.min(...all)).toBeLessThan(200)
   }, 120_000)
 })
