@@ -32,7 +32,7 @@ const app = createApp({
       if (!request.startsWith("-----BEGIN")) throw new Error("no request")
       issued.push(request)
       kinds.push(kind)
-      return "PEM"
+      return { pem: "PEM", kind }
     },
   },
   sessions: {

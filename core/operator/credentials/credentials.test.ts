@@ -42,6 +42,8 @@ function mirrordRequest(key: KeyObject, commonName = "ann-laptop"): string {
   return toPem(request, "CERTIFICATE REQUEST").replaceAll("\n", "\r\n")
 }
 
+const ciName = "mirrord-ci@test"
+
 const headerOf = (pem: string) => Buffer.from(fromPem(pem, "CERTIFICATE")).toString("base64")
 
 describe("user certificates", () => {
@@ -49,7 +51,7 @@ describe("user certificates", () => {
 
   test("a mirrord request gets a certificate that names its key", () => {
     const key = newPrivateKey("ed25519")
-    const certificate = operator.verify(headerOf(operator.issue(mirrordRequest(key), "regular")))
+    const certificate = operator.verify(headerOf(operator.issue(mirrordRequest(key), "regular").pem))
     expect(certificate.userId).toBe(Buffer.from(spkiOf(key).subarray(-32)).toString("base64").replace(/=+$/, ""))
     expect(certificate.userId).toHaveLength(43)
     expect(certificate.commonName).toBe("ann-laptop")
@@ -60,7 +62,7 @@ describe("user certificates", () => {
     const keys = newKeys()
     const before = new UserCertificates(keys, issuer)
     const [ci, regular] = (["ci", "regular"] as const).map((kind) =>
-      headerOf(before.issue(mirrordRequest(newPrivateKey("ed25519")), kind)),
+      headerOf(before.issue(mirrordRequest(newPrivateKey("ed25519"), ciName), kind).pem),
     )
     const after = new UserCertificates(newKeys([createPublicKey(keys.current)]), issuer)
     expect(after.verify(ci!)).toEqual(before.verify(ci!))
@@ -69,8 +71,19 @@ describe("user certificates", () => {
     expect(after.fingerprint).not.toBe(before.fingerprint)
   })
 
+  test.each([
+    ["a person's, renewed by a client that asks for CI then", "ann-laptop", "ci", "regular", 90],
+    ["one for CI", ciName, "ci", "ci", 365],
+    ["a machine's that only sounds like CI", ciName, "regular", "regular", 90],
+  ] as const)("a certificate is what its name says, and lives as long: %s", (_what, name, asked, kind, days) => {
+    const issued = operator.issue(mirrordRequest(newPrivateKey("ed25519"), name), asked)
+    const { notAfter, ...certificate } = operator.verify(headerOf(issued.pem))
+    expect([issued.kind, certificate.kind]).toEqual([kind, kind])
+    expect(Math.round((notAfter.getTime() - Date.now()) / 86_400_000)).toBe(days)
+  })
+
   test("the subject's key and both algorithms keep their NULL, so that re-encoding changes nothing", () => {
-    const pem = operator.issue(mirrordRequest(newPrivateKey("ed25519")), "ci")
+    const { pem } = operator.issue(mirrordRequest(newPrivateKey("ed25519"), ciName), "ci")
     const [tbs, outer] = children(readElement(fromPem(pem, "CERTIFICATE")))
     const [, , inner, , , , spki] = children(tbs)
     for (const algorithm of [outer, inner, children(spki)[0]]) expect(children(algorithm).at(-1)?.tag).toBe(5)
@@ -90,11 +103,11 @@ describe("user certificates", () => {
       sequence(oid("1.2.840.10045.4.3.2")),
       bits(new Uint8Array(sign("sha256", info, privateKey))),
     )
-    const header = headerOf(operator.issue(toPem(request, "CERTIFICATE REQUEST"), "regular"))
+    const header = headerOf(operator.issue(toPem(request, "CERTIFICATE REQUEST"), "regular").pem)
     expect(operator.verify(header).userId).toHaveLength(43)
   })
 
-  const good = operator.issue(mirrordRequest(newPrivateKey("ed25519")), "regular")
+  const good = operator.issue(mirrordRequest(newPrivateKey("ed25519")), "regular").pem
   const flipped = (at: number) => {
     const bytes = fromPem(good, "CERTIFICATE").slice()
     bytes[at < 0 ? bytes.length + at : at]! ^= 1
@@ -103,7 +116,7 @@ describe("user certificates", () => {
   test.each([
     [
       "of another operator with the same name",
-      headerOf(new UserCertificates(newKeys(), issuer).issue(mirrordRequest(newPrivateKey("ed25519")), "regular")),
+      headerOf(new UserCertificates(newKeys(), issuer).issue(mirrordRequest(newPrivateKey("ed25519")), "regular").pem),
       "not signed by this operator",
     ],
     ["with a changed signature", flipped(-1), "not signed by this operator"],
@@ -132,7 +145,7 @@ describe("user certificates", () => {
   ])("a request %s is refused", (_what, make, why) => {
     expect(() => operator.issue(make(), "regular")).toThrow("Cannot sign the certificate request")
     expect(() => operator.issue(make(), "regular")).toThrow(why)
-    expect(operator.issue(mirrordRequest(newPrivateKey("ed25519"), "a".repeat(255)), "regular")).toContain("BEGIN")
+    expect(operator.issue(mirrordRequest(newPrivateKey("ed25519"), "a".repeat(255)), "regular").pem).toContain("BEGIN")
   })
 })
 

@@ -29,6 +29,9 @@ export const lifeDays: Record<CredentialKind, number> = { regular: 90, ci: 365 }
 const propertyOid = der(Tag.oid, new TextEncoder().encode("/metalbear/client/cert/property"))
 const ciProperty = new TextEncoder().encode('{"usage":2}')
 
+/** How mirrord's clients begin the name in a request for CI; the organization follows. A person's carries the machine's name. */
+const ciNamePrefix = "mirrord-ci@"
+
 /** Longest certificate header read, in base64 characters. Real ones have about 700. */
 const maxHeaderLength = 8192
 /** Verified headers remembered, so that a request costs no signature check. */
@@ -40,6 +43,11 @@ export interface UserCertificate {
   commonName: string
   kind: CredentialKind
   notAfter: Date
+}
+
+export interface IssuedCertificate {
+  pem: string
+  kind: CredentialKind
 }
 
 export interface UserAuthorityKeys {
@@ -71,9 +79,13 @@ export class UserCertificates {
     return unpadded(createHash("sha256").update(spki).digest())
   }
 
-  /** @returns PEM. @throws AppError "bad-signing-request" */
-  issue(requestPem: string, kind: CredentialKind): string {
+  /**
+   * Some of mirrord's clients ask for a certificate for CI when they renew a person's; the name tells, and that one stays a person's.
+   * @throws AppError "bad-signing-request"
+   */
+  issue(requestPem: string, asked: CredentialKind): IssuedCertificate {
     const { commonName, subjectKey } = readSigningRequest(requestPem)
+    const kind = asked === "ci" && commonName.startsWith(ciNamePrefix) ? "ci" : "regular"
     const certificate = issueCertificate({
       issuer: this.#issuer,
       subject: { commonName },
@@ -88,7 +100,7 @@ export class UserCertificates {
       signer: this.#key,
       explicitNull: true,
     })
-    return toPem(certificate, "CERTIFICATE")
+    return { pem: toPem(certificate, "CERTIFICATE"), kind }
   }
 
   /** Checks the base64 of a DER certificate. @throws AppError "bad-user-certificate" */

@@ -174,7 +174,8 @@ export function mirrordCli(kubeconfig: string, options: CliOptions = {}) {
     operator,
     prepared,
     connect,
-    credential: (kind: "regular" | "ci") => credential(signingRequest(key, "test-desk"), kind),
+    credential: (kind: "regular" | "ci") =>
+      credential(signingRequest(key, kind === "ci" ? "mirrord-ci@Example Org" : "test-desk"), kind),
     get,
     request,
 

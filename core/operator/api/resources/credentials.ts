@@ -20,8 +20,7 @@ export function addCredentialRoutes(app: Hono<FrontDoorEnv>, { certificates, log
     )
     if (!body.success) throw badRequest(`Cannot read the credential request: ${body.issues[0].message}`)
     const { spec, metadata } = body.output
-    const kind = spec.kind === "ci" ? "ci" : "regular"
-    const certificate = certificates.issue(spec.csr, kind)
+    const { pem, kind } = certificates.issue(spec.csr, spec.kind === "ci" ? "ci" : "regular")
     log.info("client certificate issued", { user: c.get("identity").user, kind })
     return c.json(
       {
@@ -29,7 +28,7 @@ export function addCredentialRoutes(app: Hono<FrontDoorEnv>, { certificates, log
         kind: "MirrordClusterOperatorUserCredential",
         metadata: { name: `${metadata?.generateName ?? "mirrord-operator-cred-"}${crypto.randomUUID().slice(0, 8)}` },
         spec,
-        status: { certificate },
+        status: { certificate: pem },
       },
       201,
     )
@@ -39,8 +38,8 @@ export function addCredentialRoutes(app: Hono<FrontDoorEnv>, { certificates, log
   app.post(`/apis/${groupVersion}/mirrordoperators/operator/certificate`, async (c) => {
     const text = await readText(c, maxBodyBytes)
     const request = text.startsWith('"') ? String(parseJson(text)) : text
-    const certificate = certificates.issue(request, "regular")
-    log.info("client certificate issued", { user: c.get("identity").user, kind: "regular" })
-    return c.json(certificate)
+    const { pem, kind } = certificates.issue(request, "regular")
+    log.info("client certificate issued", { user: c.get("identity").user, kind })
+    return c.json(pem)
   })
 }
