@@ -17,9 +17,9 @@ afterEach(async () => {
   for (const fake of fakes.splice(0)) await fake.stop()
 })
 
-const operator = (fingerprint: string) =>
+const operator = (fingerprint: string, subscription_id?: string) =>
   ({
-    description: { spec: { license: { fingerprint } } },
+    description: { spec: { license: { fingerprint, subscription_id } } },
     supports: (feature: string) => feature === "ExtendableUserCredentials",
     headers: {},
     retry: { min_ms: 1, max_ms: 1, max_retries: 0 },
@@ -43,6 +43,26 @@ test("a certificate is asked for once and kept where only the user can read it",
     expect(fake.requests[0]?.body).toMatchObject({
       spec: { kind: "regular", csr: expect.stringContaining("CERTIFICATE REQUEST") },
     })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+})
+
+test("under a renewed licence of the same subscription the user keeps the key, under another one does not", async () => {
+  const fake = startFakeKube({ routes: { [route]: () => ({ status: { certificate } }) } })
+  fakes.push(fake)
+  const kube = openKube({ kubeconfig: fake.kubeconfig })
+  const folder = await mkdtemp(join(tmpdir(), "podside-credential-"))
+  const path = join(folder, "credentials.json")
+  try {
+    const asked: [fingerprint: string, subscription?: string][] = [["a", "ours"], ["b"], ["c", "theirs"], ["d", "ours"]]
+    for (const [fingerprint, subscription] of asked)
+      await clientCertificate(kube, operator(fingerprint, subscription), { path })
+    const { a, b, c, d } = JSON.parse(await readFile(path, "utf8"))
+    expect(d.key).toBe(a.key)
+    expect(new Set([a.key, b.key, c.key]).size).toBe(3)
+    await clientCertificate(kube, operator("e"), { path })
+    expect(JSON.parse(await readFile(path, "utf8")).e.key).not.toBe(b.key)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

@@ -16,8 +16,11 @@ import { bitString, der, fromPem, nullValue, oid, sequence, toPem } from "./der.
 import { type Operator, operatorApi } from "./find.ts"
 import { retried } from "./retry.ts"
 
-/** One key and certificate for each operator, by the fingerprint of its licence. */
-const store = v.record(v.string(), v.strictObject({ certificate: v.string(), key: v.string() }))
+/** One key and certificate for each operator, by the fingerprint of its licence; and the subscription that is a licence of. */
+const store = v.record(
+  v.string(),
+  v.strictObject({ certificate: v.string(), key: v.string(), subscription: v.optional(v.string()) }),
+)
 type Store = v.InferOutput<typeof store>
 
 const withoutOperator = "Tell the cluster's owner; with `operator: false` podside works without the operator."
@@ -40,7 +43,8 @@ export async function clientCertificate(
   operator: Operator,
   { path = credentialsPath(), warn }: CertificateOptions = {},
 ): Promise<string> {
-  const { fingerprint } = operator.description.spec.license
+  const { fingerprint, subscription_id } = operator.description.spec.license
+  const subscription = subscription_id ?? undefined
   if (!fingerprint)
     throw new AppError(
       "operator-credential",
@@ -50,12 +54,13 @@ export async function clientCertificate(
   const known = await readStore(path)
   const entry = known[fingerprint]
   if (entry && isValid(entry.certificate)) return derText(entry.certificate)
-  const key = readKey(entry?.key) ?? generateKeyPairSync("ed25519").privateKey
+  const kept = entry ?? keyOfSubscription(known, subscription)
+  const key = readKey(kept?.key) ?? generateKeyPairSync("ed25519").privateKey
   const certificate = await requestCertificate(kube, operator, key)
   try {
     await writeStore(path, {
       ...known,
-      [fingerprint]: { certificate, key: key.export({ type: "pkcs8", format: "pem" }).toString() },
+      [fingerprint]: { certificate, key: key.export({ type: "pkcs8", format: "pem" }).toString(), subscription },
     })
   } catch (thrown) {
     warn?.(`the certificate for this user cannot be kept: ${errorText(thrown)}`)
@@ -117,6 +122,12 @@ export function signingRequest(key: KeyObject, commonName: string): string {
   )
   const signature = sign(null, info, key)
   return toPem("CERTIFICATE REQUEST", sequence(info, sequence(ed25519, nullValue), bitString(signature)))
+}
+
+/** A renewed licence has another fingerprint; operators know people by their key, and count them by it. */
+function keyOfSubscription(known: Store, subscription: string | undefined): Store[string] | undefined {
+  if (subscription === undefined) return undefined
+  return Object.values(known).findLast((entry) => entry.subscription === subscription)
 }
 
 /** A renewed certificate keeps its key, unless somebody has spoilt it. */

@@ -38,6 +38,7 @@ const mirrordOperator = v.looseObject({
       organization: v.string(),
       expire_at: v.string(),
       fingerprint: v.nullish(v.string()),
+      subscription_id: v.nullish(v.string()),
     }),
     protocol_version: v.nullish(v.string()),
   }),
