@@ -28,6 +28,7 @@ export class OutgoingConnection implements SocketEvents {
   #stuck: ReturnType<typeof setTimeout> | undefined
   #weEnded = false
   #peerEnded = false
+  #abandoned = false
   #over = false
 
   constructor(socket: OutgoingSocket, budget: Budget, events: ConnectionEvents) {
@@ -58,9 +59,17 @@ export class OutgoingConnection implements SocketEvents {
     this.#events = unheard
   }
 
-  /** Ends without a word. */
+  /** Ends without a word, once the peer has what was written before: as the kernel does for a program that closes, or is gone. */
   abandon(): void {
-    if (this.#finish()) this.#socket.close()
+    if (this.#queuedBytes === 0) {
+      if (this.#finish()) this.#socket.close()
+      return
+    }
+    this.#abandoned = true
+    this.silence()
+    // Bytes nobody reads would turn the end into a reset, which overtakes what waits.
+    this.#budget.removeSource(this.#socket)
+    this.#socket.resume()
   }
 
   // ---- from the socket
@@ -126,7 +135,8 @@ export class OutgoingConnection implements SocketEvents {
     }
     this.#queue = []
     this.#first = 0
-    if (this.#weEnded) this.#endWriting()
+    if (this.#abandoned) this.abandon()
+    else if (this.#weEnded) this.#endWriting()
   }
 
   #endWriting(): void {

@@ -84,6 +84,8 @@ const read = (connectionId: bigint, text: string) => ({
   kind: "TcpOutgoing",
   value: { kind: "Read", value: { kind: "Ok", value: { connectionId, bytes: Uint8Array.from(Buffer.from(text)) } } },
 })
+const closeOf = (connectionId: bigint) =>
+  ({ kind: "TcpOutgoing", value: { kind: "Close", value: { connectionId } } }) as const
 const closed = (value: bigint) => ({ kind: "TcpOutgoing", value: { kind: "Close", value } })
 const same = (message: DaemonMessage, expected: unknown) => expect(message as unknown).toEqual(expected)
 
@@ -237,10 +239,36 @@ when("a client's own close is not answered, and unknown ids are ignored", async 
   const port = listen("127.0.0.1", { end: () => gone.resolve(), close: () => gone.resolve() })
   const client = await newClient()
   const { connectionId } = await connected(client, ip("127.0.0.1", port))
-  const close = { kind: "TcpOutgoing", value: { kind: "Close", value: { connectionId } } } as const
-  client.send(close, close, write(connectionId, "late"), write(99n, "unknown"))
+  client.send(closeOf(connectionId), closeOf(connectionId), write(connectionId, "late"), write(99n, "unknown"))
   expect(await client.settle()).toEqual([])
   await within("the end at the remote", gone.promise)
+})
+
+when.each([
+  ["closes", (client: TestClient, connectionId: bigint) => client.send(closeOf(connectionId))],
+  ["leaves", (client: TestClient) => void client.link.close()],
+])("what a client wrote before it %s reaches a remote that reads slowly, and then the end", async (_, leave) => {
+  const all = Promise.withResolvers<number>()
+  const opened = Promise.withResolvers<Bun.Socket<undefined>>()
+  let received = 0
+  const port = listen("127.0.0.1", {
+    open(socket) {
+      socket.pause()
+      opened.resolve(socket)
+    },
+    data: (_, data) => void (received += data.length),
+    end: () => all.resolve(received),
+    close: (_, error) => (error ? all.reject(error) : all.resolve(received)),
+  })
+  const client = await newClient()
+  const { connectionId } = await connected(client, ip("127.0.0.1", port))
+  const written = bulk.subarray(0, 7 << 20)
+  client.send(write(connectionId, written))
+  await client.settle()
+  leave(client, connectionId)
+  await Bun.sleep(50)
+  ;(await opened.promise).resume()
+  expect(await within("the rest", all.promise)).toBe(written.length)
 })
 
 when("a client that leaves takes its connections along", async () => {
@@ -478,6 +506,6 @@ when("a client that takes nothing holds up who sends to it, and nobody else", as
   })
   stuck.link.resume()
   await within("what was held up, and more", more.promise)
-  stuck.send({ kind: "TcpOutgoing", value: { kind: "Close", value: { connectionId } } })
+  stuck.send(closeOf(connectionId))
   stuck.link.close()
 })
