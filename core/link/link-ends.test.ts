@@ -46,6 +46,31 @@ describe.each(carriers)("a link over %s", (_name, open) => {
     expect(await agent.ended).toEqual({})
   })
 
+  test("gives a reader that pauses in the middle the rest before the end, whichever side it is on", async () => {
+    const { client, agent } = await open()
+    let heard = 0
+    const readsOne = (link: { receive(handler: () => void): void; pause(): void }) =>
+      link.receive(() => {
+        heard++
+        link.pause()
+      })
+    for (const [reader, send] of [
+      [client, () => agent.send({ kind: "Pong" })],
+      [agent, () => client.send({ kind: "Ping" })],
+    ] as const) {
+      heard = 0
+      readsOne(reader)
+      for (let count = 0; count < 3; count++) send()
+      if (reader === agent) client.close()
+      // What was decoded together may come together.
+      for (let resumed = 0; heard < 3 || resumed < 3; resumed++) {
+        await settle()
+        reader.resume()
+      }
+    }
+    expect(await agent.ended).toEqual({})
+  })
+
   test("can be closed without reading what the other end left behind", async () => {
     const { client, agent } = await open()
     client.receive(() => client.pause())

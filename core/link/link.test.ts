@@ -155,7 +155,9 @@ describe.each(carriers)("a link over %s", (_name, open) => {
 describe("a stream that breaks the protocol", () => {
   async function rawPeer(): Promise<{ link: Link<ClientMessage, DaemonMessage>; socket: ReturnType<typeof connect> }> {
     const accepted = Promise.withResolvers<Link<ClientMessage, DaemonMessage>>()
-    const listener = listenLinks(servingSide, { hostname: "127.0.0.1", port: 0 }, accepted.resolve)
+    // Nothing here ends because somebody has waited long enough.
+    const limits = { lingerMs: 600_000 }
+    const listener = listenLinks(servingSide, { hostname: "127.0.0.1", port: 0 }, accepted.resolve, { limits })
     undo.push(() => listener.stop(true))
     const socket = connect((listener as { port: number }).port, "127.0.0.1")
     return { socket, link: await accepted.promise }

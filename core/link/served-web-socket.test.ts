@@ -46,6 +46,16 @@ describe("a served WebSocket", () => {
     link.abort()
   })
 
+  test("tells nobody of what comes after it was closed", async () => {
+    const { socket, link, heard } = open()
+    socket.push(ping)
+    await heard.until(1)
+    link.close()
+    socket.push(Buffer.concat([ping, frame(opcode.close, goodbye(1000))]))
+    expect(await link.ended).toEqual({})
+    expect(heard.messages).toHaveLength(1)
+  })
+
   test("answers pings with what they held, not pongs, and not once it has said goodbye", async () => {
     const { socket, link, frames } = open()
     socket.push(frame(opcode.ping, Buffer.from("there?")))

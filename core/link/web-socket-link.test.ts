@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { inbox } from "../../test/fakes/link-carriers.ts"
 import { clientMessage, daemonMessage } from "../protocol/index.ts"
-import { servingSide } from "./side.ts"
+import { defaultLinkLimits, servingSide } from "./side.ts"
 import { type WebSocketLike, webSocketLink } from "./web-socket-link.ts"
 
 /** A link over a WebSocket that only notes what is done to it. */
@@ -71,18 +71,22 @@ describe("a link over a WebSocket", () => {
   })
 
   test("a failure is a loss with its reason; whatever is told after it is not another", async () => {
-    const { link, socket, closed } = open()
+    const { link, socket, seen, closed } = open()
     link.receive(() => {})
     socket.onerror?.({ message: "reset" } as never)
     closed(1000)
     expect(await link.ended).toMatchObject({ error: { code: "link-lost", message: "The connection was lost: reset" } })
+    expect(seen).toEqual(["terminate"])
   })
 
   test("a loss comes after what was received before it, and nothing is sent meanwhile", async () => {
-    const { link, seen, message, closed } = open()
+    const { link, socket, seen, message, closed } = open()
+    Object.assign(socket, { bufferedAmount: defaultLinkLimits.highWaterBytes, ondrain: null })
+    const waiting = link.whenWritable()
     message(ping)
     message(ping)
     closed(1006)
+    await waiting
     expect(link.send({ kind: "Pong" })).toBe(true)
     await link.whenWritable()
     expect(seen).toEqual([])
