@@ -1,8 +1,6 @@
 import { afterEach, expect, test } from "bun:test"
 import { type FakeKube, startFakeKube } from "../../test/fakes/kube-server.ts"
 import { parseTarget } from "../target.ts"
-import { defaultAgentOptions } from "./agent-options.ts"
-import { agentJob, ephemeralAgent } from "./agent-spec.ts"
 import { chooseContainer, meshOf, notUsable, runtimeId } from "./containers.ts"
 import { openKube } from "./kube.ts"
 import type { Pod } from "./objects.ts"
@@ -146,6 +144,11 @@ test("a pod is used only while it can answer", () => {
   expect(notUsable({ ...ready, metadata: { ...ready.metadata, deletionTimestamp: "now" } }, "app")).toContain("deleted")
   expect(notUsable({ ...ready, status: { ...ready.status, phase: "Pending" } }, "app")).toContain("Pending")
   expect(notUsable({ ...ready, status: { ...ready.status, containerStatuses: [] } }, "app")).toContain("not ready")
+  expect(notUsable({ ...ready, spec: { ...ready.spec, nodeName: undefined } }, "app")).toContain("no node")
+  expect(notUsable({ metadata: ready.metadata, spec: ready.spec }, "app")).toContain("Unknown")
+  const withoutId = { ...ready, status: { ...ready.status, containerStatuses: [{ name: "app", ready: true }] } }
+  expect(notUsable(withoutId, "app")).toContain("no id yet")
+  expect(() => runtimeId(withoutId, "app")).toThrow("no id yet")
   const containerStatuses = [{ name: "app", ready: false, state: { waiting: { reason: "CrashLoopBackOff" } } }]
   const crashing = (phase: string) =>
     notUsable({ ...ready, status: { ...ready.status, phase, containerStatuses } }, "app")
@@ -153,61 +156,14 @@ test("a pod is used only while it can answer", () => {
   expect(crashing("Pending")).toBe("its phase is Pending (CrashLoopBackOff)")
 })
 
-const identity = { name: "mirrord-agent-abcdefghij", port: 40_000, gid: 5_000 }
-const options = { ...defaultAgentOptions, image: "podside:dev" }
-
-test("an agent's Job has the names, rights and arguments policies are written for, and no more rights", () => {
-  const job = agentJob(identity, options, { pod: pod("web"), container: "app", nodeHostname: "n1.host" })
-  const { spec } = job.spec.template
-  const [container] = spec.containers
-  expect(job.metadata.labels).toEqual({ app: "mirrord", "kuma.io/sidecar-injection": "disabled" })
-  expect(spec).toMatchObject({
-    hostPID: true,
-    nodeSelector: { "kubernetes.io/hostname": "n1.host" },
-    tolerations: [{ operator: "Exists" }],
-    restartPolicy: "Never",
-  })
-  expect(container).toMatchObject({
-    command: ["./mirrord-agent"],
-    args: ["-l", "40000", "-t", "30", "targeted", "--container-id", "app-id", "--container-runtime", "containerd"],
-    securityContext: {
-      runAsGroup: 5_000,
-      privileged: false,
-      capabilities: { add: ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"] },
-    },
-    resources: { requests: { cpu: "1m", memory: "1Mi" }, limits: { cpu: "1", memory: "100Mi" } },
-  })
-  expect(container?.env).toContainEqual({ name: "MIRRORD_AGENT_POD_IPS", value: "10.0.0.5" })
-  expect(job.spec).toMatchObject({ ttlSecondsAfterFinished: 1, backoffLimit: 0 })
-})
-
-test("without a target an agent has no rights at all", () => {
-  const { spec } = agentJob(identity, options).spec.template
-  expect(spec).not.toHaveProperty("hostPID")
-  expect(spec).not.toHaveProperty("volumes")
-  expect(spec.containers[0]).not.toHaveProperty("securityContext")
-  expect(spec.containers[0]?.args.at(-1)).toBe("targetless")
-})
-
-test("an ephemeral agent carries the target's own variables behind its own", () => {
-  const target = pod("web")
-  target.spec.containers[0]!.env = [{ name: "OWN", value: "1" }]
-  target.spec.containers[0]!.envFrom = [{ configMapRef: { name: "c" } }]
-  const agent = ephemeralAgent(
-    identity,
-    { ...options, disabledCapabilities: ["NET_ADMIN"] },
-    { pod: target, container: "app" },
-  )
-  expect(agent.env.at(-1)).toEqual({ name: "OWN", value: "1" })
-  expect(agent.envFrom).toEqual([{ configMapRef: { name: "c" } }])
-  expect(agent.args).toEqual(["-l", "40000", "-t", "30", "ephemeral"])
-  expect(agent.securityContext.capabilities.add).toEqual(["SYS_ADMIN", "SYS_PTRACE"])
-})
-
 test.each<[string[], string[], string | undefined]>([
   [["app", "istio-proxy"], ["istio-validation"], "istio-cni"],
   [["app", "istio-proxy"], [], "istio"],
+  [["app"], ["istio-init"], "istio"],
   [["app"], ["linkerd-init"], "linkerd"],
+  [["app", "linkerd-proxy"], [], "linkerd"],
+  [["app"], ["kuma-init"], "kuma"],
+  [["app", "kuma-sidecar"], [], "kuma"],
   [["app"], [], undefined],
 ])("a pod with %j and first %j is in the mesh %s", (containers, initial, mesh) => {
   const target = pod("web", { containers })

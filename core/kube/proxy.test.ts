@@ -149,6 +149,37 @@ test("a proxy that refuses is told in its words, is left at once, and was shown 
   ])
 })
 
+test("a proxy that says nothing, or no end of it, is left when time is up", async () => {
+  for (const [words, why] of [
+    ["", "enough"],
+    ["x".repeat(20_000), "answered"],
+  ] as const) {
+    const gone = Promise.withResolvers<void>()
+    const listener = createServer((socket) => {
+      socket.on("error", () => {}).once("close", () => gone.resolve())
+      socket.once("data", () => socket.write(words))
+    })
+    await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve))
+    undo.push(() => listener.close())
+    const kube = await cluster(`http://127.0.0.1:${(listener.address() as AddressInfo).port}`)
+    const attempt = new AbortController()
+    const opening = openPortForward(kube, { namespace: "shop", name: "web-0", port: 1 }, attempt.signal)
+    if (words === "") setTimeout(() => attempt.abort(new Error("enough")), 50)
+    await expect(opening).rejects.toThrow(why)
+    await gone.promise
+  }
+})
+
+test.each<[string, NodeJS.ProcessEnv, string | undefined]>([
+  ["http://api.example", { HTTP_PROXY: "http://p:1", HTTPS_PROXY: "http://p:2" }, "http://p:1"],
+  ["https://api.example", { HTTP_PROXY: "http://p:1", HTTPS_PROXY: "http://p:2" }, "http://p:2"],
+  ["http://api.example", { HTTP_PROXY: "http://p:1", NO_PROXY: "api.example:80" }, undefined],
+  ["https://api.example", { HTTPS_PROXY: "http://p:1", NO_PROXY: "api.example:443" }, undefined],
+  ["https://api.example", { HTTPS_PROXY: "http://p:1", NO_PROXY: "api.example:80" }, "http://p:1"],
+])("of the proxies of each scheme %s with %j takes %s", (server, env, proxy) => {
+  expect(proxyFromEnvironment(server, env)).toBe(proxy)
+})
+
 test("a proxy whose address cannot be read is refused", async () => {
   const kube = await cluster("http://")
   await expect(kube.request("GET", "/version")).rejects.toMatchObject({ code: "kube-config" })

@@ -1,5 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test"
 import { type AddressInfo, createServer, type Socket } from "node:net"
+import { KubeConfig } from "@kubernetes/client-node"
+import { kubeOf } from "./kube.ts"
+import { openPodTunnel } from "./pod-tunnel.ts"
 import { openUpgrade } from "./upgrade.ts"
 
 const undo: (() => void)[] = []
@@ -120,4 +123,36 @@ test.each([
   const { open, seen } = await serve(() => {})
   await expect(open({ headers: headers as Record<string, string> })).rejects.toThrow("line break")
   expect(seen.head).toBe("")
+})
+
+describe("a way to a port of a pod", () => {
+  const pod = { namespace: "shop", name: "web-0", port: 8080 }
+  const ask = async (answer: string) => {
+    const served = await serve((socket) => socket.write(answer))
+    const config = new KubeConfig()
+    config.loadFromOptions({
+      clusters: [{ name: "c", server: `http://127.0.0.1:${served.port}`, skipTLSVerify: true }],
+      users: [{ name: "u" }],
+      contexts: [{ name: "c", cluster: "c", user: "u" }],
+      currentContext: "c",
+    })
+    const open = () => openPodTunnel(kubeOf({ config }), pod, { headers: { Upgrade: "podside" }, timeoutMs: 5_000 })
+    return { ...served, open }
+  }
+
+  test("is an upgrade through the pod's proxy", async () => {
+    const { open, seen } = await ask("HTTP/1.1 101 S\r\nUpgrade: podside\r\n\r\n")
+    const { socket } = await open()
+    expect(seen.head).toStartWith("GET /api/v1/namespaces/shop/pods/web-0:8080/proxy/ HTTP/1.1\r\n")
+    socket.abort()
+  })
+
+  test("that is one to something else is refused and left", async () => {
+    const { open, gone } = await ask("HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n")
+    await expect(open()).rejects.toMatchObject({
+      code: "kube-bad-answer",
+      message: expect.stringContaining('port 8080 of pod "web-0" in shop'),
+    })
+    await gone
+  })
 })
