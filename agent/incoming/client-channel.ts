@@ -15,6 +15,9 @@ export interface ChannelStream {
 
 export type ClientResponse = Extract<LayerTcpSteal, { kind: `HttpResponse${string}` }>
 
+/** What callers may go on sending to a client that does not read, so that those who share their HTTP/2 connections go on, in bytes. */
+const maxLentBytes = 16 << 20
+
 /** Largest piece of data put into one message. */
 export const maxDataBytes = 64 << 10
 
@@ -32,6 +35,7 @@ export class ClientChannel {
   full = false
   /** What copies for the client wait with. */
   waitingCopyBytes = 0
+  #lentBytes = 0
 
   constructor(client: AgentClient, kind: "Tcp" | "TcpSteal", countCopied: (by: 1 | -1) => void = () => {}) {
     this.client = client
@@ -46,6 +50,13 @@ export class ClientChannel {
     const id = this.#nextId++
     this.#streams.set(id, stream)
     return id
+  }
+
+  /** Takes `bytes` more of what may be lent, or gives (negative) bytes back. False: there is no more. */
+  lend(bytes: number): boolean {
+    if (bytes > 0 && this.#lentBytes + bytes > maxLentBytes) return false
+    this.#lentBytes += bytes
+    return true
   }
 
   /** The id is over without a message. */

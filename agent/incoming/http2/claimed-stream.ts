@@ -15,7 +15,7 @@ export interface StreamHost {
   /** Sends as much as the windows allow; returns how much that was. `endStream` counts only when everything went. */
   sendData(stream: number, bytes: Uint8Array, streamWindow: number, endStream: boolean): number
   sendReset(stream: number, error: number): void
-  /** The caller may send `bytes` more on this stream and the connection. */
+  /** The caller may send `bytes` more on this stream; stream 0: on the connection. */
   credit(stream: number, bytes: number): void
   /** No more will be sent on this stream, and nothing more is expected on it. */
   onOver(stream: number): void
@@ -36,8 +36,11 @@ export class ClaimedStream implements ClaimHost, Waiting {
   #started = false
   #requestEnded = false
   #over = false
-  /** Credit that waits until the client reads again. */
+  /** Credit that waits until the client reads again, of the stream and of the connection. */
   #owedCredit = 0
+  #owedToConnection = 0
+  /** Credit the connection got although the client does not read. */
+  #lentBytes = 0
   #clientFull = false
   queuedBytes = 0
   lastProgress = performance.now()
@@ -78,6 +81,11 @@ export class ClaimedStream implements ClaimHost, Waiting {
       this.#request.body(content.length > 0 ? [{ kind: "Data", value: content }] : [], isLast)
     }
     this.#owedCredit += flowBytes
+    // The connection is shared: requests of others, and the application's, must not wait for this client.
+    if (this.#clientFull && this.#channel.lend(flowBytes)) {
+      this.#lentBytes += flowBytes
+      this.#host.credit(0, flowBytes)
+    } else this.#owedToConnection += flowBytes
     if (!this.#clientFull) this.#payCredit()
     if (this.#request.tooLarge) this.#giveUp(413, "the request's body is too large for the version of the client")
   }
@@ -233,8 +241,12 @@ export class ClaimedStream implements ClaimHost, Waiting {
   }
 
   #payCredit(): void {
-    if (this.#owedCredit > 0 && !this.#over) this.#host.credit(this.#id, this.#owedCredit)
-    this.#owedCredit = 0
+    if (!this.#over) {
+      this.#host.credit(0, this.#owedToConnection)
+      this.#host.credit(this.#id, this.#owedCredit)
+    }
+    this.#channel.lend(-this.#lentBytes)
+    this.#owedCredit = this.#owedToConnection = this.#lentBytes = 0
   }
 
   #dispose(): void {

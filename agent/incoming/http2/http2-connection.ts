@@ -334,9 +334,7 @@ export class Http2Connection implements Service, StreamHost {
   }
 
   credit(stream: number, bytes: number): void {
-    if (bytes === 0 || this.#over) return
-    this.#caller.put(windowUpdate(0, bytes))
-    if (stream !== 0) this.#caller.put(windowUpdate(stream, bytes))
+    if (bytes > 0 && !this.#over) this.#caller.put(windowUpdate(stream, bytes))
   }
 
   onOver(stream: number): void {

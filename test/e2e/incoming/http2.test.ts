@@ -36,11 +36,16 @@ require("http2").createServer().on("stream", (stream, headers) => {
   })
 }).listen(${port}, "::", () => console.log("up"))`
 
-/** Sends the requests given as JSON (all at once) and prints what each got. */
+/** Sends the requests given as JSON (all at once, or `later`) and prints what each got, without those that are `unanswered`. */
 const caller = `
 const [host, requests] = [process.argv[1], JSON.parse(process.argv[2])]
 const session = require("http2").connect("http://" + host + ":${port}")
-const ask = ({ body, ...headers }) => new Promise((resolve) => {
+const ask = async ({ body, later, unanswered, ...headers }) => {
+  await new Promise((resolve) => setTimeout(resolve, later ?? 0))
+  const answered = new Promise((resolve) => send(body, headers, resolve))
+  return unanswered ? {} : answered
+}
+const send = (body, headers, resolve) => {
   const request = session.request({ ":path": "/p", ":method": body ? "POST" : "GET", ...headers })
   const got = { length: 0, start: "" }
   request.on("response", (head) => Object.assign(got, { status: head[":status"], from: head["x-from"], cookie: head["set-cookie"] }))
@@ -49,8 +54,8 @@ const ask = ({ body, ...headers }) => new Promise((resolve) => {
   request.on("end", () => resolve({ ...got, start: got.start.slice(0, 12) }))
   request.on("error", (error) => resolve({ error: error.message }))
   request.end(body ? Buffer.alloc(body.bytes ?? 0) + (body.text ?? "") : undefined)
-})
-Promise.all(requests.map(ask)).then((all) => { console.log(JSON.stringify(all)); session.close() })`
+}
+Promise.all(requests.map(ask)).then((all) => { console.log(JSON.stringify(all)); session.destroy() })`
 
 function framesIn(bytes: Buffer): { type: number; flags: number }[] {
   const frames: { type: number; flags: number }[] = []
@@ -220,6 +225,16 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
       }
     })
   }, 120_000)
+
+  test("a client that does not read holds up its own requests, not the others of the connection", async () => {
+    await filtered(header("x-user: me"), async (client) => {
+      client.link.pause()
+      const claimed = { "x-user": "me", unanswered: true, body: { bytes: 8_000_000 } }
+      const [, passed] = await ask(claimed, { later: 1000, body: { bytes: 1_000_000 } })
+      expect(passed).toMatchObject({ status: 200, from: "app", start: "app /p 10000" })
+      client.link.resume()
+    })
+  })
 
   test("a filter for bodies decides stream by stream", async () => {
     await filtered(
