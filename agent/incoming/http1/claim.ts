@@ -165,8 +165,10 @@ export class Claim {
   }
 
   #onClientGone(): void {
-    if (this.#tunnel) this.#outlet.end()
-    else if (!this.#answered) this.#abandon("the client that was to answer this request is gone")
+    if (this.#tunnel) {
+      this.#outlet.finish()
+      this.#events.onWritable()
+    } else if (!this.#answered) this.#abandon("the client that was to answer this request is gone")
   }
 
   #refuse(status: number, reason: string): void {

@@ -100,9 +100,7 @@ export class Http1Connection implements Service {
 
   onEnd(): void {
     this.#callerEnded = true
-    if (this.#claim) this.#claim.callerEnded()
-    else if (!this.#input.isEmpty && !this.#waiting) this.#goRaw()
-    else if (!this.#waiting) this.#endWithoutRequest()
+    this.#heedEnd()
   }
 
   finish(): void {
@@ -280,7 +278,7 @@ export class Http1Connection implements Service {
     this.#claim = undefined
     this.#parts.settings.onClaimed(-1)
     this.#pauses.set("client", false)
-    if (!reusable || this.#callerEnded || this.#finishing) {
+    if (!reusable || (this.#callerEnded && this.#input.isEmpty) || this.#finishing) {
       this.#phase = "closed"
       this.#input.takeAll()
       this.#outlet.end()
@@ -290,7 +288,7 @@ export class Http1Connection implements Service {
     }
     this.#phase = "head"
     // Not from here: this may be inside the handling of what was just read.
-    if (!this.#input.isEmpty) queueMicrotask(() => this.#phase === "head" && this.#process())
+    if (!this.#input.isEmpty) queueMicrotask(() => this.#phase === "head" && this.#processOn())
   }
 
   // ---- the application
@@ -321,8 +319,7 @@ export class Http1Connection implements Service {
     if (!this.#outlet.write(this.#scanner.withLines(bytes))) this.#application.pause()
     if (this.#waiting && this.#scanner.outstanding === 0) {
       this.#waiting = false
-      this.#process()
-      if (this.#callerEnded && this.#input.isEmpty && !this.#claim) this.#endWithoutRequest()
+      this.#processOn()
     }
     if (this.#finishing) this.#finishWhenIdle()
   }
@@ -384,6 +381,20 @@ export class Http1Connection implements Service {
     if (input.length > 0) raw.onData(input)
     if (this.#callerEnded) raw.onEnd()
     return application.socket.data
+  }
+
+  /** The caller has ended; what it sent before counts, so a request that waits for its turn is answered. */
+  #heedEnd(): void {
+    if (this.#claim) {
+      const isLast = !this.#claim.bodyDone || this.#input.isEmpty
+      if (isLast) this.#claim.callerEnded()
+    } else if (!this.#input.isEmpty && !this.#waiting) this.#goRaw()
+    else if (!this.#waiting) this.#endWithoutRequest()
+  }
+
+  #processOn(): void {
+    this.#process()
+    if (this.#callerEnded && this.#phase !== "closed") this.#heedEnd()
   }
 
   #endWithoutRequest(): void {

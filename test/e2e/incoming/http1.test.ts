@@ -98,6 +98,30 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
     })
   })
 
+  test.each([["bc"], ["ba"], ["bd"], ["ab"], ["abcd"], ["bdac"]])(
+    "a caller that ends behind its pipelined requests has them all answered (%s)",
+    async (paths) => {
+      await filtered(header("x-user: me"), async (port) => {
+        const isMine = (path: string) => "bd".includes(path)
+        const caller = await call(pod, pod.ip4, port)
+        caller.send([...paths].map((path) => get(`/${path}`, isMine(path) ? mine : "")).join(""))
+        caller.end()
+        for (const path of [...paths].filter(isMine)) {
+          const request = await stolenRequest(client)
+          expect(request.request.uri).toBe(`/${path}`)
+          await Bun.sleep(20)
+          client.send(answer(request.connectionId, `client /${path}`))
+          expect((await stolen(client)).kind).toBe("Close")
+        }
+        const got = await caller.ended
+        expect(got.match(/(app|client) \/[a-e]/g)).toEqual(
+          [...paths].map((path) => (isMine(path) ? `client /${path}` : `app /${path}`)),
+        )
+        expect(caller.error).toBeUndefined()
+      })
+    },
+  )
+
   test("a chunked body arrives decoded at the client, and byte for byte at the application", async () => {
     const chunked = "Transfer-Encoding: chunked\r\n"
     const body = "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n"
@@ -163,6 +187,24 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
       client.send(data(connectionId, "last"), data(connectionId, ""))
       expect(await caller.ended).toEndWith("earlylast")
       expect((await stolen(client)).kind).toBe("Close")
+    })
+  })
+
+  test("of an upgraded connection whose client is gone nothing is swallowed: what the caller sends is refused", async () => {
+    await filtered(header("x-user: me"), async (port) => {
+      const caller = await call(pod, pod.ip4, port)
+      caller.send(get("/ws", `Connection: Upgrade\r\nUpgrade: websocket\r\n${mine}`))
+      const { connectionId } = await stolenRequest(client)
+      const switching = { status: 101, headers: { connection: "upgrade", upgrade: "websocket" } }
+      client.send(answer(connectionId, "", switching), data(connectionId, "last"))
+      await caller.until("last")
+      client.link.close()
+      await caller.ended
+      for (let round = 0; round < 50 && caller.error === undefined; round++) {
+        caller.send("ping")
+        await Bun.sleep(10)
+      }
+      expect(caller.error).toBeDefined()
     })
   })
 
