@@ -114,7 +114,7 @@ describe.skipIf(reason !== undefined)("HTTP/1 on a port with filters", () => {
           expect((await stolen(client)).kind).toBe("Close")
         }
         const got = await caller.ended
-        expect(got.match(/(app|client) \/[a-e]/g)).toEqual(
+        expect([...(got.match(/(app|client) \/[a-e]/g) ?? [])]).toEqual(
           [...paths].map((path) => (isMine(path) ? `client /${path}` : `app /${path}`)),
         )
         expect(caller.error).toBeUndefined()
