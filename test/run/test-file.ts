@@ -25,7 +25,7 @@ export const kinds: readonly Kind[] = ["unit", "cluster", "system"]
 /** How long one test may take that does not say so itself. */
 const testLimitMs = 60_000
 /** How long one file may take, in seconds. */
-const limits: Record<Kind, number> = { unit: 300, system: 900, cluster: 1800 }
+const limits: Record<Kind, number> = { unit: 600, system: 900, cluster: 1800 }
 
 export interface TestFile {
   path: string

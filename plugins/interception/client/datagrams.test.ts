@@ -2,9 +2,9 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(120_000)
 
-const python = (script: string) => ["timeout", "-s", "KILL", "30", "/usr/bin/python3", "-c", `import socket\n${script}`]
+const python = (script: string) => ["timeout", "-s", "KILL", "99", "/usr/bin/python3", "-c", `import socket\n${script}`]
 const echo = () => ({ outgoing: new MemoryNetwork() })
 
 describe.if(installed("python3"))("a program's datagrams", () => {

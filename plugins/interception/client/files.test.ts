@@ -7,7 +7,7 @@ import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
 /** Programs of every kind are started, on machines that may be busy. */
-setDefaultTimeout(30_000)
+setDefaultTimeout(120_000)
 
 const big = Buffer.alloc(3_000_000)
 for (let at = 0; at < big.length; at += 4) big.writeUInt32LE(at, at)

@@ -6,7 +6,7 @@ import { MemoryIncoming, MemoryNetwork } from "../../../test/fakes/memory-networ
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
 /** Programs of every kind are started, on machines that may be busy. */
-setDefaultTimeout(30_000)
+setDefaultTimeout(120_000)
 
 const caller = { source: { ip: "10.99.8.8", port: 5555 }, destination: { ip: "10.99.0.7", port: 80 } }
 

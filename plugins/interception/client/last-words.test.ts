@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { MemoryNetwork, type MemoryNetworkOptions } from "../../../test/fakes/memory-network.ts"
 import { installed, keepingLogger, runIn } from "../../../test/fakes/run-in-world.ts"
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(120_000)
 
 /** A pod that takes what it is sent and answers nothing, unless with `end`. */
 function listeningPod(options: MemoryNetworkOptions = {}) {

@@ -9,7 +9,7 @@ import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 import { until } from "../../../test/until.ts"
 
 /** Programs of every kind are started, on machines that may be busy. */
-setDefaultTimeout(30_000)
+setDefaultTimeout(120_000)
 
 const names = { "backend.default.svc.cluster.local": "10.99.1.2", "v4.example": "10.99.1.3" }
 const refusal = { 81: 111, 82: 113, 83: 110 }

@@ -11,7 +11,7 @@ import { installed, keepingLogger, runIn } from "../../../test/fakes/run-in-worl
 import { createEngine } from "./engine.ts"
 
 /** Programs of every kind are started, on machines that may be busy. */
-setDefaultTimeout(30_000)
+setDefaultTimeout(120_000)
 
 const whole = (): World => ({
   files: new MemoryFiles({ files: { "/remote/a.txt": "hello from the pod\n" } }),

@@ -6,7 +6,7 @@ import { installed } from "../../../test/fakes/run-in-world.ts"
 import { canMakeUserNamespaces } from "./kernel/rung.ts"
 
 /** Whole suites run inside of one test here, on machines that may be busy. */
-setDefaultTimeout(300_000)
+setDefaultTimeout(500_000)
 
 const fake = (name: string) => join(import.meta.dir, "../../../test/fakes", name)
 const pidfdGetfd = "438"

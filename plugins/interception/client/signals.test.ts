@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test"
 import { MemoryNetwork } from "../../../test/fakes/memory-network.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
-setDefaultTimeout(60_000)
+setDefaultTimeout(120_000)
 
 const start = `
 import os, signal, socket, struct, threading, time
@@ -17,7 +17,7 @@ def receive(s):
 def thread(*work):
     made = threading.Thread(target=work[0], args=work[1:], daemon=True); made.start(); return made
 `
-const python = (script: string) => ["timeout", "-s", "KILL", "40", "/usr/bin/python3", "-c", start + script]
+const python = (script: string) => ["timeout", "-s", "KILL", "100", "/usr/bin/python3", "-c", start + script]
 
 describe.if(installed("python3"))("a signal for the whole process while several threads wait for datagrams", () => {
   test("is handled by one of them, and the others wait on", async () => {
@@ -34,7 +34,7 @@ print(len(handled), told == [11], [each.is_alive() for each in others])
   test("is handled by one that does not block it", async () => {
     const script = `
 thread(receive, receiver(1000)); signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-os.kill(os.getpid(), signal.SIGUSR1); limit = time.time() + 20
+os.kill(os.getpid(), signal.SIGUSR1); limit = time.time() + 60
 while not handled and time.time() < limit: time.sleep(0.01)
 print(len(handled), told)
 `
