@@ -532,21 +532,31 @@ print(rename(NOREPLACE, b"/remote/new"), open("/remote/new").read().strip())
   expect(output).toBe("['EEXIST', 'EINVAL', 'EINVAL', 'EINVAL']\nhello from the pod bee\nrenamed hello from the pod\n")
 })
 
-test("signals to the engine while it hands over a descriptor do not change what the program gets", async () => {
-  const ignore = () => {}
-  process.on("SIGWINCH", ignore)
-  const storm = Bun.spawn(["sh", "-c", `while kill -WINCH ${process.pid}; do :; done`])
-  try {
-    const script = `
+/** Opens, reads and closes a file many times; says where it was given something else. */
+const openingOften = `
 import os
-for _ in range(500):
+for _ in range(2000):
     f = os.open("/remote/a.txt", 0); assert f > 2, f; assert os.read(f, 100) == b"hello\\n"; os.close(f)
 print("all")
 `
+
+test.each([
+  ["signals to the engine", `kill -WINCH ${process.pid}`],
+  [
+    "an engine that is stopped and goes on",
+    `kill -STOP ${process.pid}; sleep 0.002; kill -CONT ${process.pid}; sleep 0.003`,
+  ],
+])("%s while it hands over a descriptor: the program gets what it opened", async (_, disturbance) => {
+  const ignore = () => {}
+  process.on("SIGWINCH", ignore)
+  const folder = mkdtempSync(join(tmpdir(), "podside-storm-"))
+  const storm = Bun.spawn(["sh", "-c", `while [ -d ${folder} ]; do ${disturbance}; done`])
+  try {
     const files = new MemoryFiles({ files: { "/remote/a.txt": "hello\n" } })
-    expect((await runIn({ files }, ["/usr/bin/python3", "-c", script])).output).toBe("all\n")
+    expect((await runIn({ files }, ["/usr/bin/python3", "-c", openingOften])).output).toBe("all\n")
   } finally {
-    storm.kill("SIGKILL")
+    // Killed it might leave this process stopped.
+    rmSync(folder, { recursive: true })
     await storm.exited
     process.off("SIGWINCH", ignore)
   }

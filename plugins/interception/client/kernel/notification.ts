@@ -1,5 +1,7 @@
+import { release } from "node:os"
 import { errno } from "../../../../core/linux/errno.ts"
 import { addressOf, syscall } from "../../../../core/linux/syscall.ts"
+import { isKernelAtLeast } from "./rung.ts"
 
 /*
  * struct seccomp_notif (80 bytes): id u64, pid u32, flags u32, nr i32, arch u32, instruction_pointer u64, args u64 x 6
@@ -22,6 +24,13 @@ const SIG_SETMASK = 2
 const allSignals = Buffer.alloc(8, 0xff)
 const signalsBefore = Buffer.alloc(8)
 export const O_CLOEXEC = 0o2000000
+
+/**
+ * Whether a call that was taken is interrupted by deadly signals only (WAIT_KILLABLE_RECV, Linux 5.19). Then a descriptor is given in two
+ * steps, the answer being one of its own: in one step a caller gets 0 in place of its descriptor when this process is stopped meanwhile
+ * (SIGSTOP, a frozen container, a laptop that is closed). Before, a signal between the two would make the call again and lose the first.
+ */
+const isInterruptedByDeathOnly = isKernelAtLeast(release(), [5, 19])
 
 /** One intercepted call: who made it and with which arguments. */
 export class Notification {
@@ -89,15 +98,29 @@ export class Replier {
   give(id: bigint, fd: number, closeOnExec: boolean, at?: number): number {
     const addition = this.#addition
     addition.writeBigUInt64LE(id, 0)
-    addition.writeUInt32LE(at === undefined ? ADDFD_SEND : ADDFD_SEND | ADDFD_SETFD, 8)
+    const how = isInterruptedByDeathOnly ? 0 : ADDFD_SEND
+    addition.writeUInt32LE(at === undefined ? how : how | ADDFD_SETFD, 8)
     addition.writeUInt32LE(fd, 12)
     addition.writeUInt32LE(at ?? 0, 16)
     addition.writeUInt32LE(closeOnExec ? O_CLOEXEC : 0, 20)
-    // A signal in the middle would leave the call answered with 0 and without the descriptor.
+    const result = isInterruptedByDeathOnly ? this.#addAndAnswer(id) : this.#addAsAnswer()
+    return result === -errno.ENOENT ? 0 : result
+  }
+
+  #addAndAnswer(id: bigint): number {
+    let result: number
+    do result = syscall("ioctl", this.#listener, ADDFD, this.#additionAt)
+    while (result === -errno.EINTR)
+    if (result >= 0) this.value(id, BigInt(result))
+    return result
+  }
+
+  /** A signal in the middle would leave the call answered with 0 and without the descriptor. */
+  #addAsAnswer(): number {
     syscall("rt_sigprocmask", SIG_SETMASK, allSignals, signalsBefore, allSignals.length)
     const result = syscall("ioctl", this.#listener, ADDFD, this.#additionAt)
     syscall("rt_sigprocmask", SIG_SETMASK, signalsBefore, 0, signalsBefore.length)
-    return result === -errno.ENOENT ? 0 : result
+    return result
   }
 
   #send(id: bigint, value: bigint, error: number, flags: number): void {

@@ -51,3 +51,9 @@ export function restrictionOf({ descriptors, userNamespace }: Rung): string | un
   ].filter((part) => part !== "")
   return parts.length === 0 ? undefined : parts.join("; and ")
 }
+
+/** @param version as `uname -r` prints it */
+export function isKernelAtLeast(version: string, needed: readonly [major: number, minor: number]): boolean {
+  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10) || 0)
+  return major > needed[0] || (major === needed[0] && minor >= needed[1])
+}

@@ -3,7 +3,7 @@ import { release } from "node:os"
 import { errnoName } from "../../../../core/linux/errno.ts"
 import { addressOf } from "../../../../core/linux/syscall.ts"
 import { architectureOf } from "../kernel/abi.ts"
-import { canFetchDescriptors, canMakeUserNamespaces, type Rung } from "../kernel/rung.ts"
+import { canFetchDescriptors, canMakeUserNamespaces, isKernelAtLeast, type Rung } from "../kernel/rung.ts"
 import { peek } from "../kernel/tracee.ts"
 
 export interface Lack {
@@ -59,12 +59,10 @@ export function rungHere(machine: Machine = thisMachine()): Rung {
 
 /** @param version as `uname -r` prints it */
 export function kernelTooOld(version: string): Lack | undefined {
-  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10) || 0)
-  const [needMajor, needMinor] = oldestKernel
-  if (major > needMajor || (major === needMajor && minor >= needMinor)) return undefined
+  if (isKernelAtLeast(version, oldestKernel)) return undefined
   return {
     code: "engine-kernel-too-old",
-    reason: `The kernel is ${version}, at least ${needMajor}.${needMinor} is needed`,
+    reason: `The kernel is ${version}, at least ${oldestKernel.join(".")} is needed`,
     next: `Update the kernel. ${alternatives}`,
   }
 }
