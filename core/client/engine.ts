@@ -223,8 +223,8 @@ export interface RemoteConnection {
 export interface IncomingWorld {
   /** Nothing comes in: every listener is as one on a port the kernel chose. */
   isOff?: boolean
-  /** Answers at once: does a `listen` of the program on this port concern the session? */
-  wants(port: number): boolean
+  /** Answers at once: does a `listen` of the program at this address, as it asked for it, concern the session? */
+  wants(requested: Endpoint): boolean
   /**
    * Answers at once: the port of this machine a `bind` to `port` is to take instead, and no other; undefined: the program's
    * own, or another when that is not free.

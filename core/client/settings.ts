@@ -55,7 +55,7 @@ export function featureOptions(config: Config, debuggerPorts: ReadonlySet<number
     },
     incoming: {
       ...incomingOptions(config),
-      ignorePorts: [...network.incoming.ignore_ports, ...debuggerPorts],
+      debuggerPorts,
       ...(targetless ? withoutTarget(network.incoming.mode) : {}),
     },
     hostname,

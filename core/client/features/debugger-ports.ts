@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs"
 import { basename } from "node:path"
 import { AppError } from "../../errors.ts"
 
@@ -5,7 +6,7 @@ const detectVariable = "MIRRORD_DETECT_DEBUGGER_PORT"
 const ignoreVariable = "MIRRORD_IGNORE_DEBUGGER_PORTS"
 /** Where Node listens when its options name no port. */
 const nodeInspectorPort = 9229
-const maxPorts = 1_000
+const maxPort = 65_535
 
 type Find = (words: readonly string[], env: Readonly<Record<string, string | undefined>>) => string | undefined
 
@@ -17,11 +18,13 @@ const finders: Readonly<Record<string, Find>> = {
     words.some((word) => basename(word).startsWith("JetBrains.Debugger.Worker"))
       ? wordValue(words, /^--frontend-port=(\d+)$/)
       : undefined,
-  javaagent: (words) => wordValue(words, /^-agentlib:jdwp=.*\baddress=([^,]+)/),
+  javaagent: (words) => wordValue(words.flatMap(optionsInFile), /^-agentlib:jdwp=.*\baddress=([^,]+)/),
   nodeinspector: (words, env) => {
     const options = [...words, ...(env["NODE_OPTIONS"] ?? "").split(/\s+/)]
     const option = options.find((word) => /^--inspect(-brk|-wait)?(=|$)/.test(word))
-    return option === undefined ? undefined : (option.split("=")[1] ?? String(nodeInspectorPort))
+    if (option !== undefined) return option.split("=")[1] ?? String(nodeInspectorPort)
+    // What VS Code tells processes that attach themselves to its debugger.
+    return /"inspectorURL"\s*:\s*"\w+:\/\/[^/"]*?:(\d+)/.exec(env["NODE_INSPECTOR_INFO"] ?? "")?.[1]
   },
 }
 
@@ -33,29 +36,40 @@ export function debuggerPorts(
   words: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): ReadonlySet<number> {
-  const ports = new Set(announced(env[ignoreVariable] ?? ""))
+  const ports = announced(env[ignoreVariable] ?? "")
   const kind = env[detectVariable]?.toLowerCase()
   const found = kind === undefined ? undefined : finders[kind]?.(words, env)
   const port = Number(/(\d+)$/.exec(found ?? "")?.[1] ?? 0)
-  if (port > 0 && port < 65_536) ports.add(port)
+  if (port > 0 && port <= maxPort) ports.add(port)
   return ports
 }
 
-/** `a`, `a-b`, separated by commas. */
-function announced(text: string): number[] {
-  const ports: number[] = []
+/** `a`, `a-b`, separated by commas; IDEs announce all high ports: `35000-65535`. */
+function announced(text: string): Set<number> {
+  const ports = new Set<number>()
   for (const part of text.split(",").map((each) => each.trim())) {
     if (part === "") continue
     const [, first = "", last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part) ?? []
-    if (first === "" || Number(last) > 65_535 || Number(last) - Number(first) > maxPorts) {
+    if (first === "" || Number(last) > maxPort) {
       throw new AppError("bad-debugger-ports", `${ignoreVariable} has "${part}", which is no port and no range`, {
         next: 'Give ports and ranges separated by commas, e.g. "9229,5000-5010".',
         exitCode: 2,
       })
     }
-    for (let port = Number(first); port <= Number(last); port++) ports.push(port)
+    for (let port = Number(first); port <= Number(last); port++) ports.add(port)
   }
   return ports
+}
+
+/** Of Java's `@file` what stands in it; a word of any other kind is itself. */
+function optionsInFile(word: string): string[] {
+  if (!word.startsWith("@")) return [word]
+  try {
+    return readFileSync(word.slice(1), "utf8").split(/[\s"']+/)
+  } catch {
+    // Java will say what is wrong with it.
+    return []
+  }
 }
 
 function after(words: readonly string[], ...names: string[]): string | undefined {

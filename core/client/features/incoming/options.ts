@@ -15,6 +15,8 @@ export interface IncomingOptions {
   ignoreLocalhost: boolean
   /** Ports of the program that stay local. */
   ignorePorts: readonly number[]
+  /** Ports of the loopback that belong to a debugger: listeners there stay local, those on other addresses do not. */
+  debuggerPorts?: ReadonlySet<number>
   /** The only remote ports that are taken; absent: all. */
   ports?: readonly number[]
   /** Remote ports Kubernetes asks whether the pod is well, as far as is known. */

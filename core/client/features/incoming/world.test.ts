@@ -434,7 +434,8 @@ test("filter, port mapping and ignored ports decide what is asked for", async ()
     portMapping: new Map([[3000, 80]]),
     ignorePorts: [9229],
   })
-  expect([world.wants(3000), world.wants(9229)]).toEqual([true, false])
+  const any = (port: number) => ({ ip: "0.0.0.0", port })
+  expect([world.wants(any(3000)), world.wants(any(9229))]).toEqual([true, false])
   await world.listening(listener(3000))
   await world.listening(listener(81))
   const asked = heard.flatMap((message) => (message.kind === "TcpSteal" ? [message.value] : []))
@@ -459,7 +460,17 @@ test.each<[sentence: string, options: Partial<IncomingOptions>, port: number, wa
   ["by the port of the pod", { ports: [80], portMapping: new Map([[3000, 80]]) }, 3000, true],
   ["while the ignored ones are the program's", { ignorePorts: [80], portMapping: new Map([[3000, 80]]) }, 3000, true],
 ])("%s", (_, options, port, wanted) => {
-  expect(incoming(options).world.wants(port)).toBe(wanted)
+  expect(incoming(options).world.wants({ ip: "0.0.0.0", port })).toBe(wanted)
+})
+
+test.each([
+  ["127.0.0.1", false],
+  ["::1", false],
+  ["0.0.0.0", true],
+  ["127.0.0.2", true],
+])("of a debugger's port a listener on %s is wanted: %p", (ip, wanted) => {
+  const { world } = incoming({ debuggerPorts: new Set([50051]) })
+  expect([world.wants({ ip, port: 50051 }), world.wants({ ip, port: 50052 })]).toEqual([wanted, true])
 })
 
 const filter = { kind: "Header", value: "x: y" } as const

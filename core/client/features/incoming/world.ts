@@ -5,7 +5,7 @@ import type { DaemonTcp, NewTcpConnection, TrafficTransport } from "../../../pro
 import type { Conversation } from "../../conversation.ts"
 import { ErrnoError, type IncomingPeer, type IncomingWorld } from "../../engine.ts"
 import { InputBudget } from "../input-budget.ts"
-import { isLoopback } from "../outgoing/world.ts"
+import { isDebuggerHost, isLoopback } from "../outgoing/world.ts"
 import { errno } from "../response-errno.ts"
 import type { ExchangeEvents, ExchangeRequest } from "./exchange.ts"
 import { requireFilterSupport } from "./http-filter.ts"
@@ -47,8 +47,9 @@ export function createIncomingWorld(conversation: Conversation, options: Incomin
   }
   const world: IncomingWorld = {
     isOff: options.mode === "off",
-    wants(port) {
+    wants({ ip, port }) {
       if (options.mode === "off" || options.ignorePorts.includes(port)) return false
+      if (isDebuggerHost(ip) && options.debuggerPorts?.has(port)) return false
       return options.ports?.includes(remotePort(port)) ?? true
     },
     listenPort: (port) => options.listenPorts.get(port),

@@ -50,7 +50,7 @@ export function createOutgoingWorld(
   const isPing = (kind: "tcp" | "udp", port: number) =>
     kind === "tcp" && port === echoPort && (options.answersPing ?? false)
   const isDebugger = ({ ip, port }: { ip: string; port: number }) =>
-    (ip === "127.0.0.1" || ip === "::1") && (options.debuggerPorts?.has(port) ?? false) && !layerPorts.includes(port)
+    isDebuggerHost(ip) && (options.debuggerPorts?.has(port) ?? false) && !layerPorts.includes(port)
 
   const placeIp = (kind: "tcp" | "udp", peer: { ip: string; port: number }) => {
     if (isPing(kind, peer.port)) return "remote"
@@ -95,6 +95,11 @@ export function createOutgoingWorld(
 
 export function isLoopback(ip: string): boolean {
   return ip.startsWith("127.") || ip === "::1" || ip === "::" || ip === "0.0.0.0"
+}
+
+/** Where debuggers are: a listener on all addresses, or on another one of the loopback, is none. */
+export function isDebuggerHost(ip: string): boolean {
+  return ip === "127.0.0.1" || ip === "::1"
 }
 
 /** A leading NUL marks an abstract name; NULs at the end only fill the structure. */

@@ -44,7 +44,7 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
       }
       const given = world.incoming?.listenPort?.(requested.port)
       if (given !== undefined) return bindExactly(fd, family, { ip: requested.ip, port: given }, requested)
-      if (!world.incoming?.wants(requested.port)) return proceed
+      if (!world.incoming?.wants(requested)) return proceed
       return bindSomewhere(fd, family, address, requested)
     })
   }
@@ -104,7 +104,7 @@ export function listenCalls({ world, listeners, waits }: NetworkSupervision): Ha
       const requested = listeners.requestedFor(fd) ?? own
       if (!incoming || !own || own.port === 0 || !requested || listeners.isLive(fd)) return proceed
       const isHere = requested.port === 0 || incoming.isOff === true
-      if (isHere ? !incoming.chosen : !incoming.wants(requested.port)) return proceed
+      if (isHere ? !incoming.chosen : !incoming.wants(requested)) return proceed
       const result = syscall("listen", fd, call.int(1))
       if (result < 0) return failure(-result)
       if (isHere) {
