@@ -231,8 +231,10 @@ function reverseName(ip: string): string {
   return `${nibbles.reverse().join(".")}.ip6.arpa.`
 }
 
+/** A server's own fault does not say that there is no such name, which programs take for final. */
 export function noRecords(code: number): RefusedRequest {
-  return dnsError({ kind: "NoRecordsFound", value: code })
+  if (code === noError || code === noSuchName) return dnsError({ kind: "NoRecordsFound", value: code })
+  return dnsError({ kind: "Message", value: `the target's name server failed with response code ${code}` })
 }
 
 function failed(failure: Failure): RefusedRequest {
