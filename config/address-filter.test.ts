@@ -15,6 +15,9 @@ test.each([
   [":443", "any", any, 443],
   ["tcp://", "tcp", any, 0],
   ["0.0.0.0:80", "any", any, 80],
+  ["[::]:80", "any", any, 80],
+  ["[0:0::0]:80", "any", any, 80],
+  ["[::]/8", "any", network("::", 8), 0],
   ["x:0", "any", name("x"), 0],
 ] as const)("%s", (entry, protocol, address, port) => {
   expect(parseOutgoingFilter(entry)).toEqual({ protocol, address, port })

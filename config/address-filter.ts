@@ -42,7 +42,7 @@ function parseAddress(entry: string, host: string, prefixText: string | undefine
   const ip = bracketed ? host.slice(1, -1) : host
   const isV4 = /^(\d{1,3}\.){3}\d{1,3}$/.test(host) && host.split(".").every((part) => Number(part) < 256)
   if (bracketed ? URL.canParse(`http://${host}/`) : isV4) {
-    if (ip === "0.0.0.0" && prefixText === undefined) return { kind: "any" }
+    if (prefixText === undefined && (ip === "0.0.0.0" || /^[0:]+$/.test(ip))) return { kind: "any" }
     const longest = bracketed ? 128 : 32
     const prefix = prefixText === undefined ? longest : Number(prefixText)
     if (prefix > longest) throw bad(entry, `a prefix of ${prefix} bits is too long`)
