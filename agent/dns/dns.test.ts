@@ -22,7 +22,7 @@ const zone: Record<
     code?: number
     truncated?: true
     /** By TCP nothing comes, or something else. */
-    byTcp?: "nothing" | "another answer"
+    byTcp?: "nothing" | "another answer" | "silence" | "an end in the middle"
     /** Records that a truncated reply has all the same. */
     part?: number
     /** How long its records hold, or, without records, how long that holds; default 0: every question is put to the server. */
@@ -41,6 +41,8 @@ const zone: Record<
   "big.test.": { A: Array.from({ length: 200 }, (_, index) => `10.1.0.${index}`), truncated: true },
   "unreachable.test.": { A: ["10.0.0.5"], truncated: true, byTcp: "nothing" },
   "forged.test.": { A: ["10.0.0.5"], truncated: true, byTcp: "another answer" },
+  "silent.test.": { A: ["10.0.0.5"], truncated: true, byTcp: "silence" },
+  "cut.test.": { A: ["10.0.0.5"], truncated: true, byTcp: "an end in the middle" },
   "part.test.": { A: ["10.0.0.5", "10.0.0.6"], truncated: true, part: 1, byTcp: "nothing" },
   "alias.test.": { cname: "real.test.", A: ["10.0.0.8"] },
   "7.0.0.10.in-addr.arpa.": { PTR: "api.shop.svc.cluster.local." },
@@ -57,12 +59,12 @@ let client: TestClient
 let metricsAddress: string
 const undo: (() => unknown)[] = []
 
-const configure = (
-  resolvConf: string,
-  hosts = "127.0.0.1 localhost\n10.9.9.9 Legacy legacy.alias # old\nfd00::9 legacy\n",
-) => {
-  writeFileSync(join(folder, "resolv.conf"), resolvConf)
-  writeFileSync(join(folder, "hosts"), hosts)
+const usualHosts = "127.0.0.1 localhost\n10.9.9.9 Legacy legacy.alias # old\nfd00::9 legacy\nnonsense here\n10.9.9.8\n"
+const setResolvConf = (text: string) => writeFileSync(join(folder, "resolv.conf"), text)
+const setHosts = (text: string) => writeFileSync(join(folder, "hosts"), text)
+const configure = (resolvConf: string) => {
+  setResolvConf(resolvConf)
+  setHosts(usualHosts)
 }
 const kubernetes =
   "search shop.svc.cluster.local svc.cluster.local\nnameserver 127.0.0.1\noptions ndots:5 timeout:1 attempts:2\n"
@@ -119,14 +121,17 @@ async function serveZone(): Promise<void> {
       port: 53,
       socket: {
         data(socket, data) {
+          if (data.readUInt16BE(0) !== data.length - 2) return void socket.end()
           const message = reply(data.subarray(2), false)
           const { byTcp } = zone[asked.at(-1)!.toLowerCase()] ?? {}
           if (byTcp === "nothing") return void socket.end()
-          if (byTcp) message.writeUInt16BE(message.readUInt16BE(0) ^ 1, 0)
+          if (byTcp === "silence") return
+          if (byTcp === "another answer") message.writeUInt16BE(message.readUInt16BE(0) ^ 1, 0)
           const length = Buffer.alloc(2)
           length.writeUInt16BE(message.length)
           // In two pieces, as a network may deliver it.
           socket.write(Buffer.concat([length, message.subarray(0, 10)]))
+          if (byTcp === "an end in the middle") return void socket.terminate()
           socket.write(message.subarray(10))
         },
       },
@@ -320,9 +325,9 @@ when("an answer is believed for a second at most", async () => {
 when("a line of hosts wins over what is known, and its end brings the server back", async () => {
   await filesAreOld()
   expect(await ask("lasting.test.", "Ipv4Only")).toEqual([lasting])
-  configure(kubernetes, "10.9.9.1 lasting.test\n")
+  setHosts("10.9.9.1 lasting.test\n")
   expect(await ask("lasting.test.", "Ipv4Only")).toEqual(["lasting.test. 10.9.9.1"])
-  configure(kubernetes)
+  setHosts(usualHosts)
   expect(await ask("lasting.test.", "Ipv4Only")).toEqual([lasting])
   expect(asked).toHaveLength(2)
 })
@@ -330,7 +335,7 @@ when("a line of hosts wins over what is known, and its end brings the server bac
 when("other servers are asked again", async () => {
   await filesAreOld()
   expect(await ask("lasting.test.", "Ipv4Only")).toEqual([lasting])
-  configure("nameserver 127.0.0.2\noptions timeout:1 attempts:1\n")
+  setResolvConf("nameserver 127.0.0.2\noptions timeout:1 attempts:1\n")
   expect(await ask("lasting.test.", "Ipv4Only")).toEqual({ kind: "NoConnections" })
 })
 
@@ -439,6 +444,7 @@ when("hosts wins, whatever the case, without asking a server", async () => {
   expect(await ask("legacy")).toEqual(["legacy 10.9.9.9", "legacy fd00::9"])
   expect(await ask("LEGACY", "Ipv6Only")).toEqual(["LEGACY fd00::9"])
   expect(asked).toEqual([])
+  expect(await ask("here.")).toEqual({ kind: "NoRecordsFound", value: 3 })
 })
 
 when("a literal address is its own answer; names may have underscores", async () => {
@@ -462,6 +468,8 @@ when.each([
     { kind: "NoConnections" },
   ],
   ["what answers another question is no answer,", "forged.test.", { kind: "NoConnections" }],
+  ["what breaks off is no answer,", "cut.test.", { kind: "NoConnections" }],
+  ["what never comes is waited for in vain,", "silent.test.", { kind: "Timeout" }],
 ])("%s when TCP brings none", async (_, name, expected) => {
   expect(await ask(name, "Ipv4Only")).toEqual(expected)
 })

@@ -34,6 +34,11 @@ test.each([
   ['$["odd name"].deep[0]', [null]],
   ["$.nothing", []],
   ["$.book.title", []],
+  ["$.book[-3].title", ["A"]],
+  ["$.book[-4].title", []],
+  ["$.book[3].title", []],
+  ["$['odd name'][0:1]", []],
+  ["$['odd name'][0]", []],
 ])("JSONPath %s", (query, expected) => {
   expect(compileJsonPath(query)(store)).toEqual(expected)
 })
@@ -119,6 +124,12 @@ test.each([
   ['("0x1", "", "1e2", " 7 ") | tonumber? // "no"', ["no", "no", 100, 7]],
   ["explode | implode | utf8bytelength", [4]],
   ['[1, null, "a", true] | map(numbers), map(strings)', [[1], ["a"]]],
+  ["[[2], [1, 9], [1], {}, [], null] | sort", [[null, [], [1], [1, 9], [2], {}]]],
+  ["[{b: 1}, {a: 2}, {a: 1}] | sort", [[{ a: 1 }, { a: 2 }, { b: 1 }]]],
+  ["{b: 2, a: 1} == {a: 1, b: 2}, [1] == 1, [2] < 1", [true, false, false]],
+  ["1 + null, null + 1, [1] + [2], {a: 1} + {b: 2}", [1, 1, [1, 2], { a: 1, b: 2 }]],
+  ['("a" + 1, 1 + "a")?, "no more"', ["no more"]],
+  ['"abcde" | @base64d?', []],
 ])("jq %s", (program, expected) => {
   expect(compileJq(program)("x: y")).toEqual(expected)
 })
@@ -132,6 +143,7 @@ test.each([
   ["def f: 1", ";"],
   ["$x", "$x"],
   [". as [$a] | $b", "$b"],
+  [". as {a} | 1", ":"],
   ["reduce . as $x (0; $y)", "$y"],
   ["reduce . as $x (0)", ";"],
   ['"a', "without an end"],
@@ -179,6 +191,31 @@ test("a header is what a jq filter looks at, and its first boolean counts", () =
   expect(matches({ ...request, headers: [["X-User", "you"]] })).toBe(false)
 })
 
+test("one header that matches is enough, whatever the others are", () => {
+  for (const filter of [
+    { kind: "Header", value: "^x-user: me$" },
+    { kind: "HeaderJq", value: '. == "x-user: me"' },
+  ] as const) {
+    const { matches } = compileFilter(filter)
+    const headers: [string, string][] = [
+      ["host", "shop"],
+      ["X-User", "me"],
+      ["x-user", "you"],
+    ]
+    const request = { method: "GET", target: "/", body: undefined }
+    expect(matches({ ...request, headers })).toBe(true)
+    expect(matches({ ...request, headers: headers.toSpliced(1, 1) })).toBe(false)
+  }
+})
+
+test("a body that did not come whole matches no filter of bodies", () => {
+  const filter = { kind: "Body", value: { kind: "Json", value: { query: "$", matches: "" } } } as const
+  const { matches, needsBody } = compileFilter(filter)
+  expect(needsBody).toBe(true)
+  expect(matches({ method: "POST", target: "/", headers: [], body: undefined })).toBe(false)
+  expect(matches({ method: "POST", target: "/", headers: [], body: Buffer.from("1") })).toBe(true)
+})
+
 test("header values that are not printable are not looked at", () => {
   const { matches } = compileFilter({ kind: "Header", value: "me" })
   const request = { method: "GET", target: "/", body: undefined }
@@ -220,6 +257,8 @@ test("integers of up to 64 bits keep all their digits", () => {
   expect(matchesBody("$[?typeof(@) == 'number' && @ > 9007199254740992]", "^9007199254740993$", ids)).toBe(true)
   expect(matchesBody("$[?@ == 7]", "^7$", ids)).toBe(true)
   expect(matchesBody("$[*]", "^36893488147419103000$", "[36893488147419103232]")).toBe(true)
+  expect(matchesBody("$[*]", "^18446744073709552000$", "[18446744073709551616]")).toBe(true)
+  expect(matchesBody("$[*]", "^1.5$", "[1.50000000000000000]")).toBe(true)
 })
 
 /** Of 64 KiB, the most that is looked at. */
