@@ -4,9 +4,9 @@ import { AppError } from "../errors.ts"
 import { linkPair } from "../link/index.ts"
 import { silentLogger } from "../log.ts"
 import type { ClientMessage } from "../protocol/index.ts"
+import { agentClosed } from "./agent-faults.ts"
 import type { AgentSession } from "./agent-session.ts"
 import { Conversation } from "./conversation.ts"
-import { agentClosed } from "./session/negotiate.ts"
 
 const ends: (() => void)[] = []
 afterEach(() => {

@@ -2,9 +2,9 @@ import { AppError, errorText } from "../errors.ts"
 import type { Link } from "../link.ts"
 import type { Logger } from "../log.ts"
 import { type ClientMessage, type DaemonMessage, featuresOf, type ProtocolFeature } from "../protocol/index.ts"
+import { agentClosed, agentLost, agentUnexpected } from "./agent-faults.ts"
 import type { AgentSession } from "./agent-session.ts"
 import { Liveness, pingEveryMs } from "./liveness.ts"
-import { agentClosed } from "./session/negotiate.ts"
 import { Unhurried } from "./unhurried.ts"
 
 type Kind = DaemonMessage["kind"]
@@ -198,14 +198,14 @@ export class Conversation {
       default: {
         const handler = this.#handlers.get(message.kind)
         if (handler) handler("value" in message ? message.value : undefined)
-        else this.#fail(unexpected(this.peer, message.kind))
+        else this.#fail(agentUnexpected(this.peer, message.kind))
       }
     }
   }
 
   /** For features: the agent broke the rules in a way that leaves nothing to go on with. */
   broken(what: string): void {
-    this.#fail(unexpected(this.peer, what))
+    this.#fail(agentUnexpected(this.peer, what))
   }
 
   /** For features: the cluster's owner forbids what the program wants. Ends the session, so that nobody takes it for a fault. */
@@ -230,7 +230,7 @@ export class Conversation {
     this.#unhurried.drop()
     this.#connectedAgain = Promise.withResolvers()
     this.#link.abort()
-    const error = this.#loss(why)
+    const error = agentLost(this.peer, why)
     this.notice(`${error.message}; connecting again`, "connection")
     for (const interruption of this.#interruptions) interruption(error)
     this.#session
@@ -271,16 +271,10 @@ export class Conversation {
   }
 
   #lose(why: string): void {
-    const error = this.#loss(why)
+    const error = agentLost(this.peer, why)
     // Of one that fell silent Kubernetes knows no more, and time has gone by.
     const explained = why === silence || this.#over ? undefined : this.#session.explainLoss?.(error)
     this.#fail(error, explained)
-  }
-
-  #loss(why: string): AppError {
-    return new AppError("agent-lost", `Lost the ${this.peer}: ${why}`, {
-      next: "Start the session again; if it happens again, look at the agent's pod and at the network.",
-    })
   }
 
   /** @param explained the same error, when more is known of it */
@@ -303,10 +297,4 @@ export class Conversation {
     clearInterval(this.#timer)
     for (const ending of this.#endings) ending(error)
   }
-}
-
-function unexpected(peer: string, what: string): AppError {
-  return new AppError("agent-unexpected", `The ${peer} sent something that was not asked for: ${what}`, {
-    next: "Use an agent and a client of matching versions.",
-  })
 }

@@ -1,9 +1,9 @@
 import type { Config } from "../../../config/load.ts"
 import { flagOption, type RunCommand, textOption } from "../../cli/command.ts"
-import { AppError } from "../../errors.ts"
 import { openKube } from "../../kube/kube.ts"
 import type { Link } from "../../link.ts"
 import type { ClientMessage, DaemonMessage } from "../../protocol/index.ts"
+import { agentLost } from "../agent-faults.ts"
 import type { AgentSession } from "../agent-session.ts"
 import { commandLog, loadForCommand, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
@@ -84,8 +84,7 @@ function summary(times: readonly number[]): { min: number; max: number; average:
 
 function pinger(link: Link<DaemonMessage, ClientMessage>, peer: string): () => Promise<void> {
   let waiting: { resolve(): void; reject(error: Error): void } | undefined
-  const fail = (why: string) =>
-    waiting?.reject(new AppError("agent-lost", `Lost the ${peer}: ${why}`, { next: "Measure again." }))
+  const fail = (why: string) => waiting?.reject(agentLost(peer, why))
   link.receive((message) => {
     if (message.kind === "Pong") waiting?.resolve()
     if (message.kind === "OperatorPing") link.send({ kind: "OperatorPong", value: message.value })

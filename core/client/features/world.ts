@@ -1,4 +1,3 @@
-import { AppError } from "../../errors.ts"
 import type { Conversation } from "../conversation.ts"
 import type { World } from "../engine.ts"
 import { createForwarder } from "./dns/forward.ts"
@@ -66,7 +65,7 @@ export function createFeatures(
 /** Waits for `work`, unless the agent is lost before. */
 export async function whileAlive<T>(conversation: Conversation, work: Promise<T>): Promise<T> {
   const lost = conversation.lost.then((error): never => {
-    throw error instanceof AppError ? error : new AppError("agent-lost", String(error))
+    throw error
   })
   lost.catch(() => {})
   return Promise.race([work, lost])

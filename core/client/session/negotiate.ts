@@ -1,12 +1,7 @@
 import { AppError } from "../../errors.ts"
 import type { Link } from "../../link.ts"
-import {
-  type ClientMessage,
-  compareVersions,
-  type DaemonMessage,
-  protocolVersion,
-  targetEnded,
-} from "../../protocol/index.ts"
+import { type ClientMessage, compareVersions, type DaemonMessage, protocolVersion } from "../../protocol/index.ts"
+import { agentClosed } from "../agent-faults.ts"
 
 /**
  * Longest wait for the first answer on a new connection. An agent answers at once when it runs; whoever starts one tries again
@@ -36,7 +31,9 @@ export async function negotiateVersion(
       new AppError(
         "agent-lost",
         `The connection to the ${peer} ended: ${error?.message ?? "closed by the other side"}`,
-        { next: "Try again; what its pod has logged may tell why." },
+        {
+          next: "Try again; what its pod has logged may tell why.",
+        },
       ),
     ),
   )
@@ -59,29 +56,4 @@ export async function negotiateVersion(
   } finally {
     clearTimeout(limit)
   }
-}
-
-/** What the other side's reason for closing means to the user. @param peer begins with "agent" or "operator" */
-export function agentClosed(peer: string, reason: string): AppError {
-  const { code, next } = closing(peer, reason)
-  return new AppError(code, `The ${peer} ended the session: ${reason}`, { next })
-}
-
-function closing(peer: string, reason: string): { code: string; next: string } {
-  if (reason.includes("dirty iptables")) {
-    return {
-      code: "agent-dirty-rules",
-      next: "Wait until the other session on this pod has ended, delete the pod, or set agent.clean_iptables_on_start.",
-    }
-  }
-  if (reason.includes(targetEnded)) {
-    return {
-      code: "target-ended",
-      next: "Start again when the target runs; `kubectl describe pod` tells why it ended.",
-    }
-  }
-  const look = peer.startsWith("operator")
-    ? "`podside operator status` shows the sessions there are, and the operator's log tells more."
-    : "if it happens again, `kubectl get events` tells who ends the agent's pod."
-  return { code: "agent-closed", next: `Start again; ${look}` }
 }
