@@ -1,5 +1,4 @@
 import { existsSync, statSync } from "node:fs"
-import { userInfo } from "node:os"
 import { basename } from "node:path"
 import { type RunCommand, textOption } from "../../cli/command.ts"
 import { reportError } from "../../cli/report.ts"
@@ -15,6 +14,7 @@ import { createFeatures, whileAlive } from "../features/world.ts"
 import { applyClusterProfile, commandLog, loadForCommand, noticesOf, progressOf } from "../load.ts"
 import { openSession } from "../session/open.ts"
 import { featureOptions, withPod } from "../settings.ts"
+import { userName } from "../user-name.ts"
 
 /** Marks the environment of a program in a session: another session inside it cannot work. */
 const nestedVariable = "PODSIDE_SESSION"
@@ -155,7 +155,7 @@ function launchRequest(
   profile: string | undefined,
 ): SessionRequest {
   return {
-    identity: { user: userInfo().username, groups: [], extra: {} },
+    identity: { user: userName(), groups: [], extra: {} },
     target: target.path ?? { kind: "targetless" },
     namespace: target.namespace ?? "",
     labels: {},

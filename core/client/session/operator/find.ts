@@ -1,10 +1,11 @@
-import { hostname, userInfo } from "node:os"
+import { hostname } from "node:os"
 import * as v from "valibot"
 import type { Config } from "../../../../config/load.ts"
 import { podsideVersion } from "../../../cli/version.ts"
 import { AppError } from "../../../errors.ts"
 import { KubeError } from "../../../kube/errors.ts"
 import type { Kube } from "../../../kube/kube.ts"
+import { userName } from "../../user-name.ts"
 import { type OutOfService, outOfService } from "./out-of-service.ts"
 import { type RetryOptions, retried } from "./retry.ts"
 
@@ -179,11 +180,3 @@ function clientHeaders(baggage: string | undefined): Record<string, string> {
 
 /** Operators compare it with what they know; it names the mirrord release whose behaviour this client has. */
 const mirrordCompatibleVersion = "3.250.0"
-
-function userName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return "unknown"
-  }
-}
