@@ -17,6 +17,9 @@ interface Subscription {
   established: boolean
 }
 
+/** After this the user is told what the program waits for: an operator makes agents for all of the target's pods first. */
+const slowMs = 2_000
+
 /** Which of the pod's ports this session takes, and where in the program they lead. */
 export class Subscriptions {
   readonly #conversation: Conversation
@@ -80,7 +83,15 @@ export class Subscriptions {
   }
 
   async #subscribe(port: number): Promise<void> {
-    const answer = await this.#ask(port)
+    const telling = setTimeout(
+      () =>
+        this.#conversation.notice(
+          `The program waits in listen: the ${this.#conversation.peer} is still taking port ${port} of the target`,
+          "info",
+        ),
+      slowMs,
+    )
+    const answer = await this.#ask(port).finally(() => clearTimeout(telling))
     if (answer.kind === "Ok") {
       if (this.#takesProbes(port)) this.#conversation.notice(probesOf(port), "warn")
       return

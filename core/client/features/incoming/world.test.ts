@@ -32,7 +32,7 @@ const defaults: IncomingOptions = {
 }
 
 /** Incoming traffic with a hand-made agent that accepts every subscription unless told otherwise. */
-function incoming(options: Partial<IncomingOptions> = {}, subscribed: DaemonTcp | "ok" = "ok") {
+function incoming(options: Partial<IncomingOptions> = {}, subscribed: DaemonTcp | "ok" | "later" = "ok") {
   const { client, agent } = linkPair()
   client.pause()
   const session = { link: client, protocolVersion: "1.29.0", peer: "agent", close: async () => client.close() }
@@ -44,6 +44,7 @@ function incoming(options: Partial<IncomingOptions> = {}, subscribed: DaemonTcp 
     heard.push(message)
     if ((message.kind !== "TcpSteal" && message.kind !== "Tcp") || !message.value.kind.startsWith("PortSubscribe"))
       return
+    if (subscribed === "later") return
     const port = portOf(message.value.value)
     agent.send({
       kind: message.kind,
@@ -751,4 +752,17 @@ test.each<[sentence: string, options: Partial<IncomingOptions>, told: string[]]>
   world.chosen?.(8080, true)
   world.chosen?.(8081, true)
   expect(notices).toEqual(told)
+})
+
+test("who waits long for a port is told, who does not is not", async () => {
+  const slow = incoming({}, "later")
+  const listening = slow.world.listening(listener(8080))
+  await until(() => slow.notices.length > 0)
+  expect(slow.notices).toEqual([expect.stringContaining("still taking port 8080")])
+  slow.say({ kind: "SubscribeResult", value: { kind: "Ok", value: 8080 } })
+  await listening
+  const quick = incoming()
+  await quick.world.listening(listener(8080))
+  await Bun.sleep(2_500)
+  expect(quick.notices).toEqual([])
 })
