@@ -115,7 +115,7 @@ s = go(80); print(s.getpeername(), [s.connect_ex(("10.99.1.1", 80)) for _ in ran
 s = go(81); print()
 s = go(82); print(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 `
-    const world = pod({ connecting: () => Bun.sleep(100) })
+    const world = pod({ connecting: () => Bun.sleep(500) })
     expect((await runIn(world, python(script))).output).toBe(
       `EINPROGRESS [] 0 ('10.99.1.1', 80) True\nEINPROGRESS [] 111 \nEINPROGRESS [] 113 0\n`,
     )
@@ -152,7 +152,7 @@ def go(port):
     print(bool(told & select.EPOLLOUT), bool(told & select.EPOLLERR), s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 go(80); go(81)
 `
-    const world = pod({ connecting: () => Bun.sleep(200) })
+    const world = pod({ connecting: () => Bun.sleep(600) })
     expect((await runIn(world, python(script))).output).toBe(
       "EINPROGRESS [] True False 0\nEINPROGRESS [] True True 111\n",
     )
