@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test"
 import { responseFields } from "../http2/fields.ts"
-import { encodeResponseHead, type ResponseMarks } from "./response-head.ts"
+import { encodeResponseHead, endedAnswer, type ResponseMarks } from "./response-head.ts"
 
 /* What the agent adds to the answer of a client, in both versions of HTTP. */
 
@@ -42,4 +42,15 @@ test("an upgrade keeps what it says about caches", () => {
   expect(head).toBe(
     `HTTP/1.1 101 Switching Protocols\r\ncache-control: max-age=60\r\ncache-control: public\r\n${marked}\r\n\r\n`,
   )
+})
+
+test("the answer to a link that has ended is a page, or for HEAD what stands before it", () => {
+  const link = { path: "/shop", setCookie: "a=; Max-Age=0" }
+  const get = endedAnswer("GET", link).toString()
+  const head = endedAnswer("HEAD", link).toString()
+  expect(head).toEndWith("\r\n\r\n")
+  expect(get).toStartWith(head)
+  const page = get.slice(head.length)
+  expect(page).toContain("/shop")
+  expect(head).toContain(`content-length: ${Buffer.byteLength(page)}\r\n`)
 })
