@@ -51,6 +51,11 @@ export async function follow<T extends Named>(options: FollowOptions<T>): Promis
   void keepWatching(options, objects, version)
 }
 
+/** The same for who has nobody to tell that the first list fails: that is tried again as well. Resolves when `signal` is aborted. */
+export function keepFollowing<T extends Named>(options: FollowOptions<T>): Promise<void> {
+  return keepWatching(options, new Map(), undefined)
+}
+
 const keyOf = ({ metadata }: Named) => (metadata.namespace ? `${metadata.namespace}/${metadata.name}` : metadata.name)
 
 /** Who set which field is often most of an object, and nobody here asks for it. */

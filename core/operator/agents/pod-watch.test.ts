@@ -70,6 +70,26 @@ test("a subscriber hears of its own pods, those that were and those that become 
   expect(heard).toEqual(["web-1", "web-1 web-2", "web-1 api-1 web-2", "api-1 web-2", "api-1"])
 })
 
+test("a subscriber hears of its pods also when they could not be listed at first", async () => {
+  const { kube } = namespaceOf([pod("web-1", "web")])
+  const { request } = kube
+  let asked = 0
+  const slow: Kube["request"] = async (...args) => {
+    if (asked++ === 0) throw new Error("the API server is away")
+    return request(...args)
+  }
+  const watch = new PodWatch({ ...kube, request: slow }, silentLogger)
+  const heard: number[] = []
+  watch.subscribe(
+    "shop",
+    () => true,
+    (pods) => heard.push(pods.length),
+  )
+  for (let i = 0; i < 500 && heard.length === 0; i++) await Bun.sleep(5)
+  watch.stop()
+  expect(heard).toEqual([1])
+})
+
 test("a watched pod answers what sessions ask as the whole one does", () => {
   const whole: Pod = {
     metadata: {

@@ -1,4 +1,4 @@
-import { type FollowedChange, follow } from "../../kube/follow.ts"
+import { type FollowedChange, keepFollowing } from "../../kube/follow.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { podPath } from "../../kube/resources.ts"
@@ -51,7 +51,7 @@ export class PodWatch {
   #start(namespace: string): Watched {
     const watched: Watched = { subscribers: new Set(), pods: undefined, stop: new AbortController() }
     this.#namespaces.set(namespace, watched)
-    follow<Pod>({
+    void keepFollowing<Pod>({
       kube: this.#kube,
       path: podPath(namespace),
       signal: watched.stop.signal,
@@ -61,10 +61,6 @@ export class PodWatch {
         watched.pods = pods
         for (const subscriber of watched.subscribers) if (concerns(subscriber, change)) tell(subscriber, pods)
       },
-    }).catch((error) => {
-      // The next session of the namespace tries again; those that are there keep the pods they have.
-      if (!watched.stop.signal.aborted) this.#log.warn("pods cannot be watched", { namespace, error })
-      if (this.#namespaces.get(namespace) === watched) this.#namespaces.delete(namespace)
     })
     return watched
   }

@@ -1,4 +1,5 @@
-import { chooseContainer, notUsable, runningContainers } from "../../kube/containers.ts"
+import { AppError } from "../../errors.ts"
+import { chooseContainer, containerStatus, notUsable, runningContainers } from "../../kube/containers.ts"
 import type { Kube } from "../../kube/kube.ts"
 import type { Pod } from "../../kube/objects.ts"
 import { type NamedObject, noUsablePod, resolvePod, targetPods } from "../../kube/pods.ts"
@@ -25,12 +26,18 @@ export interface TargetAgentsOptions {
   log: Logger
   identity: DialOptions["identity"]
   startupSeconds: number
+  retryMs?: number
 }
+
+/** After something Kubernetes did not answer, in milliseconds. */
+const usualRetryMs = 1_000
 
 /** The agents of one session's target. A pod keeps its agent object for as long as its container lives. */
 export class TargetAgents implements SessionAgents {
   readonly #options: TargetAgentsOptions
   #agents = new Map<string, PodAgent>()
+  /** Of pods that are there and cannot be used at the moment. */
+  #resting = new Map<string, PodAgent>()
   #pods: readonly ResolvedPod[] = []
   #listeners: readonly (() => void)[] = []
   readonly #owners = new Map<string, ResolvedPod>()
@@ -63,26 +70,44 @@ export class TargetAgents implements SessionAgents {
 
   /** From now on `all` is what the target's pods are, through rollouts, restarts and scaling. */
   async follow(): Promise<void> {
-    const { kube, watch, target, namespace, log } = this.#options
-    const isOurs = await podMatcher(kube, target, namespace)
+    const { kube, watch, target, namespace } = this.#options
+    const isOurs = await this.#untilAnswered(
+      () => podMatcher(kube, target, namespace),
+      () => !this.#closed,
+    )
     if (!isOurs || this.#closed) return
-    this.#unsubscribe = watch.subscribe(namespace, isOurs, (pods) => {
-      this.#update(pods).catch((error) => log.warn("the target's pods could not be followed", { error }))
-    })
+    this.#unsubscribe = watch.subscribe(namespace, isOurs, (pods) => void this.#update(pods))
   }
 
   async #update(pods: readonly Pod[]): Promise<void> {
-    const named = "container" in this.#options.target ? this.#options.target.container : undefined
-    const usable = withContainer(pods, named).flatMap((pod) => {
-      const { name: container } = chooseContainer(pod, named)
-      return notUsable(pod, container) === undefined ? [{ pod, container }] : []
-    })
     const generation = ++this.#generation
+    // Asking for owners may take longer than the next change does to come.
+    const isLatest = () => !this.#closed && generation === this.#generation
+    const named = "container" in this.#options.target ? this.#options.target.container : undefined
+    const chosen = withContainer(pods, named).map((pod) => ({ pod, container: chooseContainer(pod, named).name }))
+    const usable = chosen.filter(({ pod, container }) => notUsable(pod, container) === undefined)
     const alive = new Set(pods.map(({ metadata }) => metadata.uid))
     for (const uid of this.#owners.keys()) if (!alive.has(uid)) this.#owners.delete(uid)
-    const own = await this.#ownOf(usable)
-    // Asking for owners may take longer than the next change does to come.
-    if (!this.#closed && generation === this.#generation) this.#set(own)
+    // A pod may say nothing more after this: what is not answered now is asked again.
+    const own = await this.#untilAnswered(() => this.#ownOf(usable), isLatest)
+    if (!own || !isLatest()) return
+    const begun = chosen.filter(({ pod, container }) => containerStatus(pod, container)?.containerID)
+    this.#set(own, new Set(begun.map(({ pod, container }) => podPlace(pod, container, this.#options.namespace).key)))
+  }
+
+  /** @returns undefined when it is needed no longer. @throws what is an answer, if not the wished one */
+  async #untilAnswered<T>(ask: () => Promise<T>, isNeeded: () => boolean): Promise<T | undefined> {
+    const { log, retryMs = usualRetryMs } = this.#options
+    while (isNeeded()) {
+      try {
+        return await ask()
+      } catch (error) {
+        if (error instanceof AppError && answers.has(error.code)) throw error
+        log.warn("the target's pods cannot be followed at the moment", { error })
+        await Bun.sleep(retryMs)
+      }
+    }
+    return undefined
   }
 
   /** Pods with their owners, which never change, without those somebody else made. */
@@ -91,23 +116,31 @@ export class TargetAgents implements SessionAgents {
     const resolved = await Promise.all(
       usable.map(async (one) => {
         const uid = one.pod.metadata.uid ?? ""
-        const known = this.#owners.get(uid) ?? (await resolvePod(kube, one.pod, namespace))
-        this.#owners.set(uid, known)
-        return { ...one, resolved: known }
+        const found = this.#owners.get(uid) ?? (await resolvePod(kube, one.pod, namespace))
+        // Two may have asked at once: a pod is one object to everybody.
+        const resolved = this.#owners.get(uid) ?? found
+        this.#owners.set(uid, resolved)
+        return { ...one, resolved }
       }),
     )
     return resolved.filter((one) => madeBy(target, one.resolved))
   }
 
-  /** Takes what the target's pods are now; known ones keep their agents and their order, so that the primary stays. */
-  #set(usable: readonly (UsablePod & { resolved: ResolvedPod })[]): void {
+  /**
+   * Takes what the target's pods are now; known ones keep their agents and their order, so that the primary stays.
+   * @param present keys of the places there are, usable or not
+   */
+  #set(usable: readonly (UsablePod & { resolved: ResolvedPod })[], present: ReadonlySet<string> = new Set()): void {
     const agents = new Map<string, PodAgent>()
     const ranked = usable
       .map((one) => ({ ...one, place: podPlace(one.pod, one.container, this.#options.namespace) }))
       .sort((a, b) => Number(this.#agents.has(b.place.key)) - Number(this.#agents.has(a.place.key)))
     for (const { place, resolved } of ranked) {
-      agents.set(place.key, this.#agents.get(place.key) ?? this.#podAgent(place, resolved))
+      const known = this.#agents.get(place.key) ?? this.#resting.get(place.key)
+      agents.set(place.key, known ?? this.#podAgent(place, resolved))
     }
+    const known = new Map([...this.#resting, ...this.#agents])
+    this.#resting = new Map([...known].filter(([key]) => present.has(key) && !agents.has(key)))
     const changed = agents.size !== this.#agents.size || [...agents.keys()].some((key) => !this.#agents.has(key))
     this.#agents = agents
     this.#pods = usable.map(({ resolved }) => resolved)
@@ -145,6 +178,8 @@ export class TargetAgents implements SessionAgents {
     return { pod, connect: (signal) => connectAgent({ ...options, signal }) }
   }
 }
+
+const answers: ReadonlySet<string> = new Set(["target-not-found", "kube-forbidden"])
 
 /** Kinds whose pods carry them as an owner. Anybody may write a selector that fits somebody else's pods; that is not enough. */
 const owningKinds = new Set<Target["kind"]>(["deployment", "statefulset", "daemonset", "replicaset", "job"])
