@@ -162,7 +162,9 @@ export class LeasePortLocks implements PortLocks {
   ): Promise<void> {
     await this.#options.records.change(kind, nameOf(lock), (current) => {
       if (!may() || !current) return { answer: undefined }
-      const left = this.recorded(current).filter((holder) => !gone(holder))
+      const held = this.recorded(current)
+      const left = held.filter((holder) => !gone(holder))
+      if (left.length === held.length && left.length > 0) return { answer: undefined }
       return { write: left.length > 0 ? content(lock.port, left, current) : "remove", answer: undefined }
     })
   }

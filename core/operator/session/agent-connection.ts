@@ -19,8 +19,6 @@ export class AgentConnection {
   readonly link: Link<DaemonMessage, ClientMessage>
   readonly ended: Promise<LinkEnd>
   over = false
-  /** It has had the subscriptions of its time. */
-  joined = false
   #versions: ((version: string) => void)[] = []
 
   constructor(

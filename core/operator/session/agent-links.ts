@@ -8,7 +8,7 @@ export interface AgentLinksOptions {
   onMessage(message: DaemonMessage, from: AgentConnection): void
   /** Says to a new connection what every one is told. */
   greet(connection: AgentConnection): Promise<void>
-  /** Gives a connection that came after the first subscription what the others have. Called once for each. */
+  /** Gives a connection what the others have and it has not. */
   join(connection: AgentConnection): Promise<void>
   onLost(connection: AgentConnection, error: Error | undefined): void
   /** An agent that cannot be had; it is tried again when it is wanted again. */
@@ -49,7 +49,6 @@ export class AgentLinks {
   async all(): Promise<readonly AgentConnection[]> {
     this.#fannedOut = true
     await Promise.all(this.#options.agents.all().map((agent) => this.#connect(agent)))
-    for (const connection of this.#open) connection.joined = true
     return [...this.#open]
   }
 
@@ -61,10 +60,9 @@ export class AgentLinks {
     while (!this.#over.signal.aborted) {
       const agent = this.#options.agents.primary()
       const connection = agent && (await this.#connect(agent))
-      if (connection) {
-        if (this.#fannedOut) await this.#join(connection)
-        return connection
-      }
+      if (connection && this.#fannedOut) await this.#options.join(connection)
+      // That takes a while, in which it may be lost as the one before.
+      if (connection && !connection.over) return connection
       if (Date.now() >= until) return undefined
       await this.#podsChanged(Math.min(retryMs, until - Date.now()))
     }
@@ -93,6 +91,10 @@ export class AgentLinks {
     if (known) return known
     const connecting = agent.connect(this.#over.signal).then(
       async (link) => {
+        if (this.#over.signal.aborted) {
+          link.abort()
+          return undefined
+        }
         const connection = this.#adopt(agent, link)
         await this.#options.greet(connection)
         return connection.over ? undefined : connection
@@ -107,20 +109,14 @@ export class AgentLinks {
     return connecting
   }
 
-  /** Pods came or went. */
+  /** Pods came or went, or are usable again. */
   async #follow(): Promise<void> {
     if (!this.#fannedOut) return
-    for (const agent of this.#options.agents.all()) {
-      if (this.#connections.has(agent)) continue
+    const join = async (agent: PodAgent) => {
       const connection = await this.#connect(agent)
-      if (connection) await this.#join(connection)
+      if (connection) await this.#options.join(connection)
     }
-  }
-
-  async #join(connection: AgentConnection): Promise<void> {
-    if (connection.joined) return
-    connection.joined = true
-    await this.#options.join(connection)
+    await Promise.all(this.#options.agents.all().map(join))
   }
 
   /** A change of the target's pods, or the time. */

@@ -1,6 +1,7 @@
 import type { Verdict } from "../../host.ts"
 import type { Logger } from "../../log.ts"
 import type { ClientMessage, DaemonMessage, DaemonTcp, ResponseError } from "../../protocol/index.ts"
+import type { ResolvedPod } from "../../session.ts"
 import type { AgentConnection } from "./agent-connection.ts"
 import { IncomingIds } from "./incoming-ids.ts"
 import { daemonAbout, mirrorAbout, stealAbout } from "./incoming-messages.ts"
@@ -16,12 +17,15 @@ type SubscribeResult = { kind: "Ok"; value: number } | { kind: "Err"; value: Res
 type IncomingMessage = Extract<ClientMessage, { kind: "Tcp" | "TcpSteal" }>
 
 export interface IncomingTrafficOptions {
-  /** Connections to the agents of all pods there are now; agents that cannot be had are left out and logged. */
+  /** All connections, those to the agents of all pods there are now among them; agents that cannot be had are left out and logged. */
   connections(): Promise<readonly AgentConnection[]>
   /** Those of them that stand at this moment. */
   open(): Iterable<AgentConnection>
   toClient(message: DaemonMessage): void
   toAgent(to: AgentConnection, message: ClientMessage): void
+  /** Of the target, at this moment; the same objects as long as they live. */
+  pods(): readonly ResolvedPod[]
+  /** Judges a subscription of those pods. */
   authorize(subscription: Subscription): Promise<Verdict>
   /** False: another session has the port. `extend`: of pods that came later. */
   lock(subscription: Subscription, extend?: boolean): Promise<boolean>
@@ -45,6 +49,11 @@ export class IncomingTraffic {
   readonly #needed = new Set<string>()
   /** Subscriptions run one after the other: clients match the answers by order. */
   #turn: Promise<void> = Promise.resolve()
+  /** What each agent was asked for, or must not be. */
+  readonly #has = new WeakMap<AgentConnection, WeakSet<Subscription>>()
+  /** The one that agents are being asked for. */
+  #asking: Subscription | undefined
+  #isOver = false
 
   constructor(options: IncomingTrafficOptions) {
     this.#options = options
@@ -85,18 +94,32 @@ export class IncomingTraffic {
     this.#options.toClient({ kind, value: about.withId(id) })
   }
 
-  /** An agent came after its pod did: it gets what the others have. */
+  /**
+   * An agent came after its pod did, or its pod is usable again: it gets what the others have and it has not, as far as that is
+   * allowed of its pod.
+   */
   async agentAdded(connection: AgentConnection): Promise<void> {
-    const { log, lock } = this.#options
-    for (const [key, subscription] of this.#active) {
-      const { port } = subscription
+    const { log, lock, authorize, toAgent } = this.#options
+    const asking = this.#asking ? [this.#asking] : []
+    for (const subscription of [...this.#active.values(), ...asking]) {
+      const { port, mode, request } = subscription
+      const isWanted = () => this.#active.get(keyOf(mode, port)) === subscription || this.#asking === subscription
+      const has = this.#hasOf(connection)
+      if (!isWanted() || has.has(subscription) || !this.#isOurs(connection)) continue
+      has.add(subscription)
+      if (!(await authorize(subscription)).allow || !isWanted()) continue
       if (!(await lock(subscription, true))) {
-        log.warn("a new pod's port is stolen by another session", { port, pod: connection.agent.pod?.name })
+        // The next time pods come or go it may be free.
+        has.delete(subscription)
+        if (isWanted())
+          log.warn("a new pod's port is stolen by another session", { port, pod: connection.agent.pod?.name })
         continue
       }
-      if (!this.#active.has(key)) continue
+      if (!isWanted()) continue
       const result = await this.#ask(connection, subscription)
       if (result.kind === "Err") log.warn("a new pod's agent refused a port", { port })
+      else if (!this.needs(subscription) && !connection.over)
+        toAgent(connection, { kind: request.kind, value: { kind: "PortUnsubscribe", value: port } })
     }
   }
 
@@ -128,12 +151,17 @@ export class IncomingTraffic {
     this.#unsubscribeAgents(request.kind, port)
   }
 
-  /** Gives the locks back. */
+  /** Gives the locks back; what is under way is given up. */
   close(): void {
+    this.#isOver = true
     const active = [...this.#active.values()]
     this.#active.clear()
     this.#needed.clear()
     for (const subscription of active) this.#options.unlock(subscription)
+    for (const awaited of Object.values(this.#awaited)) {
+      for (const answers of awaited.values()) for (const answer of answers) answer(lost)
+      awaited.clear()
+    }
   }
 
   #unlock(subscription: Subscription): void {
@@ -142,18 +170,33 @@ export class IncomingTraffic {
   }
 
   async #subscribe(subscription: Subscription): Promise<void> {
-    const { authorize, lock, version, connections, toClient } = this.#options
+    const { authorize, lock, version, connections, pods, toClient } = this.#options
     const answer = (value: SubscribeResult) =>
       toClient({ kind: subscription.request.kind, value: { kind: "SubscribeResult", value } })
     const key = keyOf(subscription.mode, subscription.port)
+    if (this.#isOver) return
+    const judged = pods()
     const verdict = await authorize(subscription)
+    // Nobody is overridden for a client that has left.
+    if (this.#isOver) return
     if (!verdict.allow) return answer({ kind: "Err", value: forbiddenSubscription(subscription, verdict, version()) })
     this.#needed.add(key)
-    if (!(await lock(subscription))) {
-      this.#needed.delete(key)
+    const isGranted = await lock(subscription)
+    if (this.#isOver) return this.#unlock(subscription)
+    if (!isGranted) {
+      // Perhaps it was, and nobody could tell.
+      if (!this.#active.has(key)) this.#unlock(subscription)
       return answer({ kind: "Err", value: { kind: "PortAlreadyStolen", value: subscription.port } })
     }
-    const results = await Promise.all((await connections()).map((one) => this.#ask(one, subscription)))
+    const there = await connections()
+    if (this.#isOver) return this.#unlock(subscription)
+    // Pods that have come meanwhile nobody has judged, nor are they locked.
+    const those = there.filter((one) => isAmong(judged, one))
+    if (those.length === 0 && there.some((one) => this.#isOurs(one))) return this.#subscribe(subscription)
+    this.#asking = subscription
+    const results = await Promise.all(those.map((one) => this.#ask(one, subscription)))
+    this.#asking = undefined
+    if (this.#isOver) return this.#unlock(subscription)
     if (!this.#needed.has(key)) {
       // Another socket of the session was quicker to ask again. To this client the port is subscribed, as it is to any that left.
       this.#unsubscribeAgents(subscription.request.kind, subscription.port)
@@ -162,9 +205,12 @@ export class IncomingTraffic {
     if (results.some((result) => result.kind === "Ok")) {
       this.#active.set(key, subscription)
       this.#options.onSubscribed(subscription)
+      for (const one of there) void this.agentAdded(one)
       return answer({ kind: "Ok", value: subscription.port })
     }
     this.#unlock(subscription)
+    // One that came meanwhile may have it.
+    this.#unsubscribeAgents(subscription.request.kind, subscription.port)
     const reason = { plugin: "operator", reason: "no agent of the target could be reached" }
     answer({ kind: "Err", value: tellable(results) ?? forbiddenSubscription(subscription, reason, version()) })
   }
@@ -183,8 +229,20 @@ export class IncomingTraffic {
     }
   }
 
-  #ask(connection: AgentConnection, { mode, request }: Subscription): Promise<SubscribeResult> {
+  #isOurs(connection: AgentConnection): boolean {
+    return isAmong(this.#options.pods(), connection)
+  }
+
+  #hasOf(connection: AgentConnection): WeakSet<Subscription> {
+    const has = this.#has.get(connection) ?? new WeakSet()
+    this.#has.set(connection, has)
+    return has
+  }
+
+  #ask(connection: AgentConnection, subscription: Subscription): Promise<SubscribeResult> {
     if (connection.over) return Promise.resolve(lost)
+    const { mode, request } = subscription
+    this.#hasOf(connection).add(subscription)
     const { promise, resolve } = Promise.withResolvers<SubscribeResult>()
     const waiting = this.#awaited[mode].get(connection) ?? []
     this.#awaited[mode].set(connection, waiting)
@@ -212,6 +270,9 @@ export class IncomingTraffic {
 type Answer = (result: SubscribeResult) => void
 
 const lost: SubscribeResult = { kind: "Err", value: { kind: "NotImplemented" } }
+
+/** Without a target there are no pods. */
+const isAmong = (pods: readonly ResolvedPod[], { agent: { pod } }: AgentConnection) => !pod || pods.includes(pod)
 
 const keyOf = (mode: Mode, port: number) => `${mode} ${port}`
 

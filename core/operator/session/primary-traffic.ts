@@ -94,7 +94,10 @@ export class PrimaryTraffic {
   }
 
   fromClient(message: ClientMessage) {
-    if (this.#turn === undefined && !this.#mustJudge(message)) return this.#forward(message)
+    if (this.#turn === undefined && !this.#mustJudge(message)) {
+      this.#forward(message)
+      return
+    }
     this.#judging++
     if (this.#judging >= maxJudging) this.#options.hold({ whenWritable: () => this.#turn ?? Promise.resolve() })
     const turn = (this.#turn ?? Promise.resolve())
@@ -152,14 +155,20 @@ export class PrimaryTraffic {
   }
 
   async #judge(message: ClientMessage): Promise<void> {
-    if (!this.#mustJudge(message)) return this.#forward(message)
+    if (!this.#mustJudge(message)) {
+      this.#forward(message)
+      return
+    }
     if (message.kind === "FileRequest") return this.#judgeFile(message)
     const connect = outgoingConnect(message)
     if (connect) {
       const question = outgoingQuestion(connect)
       const names = question.port === undefined ? [] : this.#resolved.of(question.host)
       const denial = await this.#outgoingDenial({ ...question, names })
-      if (!denial) return this.#forward(message)
+      if (!denial) {
+        this.#forward(message)
+        return
+      }
       const refusal = forbiddenConnect(connect, denial, supports(this.#options.version(), "forbiddenWithReason"))
       if (connect.uid === undefined && connect.family !== "SeqpacketOutgoing")
         this.#connects[connect.family].settle(refusal)
@@ -192,8 +201,8 @@ export class PrimaryTraffic {
     }
     // A path below a folder that is not known cannot be judged.
     if (questions === undefined) return this.#refuseFile(message, accessDenied)
-    this.#paths.sent(message.value, questions)
-    this.#forward(message)
+    // One about a descriptor of an agent that was lost meanwhile goes nowhere, and no answer to it will come.
+    if (this.#forward(message)) this.#paths.sent(message.value, questions)
   }
 
   #refuseFile(message: ClientMessage & { kind: "FileRequest" }, error: ResponseError): void {
@@ -209,16 +218,18 @@ export class PrimaryTraffic {
     return verdict
   }
 
-  #forward(message: ClientMessage): void {
+  /** False for what is about something of an agent that is gone. */
+  #forward(message: ClientMessage): boolean {
     const sent = this.#numbers.toAgent(message)
     if (sent === "stale") {
       this.#refuseStale(message)
-      return
+      return false
     }
     // Its place among the answers is taken now, also when it has to wait for the next agent.
     this.#expect(message)
     if (this.#connection) this.#options.toAgent(this.#connection, sent)
     else this.#wait(sent)
+    return true
   }
 
   #wait(message: ClientMessage): void {

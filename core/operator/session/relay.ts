@@ -71,6 +71,7 @@ export class Relay {
       ...options,
       connections: () => this.#agents.all(),
       open: () => this.#agents.open,
+      pods: () => agents.pods(),
       toClient: (message) => this.#toClient(message),
       toAgent: (to, message) => this.#toAgent(to, message),
       authorize: (subscription) => this.#authorize(subscription),

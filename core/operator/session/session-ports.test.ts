@@ -83,6 +83,16 @@ describe("a session's stolen port", () => {
     expect([old.has(), next.has()]).toEqual([true, false])
   })
 
+  test("that was given back while new pods were locked for it is not held for them", async () => {
+    const { ports, add, held } = session()
+    const one = add()
+    expect(await ports.lock(port80, one.relay, true)).toBe(false)
+    expect([held, one.has()]).toEqual([[], false])
+    one.relay.incoming.claim(port80)
+    expect(await ports.lock(port80, one.relay, true)).toBe(true)
+    expect(held).toHaveLength(1)
+  })
+
   test("that moved to another replica is left, and the socket stays", async () => {
     const { ports, add, end } = session()
     const one = add()

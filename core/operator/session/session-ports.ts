@@ -58,6 +58,11 @@ export function sessionPorts(options: SessionPortsOptions) {
       try {
         const { granted } = await locks.acquire(lock, how)
         if (!granted) return false
+        // Given back while it was extended.
+        if (extend && !relay.incoming.needs(subscription)) {
+          this.unlock(subscription)
+          return false
+        }
         relay.incoming.claim(subscription)
         locks.follow(lock, (how) => ended(subscription, how))
         return true
