@@ -37,6 +37,14 @@ export function removalLines(rules: readonly string[], chains: readonly string[]
   ]
 }
 
+/** What diverts `ports` in these chains. */
+export function rulesOfPorts(rules: readonly string[], chains: readonly string[], ports: readonly number[]): string[] {
+  return rules.filter((rule) => {
+    const [, chain = "", port] = /^-A (\S+) .*--dport (\d+) /.exec(rule) ?? []
+    return chains.includes(chain) && ports.includes(Number(port))
+  })
+}
+
 export function removeChains(table: NatTable, choose: (rules: readonly string[]) => readonly string[]): void {
   const rules = table.rules()
   const lines = removalLines(rules, choose(rules))

@@ -1,4 +1,4 @@
-import { type ChainNames, chainNames, removeFromAll } from "./iptables-chains.ts"
+import { type ChainNames, chainNames, removeFromAll, rulesOfPorts } from "./iptables-chains.ts"
 import { type IptablesKind, type NatTable, natTable } from "./iptables-programs.ts"
 import { removeLeftovers } from "./leftovers.ts"
 import { type Mesh, meshOf } from "./mesh.ts"
@@ -22,10 +22,30 @@ export function openIptablesRules(kind: IptablesKind, options: RuleSetOptions): 
   const dismissGuard = startGuard({ backend: "iptables", kind, families, chains })
   const present = new Set<number>()
 
-  function redirect(verb: "-A" | "-D", ports: readonly number[]): void {
-    for (const table of tables) {
-      const rules = ports.flatMap((port) => portRules(names, mesh, table, port, options))
-      table.change(rules.map((rule) => `${verb} ${rule}`))
+  const rulesOf = (table: NatTable, ports: readonly number[]) =>
+    ports.flatMap((port) => portRules(names, mesh, table, port, options))
+
+  /** In every family or in none. */
+  function redirect(ports: readonly number[]): void {
+    const changed: NatTable[] = []
+    try {
+      for (const table of tables) {
+        table.change(rulesOf(table, ports).map((rule) => `-A ${rule}`))
+        changed.push(table)
+      }
+    } catch (thrown) {
+      for (const table of changed) leaveAlone(table, ports)
+      throw thrown
+    }
+  }
+
+  /** Somebody else may have removed some of the rules; those that are left go all the same. */
+  function leaveAlone(table: NatTable, ports: readonly number[]): void {
+    try {
+      table.change(rulesOf(table, ports).map((rule) => `-D ${rule}`))
+    } catch {
+      const left = rulesOfPorts(table.rules(), chains, ports)
+      if (left.length > 0) table.change(left.map((rule) => rule.replace("-A", "-D")))
     }
   }
 
@@ -49,19 +69,19 @@ export function openIptablesRules(kind: IptablesKind, options: RuleSetOptions): 
       const added = [...new Set(wanted)].filter((port) => !present.has(port))
       if (added.length === 0) return
       withNfTables((nfTables) => refuseTaken(nfTables, chains, added))
-      redirect("-A", added)
+      redirect(added)
       try {
         // Somebody else may have added the same port between the look and the act; then both step back.
         withNfTables((nfTables) => refuseTaken(nfTables, chains, added))
       } catch (thrown) {
-        redirect("-D", added)
+        for (const table of tables) leaveAlone(table, added)
         throw thrown
       }
       for (const port of added) present.add(port)
     },
     remove(unwanted) {
       const removed = [...new Set(unwanted)].filter((port) => present.delete(port))
-      if (removed.length > 0) redirect("-D", removed)
+      if (removed.length > 0) for (const table of tables) leaveAlone(table, removed)
     },
     close,
   }

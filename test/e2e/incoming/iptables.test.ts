@@ -13,6 +13,7 @@ import {
   stealMatching,
   stolen,
   subscribe,
+  unsubscribe,
 } from "./kit.ts"
 import { type Pod, whyNoPods } from "./pod.ts"
 import { type FreshPod, freshPods } from "./pods.ts"
@@ -138,6 +139,50 @@ describe.skipIf(reason !== undefined).each(kinds)("iptables-%s", (kind: Kind) =>
     still.reset()
     await agents.pop()!.stop()
     expect(rules()).toBe(before)
+  }, 120_000)
+
+  test("what one family refuses is in neither; what somebody else has removed is gone, and the agent goes on", async () => {
+    application(appPort, "app")
+    application(otherPort, "other")
+    const client = await (await agent()).connect()
+    expect(await subscribe(client, steal({ kind: "All", value: appPort }))).toBe("Ok")
+    const [chain] = /MRDIN_podside_\d+/.exec(rules())!
+    const ofPort = (port: number) => rules().includes(`--dport ${port} `)
+    run(`ip6tables-${kind}`, ["-w", "-t", "nat", "-F", chain])
+    client.send(unsubscribe(appPort))
+    // Changes are made in order: those of before are over with this one.
+    expect(await subscribe(client, steal({ kind: "All", value: otherPort }))).toBe("Ok")
+    expect(ofPort(appPort)).toBe(false)
+    expect(await exchange(pod, pod.ip4, appPort, "x")).toBe("app: x")
+    await agents.pop()!.stop()
+    const last = await (await agent()).connect()
+    expect(await subscribe(last, steal({ kind: "All", value: appPort }))).toBe("Ok")
+    const names = rules()
+      .match(/-N MRDIN_podside_\d+/g)!
+      .map((rule) => rule.slice(3))
+    for (const name of new Set(names)) {
+      run(`ip6tables-${kind}`, [
+        "-w",
+        "-t",
+        "nat",
+        "-D",
+        "PREROUTING",
+        "-p",
+        "tcp",
+        "-m",
+        "addrtype",
+        "--dst-type",
+        "LOCAL",
+        "-j",
+        name,
+      ])
+      run(`ip6tables-${kind}`, ["-w", "-t", "nat", "-F", name])
+      run(`ip6tables-${kind}`, ["-w", "-t", "nat", "-X", name])
+    }
+    last.send(steal({ kind: "All", value: otherPort }))
+    await last.closed()
+    expect(ofPort(otherPort)).toBe(false)
+    expect(await exchange(pod, pod.ip4, otherPort, "x")).toBe("other: x")
   }, 120_000)
 
   test("what kube-proxy would send elsewhere is taken before, and only while it is asked for", async () => {
