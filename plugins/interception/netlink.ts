@@ -1,4 +1,4 @@
-import { LinuxError } from "../../core/linux/errno.ts"
+import { errno, LinuxError } from "../../core/linux/errno.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 
 /*
@@ -30,6 +30,10 @@ export const NLM_F_APPEND = 0x800
 
 const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
+/** What is listed changed between two parts of the listing: some of it may be missing, or be there twice. */
+const NLM_F_DUMP_INTR = 0x10
+/** Each is over in milliseconds; whoever changes things all the time pauses now and then. */
+const listingAttempts = 200
 
 export function be16(value: number): Buffer {
   const bytes = Buffer.alloc(2)
@@ -92,6 +96,13 @@ export interface NetlinkMessage {
   body: Buffer
 }
 
+interface Received {
+  type: number
+  flags: number
+  sequence: number
+  body: Buffer
+}
+
 /** One netlink socket; it belongs to the network namespace the calling thread is in when it is opened. */
 export class NetlinkSocket {
   #fd: number
@@ -133,14 +144,25 @@ export class NetlinkSocket {
     if (failure !== 0) throw new LinuxError(failure, what)
   }
 
-  /** Asks for a listing: the bodies of all its messages. @throws LinuxError */
+  /** Asks for a listing: the bodies of all its messages, as they were at one moment where the kernel can tell. @throws LinuxError */
   dump(message: Omit<NetlinkMessage, "flags">, what: string): Buffer[] {
+    for (let attempt = 0; attempt < listingAttempts; attempt++) {
+      const bodies = this.#dumpOnce(message, what)
+      if (bodies) return bodies
+    }
+    throw new LinuxError(errno.EAGAIN, what)
+  }
+
+  /** Undefined: something changed meanwhile. */
+  #dumpOnce(message: Omit<NetlinkMessage, "flags">, what: string): Buffer[] | undefined {
     this.#sendBytes(this.#packet({ ...message, flags: NLM_F_DUMP }), what)
     const bodies: Buffer[] = []
+    let isWhole = true
     for (;;) {
-      for (const { type, sequence, body } of this.#receive(what)) {
+      for (const { type, flags, sequence, body } of this.#receive(what)) {
         if (sequence !== this.#sequence) continue
-        if (type === NLMSG_DONE) return bodies
+        if (flags & NLM_F_DUMP_INTR) isWhole = false
+        if (type === NLMSG_DONE) return isWhole ? bodies : undefined
         if (type !== NLMSG_ERROR) bodies.push(Buffer.from(body))
         else if (body.readInt32LE(0) !== 0) throw new LinuxError(body.readInt32LE(0), what)
       }
@@ -204,15 +226,16 @@ export class NetlinkSocket {
     if (sent < 0) throw new LinuxError(sent, what)
   }
 
-  #receive(what: string): { type: number; sequence: number; body: Buffer }[] {
+  #receive(what: string): Received[] {
     const length = syscall("recvfrom", this.#fd, this.#receiveBuffer, this.#receiveBuffer.length, 0, null, null)
     if (length < 0) throw new LinuxError(length, what)
-    const messages: { type: number; sequence: number; body: Buffer }[] = []
+    const messages: Received[] = []
     for (let at = 0; at + 16 <= length; ) {
       const size = this.#receiveBuffer.readUInt32LE(at)
       if (size < 16 || at + size > length) break
       messages.push({
         type: this.#receiveBuffer.readUInt16LE(at + 4),
+        flags: this.#receiveBuffer.readUInt16LE(at + 6),
         sequence: this.#receiveBuffer.readUInt32LE(at + 8),
         body: this.#receiveBuffer.subarray(at + 16, at + size),
       })
