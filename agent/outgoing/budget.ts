@@ -1,4 +1,5 @@
 import type { AgentClient } from "../feature.ts"
+import type { Leftovers } from "./leftovers.ts"
 
 /** Bytes of one client that may wait for slow peers of all its connections; above, the client is read no further. */
 const holdAboveBytes = 8 * 1024 * 1024
@@ -7,13 +8,16 @@ const releaseBelowBytes = 4 * 1024 * 1024
 /** What one client's connections share: room for what their peers do not take yet, and the client's own readiness. */
 export class Budget {
   readonly #client: AgentClient
+  /** Those of the whole agent. */
+  readonly leftovers: Leftovers
   #waitingBytes = 0
   #release: (() => void) | undefined
   readonly #sources = new Set<{ pause(): void; resume(): void }>()
   #clientIsFull = false
 
-  constructor(client: AgentClient) {
+  constructor(client: AgentClient, leftovers: Leftovers) {
     this.#client = client
+    this.leftovers = leftovers
   }
 
   /** `bytes` more (or, negative, fewer) wait for a peer. */

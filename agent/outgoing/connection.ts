@@ -28,7 +28,8 @@ export class OutgoingConnection implements SocketEvents {
   #stuck: ReturnType<typeof setTimeout> | undefined
   #weEnded = false
   #peerEnded = false
-  #abandoned = false
+  /** Gives back the room it has since its client has abandoned it. */
+  #giveBack: (() => void) | undefined
   #over = false
 
   constructor(socket: OutgoingSocket, budget: Budget, events: ConnectionEvents) {
@@ -59,14 +60,21 @@ export class OutgoingConnection implements SocketEvents {
     this.#events = unheard
   }
 
-  /** Ends without a word, once the peer has what was written before: as the kernel does for a program that closes, or is gone. */
+  /**
+   * Ends without a word, once the peer has what was written before: as the kernel does for a program that closes, or is gone. Where too much
+   * is left behind already it breaks, so that the peer does not take what it has for all.
+   */
   abandon(): void {
     if (this.#queuedBytes === 0) {
       if (this.#finish()) this.#socket.close()
       return
     }
-    this.#abandoned = true
     this.silence()
+    this.#giveBack ??= this.#budget.leftovers.keep(this.#queuedBytes)
+    if (!this.#giveBack) {
+      this.#fail(undefined)
+      return
+    }
     // Bytes nobody reads would turn the end into a reset, which overtakes what waits.
     this.#budget.removeSource(this.#socket)
     this.#socket.resume()
@@ -135,7 +143,7 @@ export class OutgoingConnection implements SocketEvents {
     }
     this.#queue = []
     this.#first = 0
-    if (this.#abandoned) this.abandon()
+    if (this.#giveBack) this.abandon()
     else if (this.#weEnded) this.#endWriting()
   }
 
@@ -172,6 +180,7 @@ export class OutgoingConnection implements SocketEvents {
     this.#budget.waiting(-this.#queuedBytes)
     this.#queue = []
     this.#queuedBytes = 0
+    this.#giveBack?.()
     return true
   }
 }
