@@ -18,7 +18,6 @@ import { operatorTls } from "./operator-tls.ts"
 import { createOutgoing } from "./outgoing/feature.ts"
 import type { AgentSettings } from "./settings.ts"
 import { joinTarget } from "./target/join.ts"
-import { watchProcess } from "./target/watch.ts"
 
 /**
  * The line clients wait for in the container's log. Mirrord's agent adds its version and clients warn when that is not
@@ -72,7 +71,7 @@ export async function runAgent({ options, settings, log, signal, interceptor, pr
       for (const feature of features) feature.targetEnded?.()
       end({ exitCode: 0, reason: targetEnded })
     }
-    if (target) undo.push(watchProcess(target.pid, onTargetEnded))
+    undo.push(joined.watch(onTargetEnded))
 
     const metrics = new AgentMetrics()
     const metricsServer = settings.metricsAddress ? serveMetrics(settings.metricsAddress, metrics) : undefined

@@ -2,7 +2,7 @@ import { afterEach, expect, test } from "bun:test"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { findContainer } from "./find-container.ts"
+import { findContainer, isOfContainer } from "./find-container.ts"
 
 /* Made-up /proc folders with the cgroup lines the runtimes write. */
 
@@ -38,7 +38,9 @@ test.each([
   ["a container that runs systemd", `0::/kubepods.slice/${pod}/cri-containerd-${id}.scope/init.scope`],
 ])("finds the container of %s", (_, cgroup) => {
   const others = { 5: { cgroup: cgroup.replaceAll(id, other), start: 1 }, 6: { cgroup: "0::/", start: 2 } }
-  expect(findContainer(id, proc({ ...others, 40: { cgroup, start: 100 } }))).toBe(40)
+  const folder = proc({ ...others, 40: { cgroup, start: 100 } })
+  expect(findContainer(id, folder)).toBe(40)
+  expect([40, 5, 6, 7].filter((pid) => isOfContainer(pid, id, folder))).toEqual([40])
 })
 
 test("the oldest process is the main one, whatever its number", () => {

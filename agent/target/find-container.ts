@@ -12,7 +12,7 @@ const watcherCgroup = /conmon/
  * @throws AppError "target-not-found"
  */
 export function findContainer(containerId: string, procFolder = "/proc"): number {
-  const names = new RegExp(`(^|[/:-])${escaped(containerId)}(\\.scope)?($|[/:])`)
+  const names = namesOf(containerId)
   let main: { pid: number; startTicks: bigint } | undefined
   for (const name of readdirSync(procFolder)) {
     if (!/^\d+$/.test(name) || !isInContainer(`${procFolder}/${name}`, names)) continue
@@ -25,6 +25,13 @@ export function findContainer(containerId: string, procFolder = "/proc"): number
     next: "Check that the container still runs, and that the agent shares the node's process namespace (hostPID).",
   })
 }
+
+/** Whether a process belongs to a container, as `findContainer` sees it. */
+export function isOfContainer(pid: number, containerId: string, procFolder = "/proc"): boolean {
+  return isInContainer(`${procFolder}/${pid}`, namesOf(containerId))
+}
+
+const namesOf = (containerId: string) => new RegExp(`(^|[/:-])${escaped(containerId)}(\\.scope)?($|[/:])`)
 
 /** A line of /proc/PID/cgroup is "hierarchy:controllers:path"; v2 has one line, v1 one for each hierarchy. */
 function isInContainer(process: string, names: RegExp): boolean {

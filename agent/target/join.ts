@@ -7,14 +7,17 @@ import type { Logger } from "../../core/log.ts"
 import type { AgentMode } from "../command-line.ts"
 import type { AgentSettings } from "../settings.ts"
 import { askRuntime, type KnownContainer, runtimeSockets } from "./ask-runtime.ts"
-import { findContainer } from "./find-container.ts"
+import { findContainer, isOfContainer } from "./find-container.ts"
 import type { AgentTarget, Surroundings } from "./target.ts"
+import { HeldProcess } from "./watch.ts"
 
 export interface Joined {
   target: AgentTarget | undefined
   surroundings: Surroundings
   /** True when this process left its own network for good and can listen on unix sockets only. */
   settled: boolean
+  /** Calls back once when the target has ended; returns how to stop watching. */
+  watch(onGone: () => void): () => void
   close(): void
 }
 
@@ -25,25 +28,47 @@ export interface Joined {
 export async function joinTarget(mode: AgentMode, settings: AgentSettings, log: Logger): Promise<Joined> {
   if (mode.kind === "targetless") return targetless()
   const asked = mode.kind === "targeted" ? askInBackground(mode.containerId, mode.runtime) : undefined
-  const pid = await mainProcess(mode, settings, asked)
+  const { pid, foundById } = await mainProcess(mode, settings, asked)
+  const held = new HeldProcess(pid)
+  try {
+    const isStillIt = () => foundById === undefined || isOfContainer(pid, foundById)
+    const { ownRootFd, ...opened } = held.openOf(isStillIt, () => openPlaces(mode, pid, log))
+    const target: AgentTarget = {
+      pid,
+      containerId: mode.kind === "targeted" ? mode.containerId : settings.ephemeralTargetContainerId,
+      rootFd: opened.rootFd,
+      namesRootFd: ownRootFd ?? opened.rootFd,
+      environmentOf: pid,
+      baseEnvironment: mode.kind === "ephemeral" ? Promise.resolve(ownEnvironment()) : environmentFrom(asked, log),
+      inNamespace: (make) => opened.network.run(make),
+    }
+    return {
+      target,
+      surroundings: target,
+      settled: opened.network.relation === "settled",
+      watch: (onGone) => held.watch(onGone),
+      close() {
+        opened.close()
+        held.close()
+      },
+    }
+  } catch (thrown) {
+    held.close()
+    throw thrown
+  }
+}
+
+/** What is reached by a process's number. */
+function openPlaces({ kind }: AgentMode, pid: number, log: Logger) {
   // An ephemeral container shares the pod's network, and its own environment and /etc are those of the pod.
-  const isEphemeral = mode.kind === "ephemeral"
+  const isEphemeral = kind === "ephemeral"
   const network = isEphemeral ? ownNetworkNamespace : joinNetworkNamespace(pid)
   const rootFd = isEphemeral ? rootOrDenial(pid, log) : openRoot(`/proc/${pid}/root`)
   const ownRootFd = isEphemeral ? openRoot("/") : undefined
-  const target: AgentTarget = {
-    pid,
-    containerId: mode.kind === "targeted" ? mode.containerId : settings.ephemeralTargetContainerId,
-    rootFd,
-    namesRootFd: ownRootFd ?? rootFd,
-    environmentOf: pid,
-    baseEnvironment: isEphemeral ? Promise.resolve(ownEnvironment()) : environmentFrom(asked, log),
-    inNamespace: (make) => network.run(make),
-  }
   return {
-    target,
-    surroundings: target,
-    settled: network.relation === "settled",
+    network,
+    rootFd,
+    ownRootFd,
     close() {
       network.close()
       if (rootFd >= 0) syscall("close", rootFd)
@@ -61,34 +86,46 @@ function targetless(): Joined {
     baseEnvironment: Promise.resolve(new Map()),
     inNamespace: (make) => ownNetworkNamespace.run(make),
   }
-  return { target: undefined, surroundings, settled: false, close: () => void syscall("close", rootFd) }
+  return {
+    target: undefined,
+    surroundings,
+    settled: false,
+    watch: () => () => {},
+    close: () => void syscall("close", rootFd),
+  }
+}
+
+interface Found {
+  pid: number
+  /** The container it is known to belong to by its cgroup. */
+  foundById?: string
 }
 
 async function mainProcess(
   mode: Exclude<AgentMode, { kind: "targetless" }>,
   settings: AgentSettings,
   asked: Promise<KnownContainer> | undefined,
-): Promise<number> {
-  if (mode.kind === "process") return mode.pid
+): Promise<Found> {
+  if (mode.kind === "process") return { pid: mode.pid }
   if (mode.kind === "targeted") return findOrAsk(mode.containerId, asked)
   // Without a shared process namespace of the pod, the ephemeral container was put into the target's: its main
   // process is number 1 there.
   const id = settings.ephemeralTargetContainerId
   try {
-    return id === "" ? 1 : findContainer(id)
+    return id === "" ? { pid: 1 } : { pid: findContainer(id), foundById: id }
   } catch (thrown) {
-    if (thrown instanceof AppError && thrown.code === "target-not-found") return 1
+    if (thrown instanceof AppError && thrown.code === "target-not-found") return { pid: 1 }
     throw thrown
   }
 }
 
 /** The runtime's answer counts only when the processes themselves do not tell. */
-async function findOrAsk(containerId: string, asked: Promise<KnownContainer> | undefined): Promise<number> {
+async function findOrAsk(containerId: string, asked: Promise<KnownContainer> | undefined): Promise<Found> {
   try {
-    return findContainer(containerId)
+    return { pid: findContainer(containerId), foundById: containerId }
   } catch (thrown) {
     if (!asked) throw thrown
-    return (await asked).pid
+    return { pid: (await asked).pid }
   }
 }
 

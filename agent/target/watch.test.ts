@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test"
-import { watchProcess } from "./watch.ts"
+import { HeldProcess } from "./watch.ts"
 
+const watchProcess = (pid: number, onGone: () => void) => new HeldProcess(pid).watch(onGone)
 const sleeper = () => Bun.spawn(["sleep", "600"], { stdio: ["ignore", "ignore", "ignore"] })
 
 test("the end of a process is told in that moment, not at the next look", async () => {
@@ -37,4 +38,33 @@ test("a process that has ended before cannot be watched", async () => {
   child.kill("SIGKILL")
   await child.exited
   expect(() => watchProcess(child.pid, () => {})).toThrow("does not exist")
+})
+
+test("what was opened by the number of a process that ended meanwhile, or is another one, is not used", async () => {
+  const child = sleeper()
+  const held = new HeldProcess(child.pid)
+  const said: string[] = []
+  const open = (name: string) => ({ name, close: () => void said.push(`${name} closed`) })
+  expect(
+    held.openOf(
+      () => true,
+      () => open("its own"),
+    ).name,
+  ).toBe("its own")
+  expect(() =>
+    held.openOf(
+      () => false,
+      () => open("another's"),
+    ),
+  ).toThrow("does not exist")
+  child.kill("SIGKILL")
+  await child.exited
+  expect(() =>
+    held.openOf(
+      () => true,
+      () => open("too late"),
+    ),
+  ).toThrow("does not exist")
+  expect(said).toEqual(["too late closed"])
+  held.close()
 })

@@ -6,34 +6,66 @@ import { syscall } from "../../core/linux/syscall.ts"
 /** How often the target is looked at where the runtime does not tell of its end. */
 const intervalMilliseconds = 20
 const POLLIN = 1
+/** fcntl(2): a second descriptor that children do not inherit. */
+const F_DUPFD_CLOEXEC = 1030
 
-/**
- * Calls `onGone` once when process `pid` has ended, in the moment it does: the network of a pod goes soon after its containers, and
- * nobody hears any more what is said too late. It is watched by a pidfd, so that a new process with the same number is not taken
- * for it. Returns how to stop watching.
- * @throws AppError "target-gone" when it has ended already
- */
-export function watchProcess(pid: number, onGone: () => void): () => void {
-  const pidFd = openPidFd(pid)
-  let watching = true
-  let timer: ReturnType<typeof setInterval> | undefined
-  const look = () => {
-    if (!watching || !hasEnded(pidFd)) return
-    stop()
-    onGone()
+/** One process, whatever becomes of its number: a new one with the same number is not taken for it. */
+export class HeldProcess {
+  readonly pid: number
+  readonly #pidFd: number
+
+  /** @throws AppError "target-gone" when it has ended already */
+  constructor(pid: number) {
+    this.pid = pid
+    this.#pidFd = openPidFd(pid)
   }
-  const unwatch = whenReadable(openPidFd(pid), () => {
-    look()
-    if (watching) timer = setInterval(look, intervalMilliseconds)
-  })
-  const stop = () => {
-    if (!watching) return
-    watching = false
-    clearInterval(timer)
-    unwatch()
-    syscall("close", pidFd)
+
+  /**
+   * What `open` finds by the process's number is its own: at the end it still runs, so nobody else can have had the number. `isStillIt`: it is
+   * the one that was meant. @throws AppError "target-gone"
+   */
+  openOf<T extends { close(): void }>(isStillIt: () => boolean, open: () => T): T {
+    if (!isStillIt()) throw gone(this.pid)
+    const opened = open()
+    if (!hasEnded(this.#pidFd)) return opened
+    opened.close()
+    throw gone(this.pid)
   }
-  return stop
+
+  /**
+   * Calls `onGone` once when the process has ended, in the moment it does: the network of a pod goes soon after its containers, and
+   * nobody hears any more what is said too late. Returns how to stop watching.
+   */
+  watch(onGone: () => void): () => void {
+    const pidFd = this.#second()
+    let watching = true
+    let timer: ReturnType<typeof setInterval> | undefined
+    const look = () => {
+      if (!watching || !hasEnded(pidFd)) return
+      stop()
+      onGone()
+    }
+    const unwatch = whenReadable(this.#second(), () => {
+      look()
+      if (watching) timer = setInterval(look, intervalMilliseconds)
+    })
+    const stop = () => {
+      if (!watching) return
+      watching = false
+      clearInterval(timer)
+      unwatch()
+      syscall("close", pidFd)
+    }
+    return stop
+  }
+
+  close(): void {
+    syscall("close", this.#pidFd)
+  }
+
+  #second(): number {
+    return check(syscall("fcntl", this.#pidFd, F_DUPFD_CLOEXEC, 3), "fcntl")
+  }
 }
 
 /**
@@ -63,11 +95,15 @@ function openPidFd(pid: number): number {
     return check(syscall("pidfd_open", pid, 0), "pidfd_open")
   } catch (thrown) {
     if (!isLinuxError(thrown, errno.ESRCH)) throw thrown
-    throw new AppError("target-gone", `Process ${pid} does not exist`, {
-      cause: thrown,
-      next: "Check that the target is still running.",
-    })
+    throw gone(pid, thrown)
   }
+}
+
+function gone(pid: number, cause?: unknown): AppError {
+  return new AppError("target-gone", `Process ${pid} does not exist`, {
+    cause,
+    next: "Check that the target is still running.",
+  })
 }
 
 /** A pidfd is readable once its process has ended. struct pollfd: fd i32, events i16, revents i16. */
