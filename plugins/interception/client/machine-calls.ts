@@ -49,7 +49,10 @@ export function machineCalls({ architecture, log, world, rung, shared }: Supervi
     if (told.size > 1000) told.clear()
     told.add(file)
     try {
-      if (changesUser(statSync(file))) {
+      const stat = statSync(file)
+      // To open a pipe would wait for somebody at its other end, and nobody could go on meanwhile.
+      if (!stat.isFile()) return
+      if (changesUser(stat)) {
         log.warn("a program that changes its user runs without that: no privileges can be gained here", {
           program: file,
         })
