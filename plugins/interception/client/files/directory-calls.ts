@@ -5,11 +5,15 @@ import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handlers, proceed, success, value } from "../kernel/call.ts"
 import { pathCalls } from "../kernel/path-calls.ts"
 import { encodeDirectoryEntries, isDirectory } from "../kernel/structures.ts"
-import { fetchDescriptor, positionOf, writeMemory } from "../kernel/tracee.ts"
+import { fetchDescriptor, peekString, positionOf, writeMemory } from "../kernel/tracee.ts"
 import type { Supervision } from "../supervision.ts"
 import { RemoteDirectory } from "./remote-directory.ts"
 
 const SEEK_SET = 0
+const AT_FDCWD = -100
+const X_OK = 1
+/** Behind the name of a folder that can be entered there is something. */
+const inside = Buffer.from("/.\0")
 /** What one call lists at most. */
 const maxListBytes = 256 * 1024
 
@@ -31,8 +35,8 @@ export function directoryCalls({ injected, directories, locator, world }: Superv
         return success
       }
     }
-    directories.leave(call.tid)
-    return proceed
+    const path = peekString(call.tid, call.word(0))
+    return typeof path === "number" ? proceed : leaveFor(call, Buffer.concat([path, inside]))
   }
 
   function changeToDescriptor(call: Call): Answer {
@@ -42,7 +46,13 @@ export function directoryCalls({ injected, directories, locator, world }: Superv
       return success
     }
     if (object) return failure(errno.ENOTDIR)
-    directories.leave(call.tid)
+    return leaveFor(call, Buffer.from(`/proc/${call.tid}/fd/${call.int(0)}${inside}`))
+  }
+
+  /** The kernel changes to a folder of this machine, unless it will refuse that: then the program stays where it is. */
+  function leaveFor(call: Call, folder: Buffer): Answer {
+    if (directories.of(call.tid) === undefined) return proceed
+    if (syscall("faccessat2", AT_FDCWD, folder, X_OK, 0) === 0) directories.leave(call.tid)
     return proceed
   }
 
