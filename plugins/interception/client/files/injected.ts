@@ -1,4 +1,5 @@
 import type { RemoteStat } from "../../../../core/client/engine.ts"
+import { errorText } from "../../../../core/errors.ts"
 import { check, LinuxError } from "../../../../core/linux/errno.ts"
 import { cString, syscall } from "../../../../core/linux/syscall.ts"
 import type { Logger } from "../../../../core/log.ts"
@@ -15,8 +16,12 @@ const IN_CLOEXEC = 0o2000000
 const IN_MODIFY = 0x2
 const IN_CLOSE_WRITE = 0x8
 const IN_CLOSE_NOWRITE = 0x10
-const IN_OPEN = 0x20
-const watched = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_OPEN
+const IN_Q_OVERFLOW = 0x4000
+const watched = IN_MODIFY | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE
+const O_RDWR = 2
+const F_SETLEASE = 1024
+const F_WRLCK = 1
+const F_UNLCK = 2
 /** How long a close or a write past the engine may go unnoticed. */
 const lookMs = 50
 /** Files that are only read of which a close may have gone unnoticed. */
@@ -33,7 +38,7 @@ export interface Injected {
   stat(): RemoteStat | Promise<RemoteStat>
   /** The program wrote past the engine, into the memory file itself. */
   modified?(): void
-  /** The last descriptor of the program was closed. The memory file stays until the result settles. */
+  /** The last descriptor of the program was closed. The memory file stays until the result settles; it rejects when something is lost. */
   released?(): Promise<void>
 }
 
@@ -41,8 +46,6 @@ interface Entry {
   inode: string
   object: Injected
   watch: number
-  /** Open files of the program on this memory file. */
-  open: number
   /** Our own descriptor of the memory file, readable and writable. */
   memory: number
 }
@@ -57,7 +60,8 @@ export interface EmptyFile {
 
 /**
  * The memory files the program holds. Each is known by its inode, so that copies made by dup, fork or over a socket
- * need no bookkeeping; inotify tells when the last of them is closed.
+ * need no bookkeeping; inotify tells when one of them is closed, and the kernel whether it was the last. To count what inotify tells
+ * would not do: equal events in a row become one, and those that nobody fetches in time are lost.
  */
 export class InjectedFiles {
   readonly #log: Logger
@@ -84,15 +88,18 @@ export class InjectedFiles {
 
   /** The part of `create` that needs no content: for the time in which that is on its way. @throws LinuxError */
   prepare(path: string, openFlags: number): EmptyFile {
-    const memory = check(syscall("memfd_create", memoryName(path), MFD_CLOEXEC), "memfd_create")
-    const link = cString(`/proc/self/fd/${memory}`)
-    const fd = syscall("openat", AT_FDCWD, link, openFlags | O_CLOEXEC, 0)
+    const made = check(syscall("memfd_create", memoryName(path), MFD_CLOEXEC), "memfd_create")
+    const link = cString(`/proc/self/fd/${made}`)
+    // What memfd_create opened is in no count of the kernel's; see `isUnused`.
+    const memory = syscall("openat", AT_FDCWD, link, O_RDWR | O_CLOEXEC, 0)
+    const fd = memory < 0 ? memory : syscall("openat", AT_FDCWD, link, openFlags | O_CLOEXEC, 0)
     if (fd < 0) {
-      syscall("close", memory)
+      for (const each of [memory, made]) if (each >= 0) syscall("close", each)
       throw new LinuxError(fd, "open a memory file")
     }
     const watch = syscall("inotify_add_watch", this.#notify, link, watched)
     if (watch < 0) this.#log.warn("a remote file stays in memory until the end, inotify is exhausted", { path })
+    syscall("close", made)
     return { memory, fd, watch, inode: fileIdentity(memory)! }
   }
 
@@ -100,7 +107,7 @@ export class InjectedFiles {
   complete(empty: EmptyFile, fill: (memory: number) => Injected): number {
     try {
       const { memory, fd, watch, inode } = empty
-      const entry: Entry = { inode, object: fill(memory), watch, open: 1, memory }
+      const entry: Entry = { inode, object: fill(memory), watch, memory }
       this.#byInode.set(inode, entry)
       if (entry.object.released) this.#written++
       if (watch >= 0) this.#byWatch.set(watch, entry)
@@ -139,15 +146,13 @@ export class InjectedFiles {
   /** Takes what inotify has to say now, so that what happened before this moment is known. */
   catchUp(): void {
     heldDescriptors.sweep()
+    const closed = new Set<Entry>()
     while (this.#byInode.size > 0) {
       const count = syscall("read", this.#notify, this.#events, this.#events.length)
-      if (count <= 0) return
-      for (let at = 0; at < count; at += eventBytes) {
-        const entry = this.#byWatch.get(this.#events.readInt32LE(at))
-        if (entry) this.#event(entry, this.#events.readUInt32LE(at + 4))
-      }
-      if (count < this.#events.length) return
+      for (let at = 0; at < count; at += eventBytes) this.#event(at, closed)
+      if (count < this.#events.length) break
     }
+    for (const entry of closed) if (isUnused(entry.memory)) this.#release(entry)
   }
 
   close(): void {
@@ -157,10 +162,14 @@ export class InjectedFiles {
     syscall("close", this.#notify)
   }
 
-  #event(entry: Entry, mask: number): void {
-    if (mask & IN_OPEN) entry.open++
-    if (mask & IN_MODIFY) entry.object.modified?.()
-    if (mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE) && --entry.open === 0) this.#release(entry)
+  #event(at: number, closed: Set<Entry>): void {
+    const mask = this.#events.readUInt32LE(at + 4)
+    const entry = this.#byWatch.get(this.#events.readInt32LE(at))
+    // After too many events anything may have happened to any of them.
+    for (const each of mask & IN_Q_OVERFLOW ? this.#byWatch.values() : entry ? [entry] : []) {
+      if (mask & (IN_MODIFY | IN_Q_OVERFLOW)) each.object.modified?.()
+      if (mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_Q_OVERFLOW)) closed.add(each)
+    }
   }
 
   #release(entry: Entry): void {
@@ -170,8 +179,13 @@ export class InjectedFiles {
       this.#byWatch.delete(entry.watch)
       syscall("inotify_rm_watch", this.#notify, entry.watch)
     }
+    const { path } = entry.object
     const done = entry.object.released?.() ?? Promise.resolve()
-    done.catch(() => {}).finally(() => syscall("close", entry.memory))
+    done
+      .catch((thrown) => {
+        this.#log.warn("not all that the program wrote has arrived in the pod", { path, reason: errorText(thrown) })
+      })
+      .finally(() => syscall("close", entry.memory))
   }
 
   /** Looking now and then is much cheaper than being woken by each close; what cannot wait calls `catchUp` itself. */
@@ -184,6 +198,16 @@ export class InjectedFiles {
     }, lookMs)
     this.#looking.unref()
   }
+}
+
+/**
+ * Whether nobody but us has the memory file open or mapped: only then is a lease for writing to be had (fcntl(2)), and only by an open
+ * file that the kernel has counted.
+ */
+function isUnused(memory: number): boolean {
+  if (syscall("fcntl", memory, F_SETLEASE, F_WRLCK) < 0) return false
+  syscall("fcntl", memory, F_SETLEASE, F_UNLCK)
+  return true
 }
 
 function identityOf(tid: number, fd: number): string | undefined {
