@@ -148,8 +148,13 @@ export class MemoryFiles implements FileWorld {
     await this.#ask("rename", from)
     const node = this.#node(from)
     if (this.nodes.get(clean(to))?.kind === "directory") throw new ErrnoError(errno.EISDIR, to)
-    this.nodes.delete(clean(from))
-    this.nodes.set(clean(to), node)
+    const [old, renamed] = [clean(from), clean(to)]
+    this.nodes.delete(old)
+    this.nodes.set(renamed, node)
+    for (const [path, child] of [...this.nodes].filter(([path]) => path.startsWith(`${old}/`))) {
+      this.nodes.delete(path)
+      this.nodes.set(renamed + path.slice(old.length), child)
+    }
   }
 
   async list(path: string): Promise<RemoteDirEntry[]> {
@@ -188,8 +193,14 @@ export class MemoryFiles implements FileWorld {
         if (!mode.read) throw new ErrnoError(errno.EBADF, "not open for reading")
         return new Uint8Array(file().bytes.subarray(Number(offset), Number(offset) + length))
       },
-      writeAt: async (offset, data) => writeAt(mode.append ? file().bytes.length : Number(offset), data),
-      append: async (data) => writeAt(file().bytes.length, data),
+      writeAt: async (offset, data) => {
+        await this.#options.delay?.(`write ${offset}`)
+        return writeAt(mode.append ? file().bytes.length : Number(offset), data)
+      },
+      append: async (data) => {
+        await this.#options.delay?.("append")
+        return writeAt(file().bytes.length, data)
+      },
       truncate: async (size) => {
         const target = file()
         limit(Number(size))

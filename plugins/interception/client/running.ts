@@ -141,6 +141,7 @@ export async function runProgram(options: LaunchOptions, rung: Rung): Promise<Ru
       await hearOut(network)
       supervisor.close()
       injected.close()
+      await pendingWrites.allSettled()
       for (const part of [network.tcp, network.udp, network.unix, network.listeners, resolver]) part?.close()
       forgetThreads()
       channel.close()

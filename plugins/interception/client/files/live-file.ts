@@ -23,7 +23,7 @@ export class LiveFile implements Injected {
   readonly #memory: number
   readonly #cache: ChunkCache
   readonly #openForReading: () => Promise<RemoteFile>
-  readonly #onReleased: (flushed: Promise<void>) => void
+  readonly #onWriting: (arrived: Promise<void>) => void
   #stat: RemoteStat
   #askedAt = Date.now()
   #whole: Promise<void> | undefined
@@ -40,8 +40,8 @@ export class LiveFile implements Injected {
     mode: OpenMode
     /** Opens it once more: what a program only writes cannot be read by its descriptor. */
     openForReading: () => Promise<RemoteFile>
-    /** Settles when everything written past the engine has arrived. */
-    onReleased: (flushed: Promise<void>) => void
+    /** Something was written past the engine; the promise settles when it has arrived. */
+    onWriting: (arrived: Promise<void>) => void
   }) {
     this.path = options.path
     this.mode = options.mode
@@ -49,7 +49,7 @@ export class LiveFile implements Injected {
     this.#memory = options.memory
     this.#stat = options.stat
     this.#openForReading = options.openForReading
-    this.#onReleased = options.onReleased
+    this.#onWriting = options.onWriting
     this.#cache = new ChunkCache((offset, length) => this.file.readAt(offset, length))
     dress(this.#memory, this.#stat)
     ftruncateSync(this.#memory, Number(this.#stat.size))
@@ -131,19 +131,18 @@ export class LiveFile implements Injected {
 
   /** Sends on what the program has changed in its memory. @throws what the remote side said */
   async sync(): Promise<void> {
-    this.#writeBack?.modified()
-    await this.#writeBack?.flush()
+    await this.#writeBack?.modified()
   }
 
   modified(): void {
     this.#cache.clear()
-    this.#writeBack?.modified()
+    if (this.#writeBack) this.#onWriting(this.#writeBack.modified())
   }
 
   released(): Promise<void> {
     this.#cache.clear()
     const flushed = (this.#writeBack?.finish() ?? Promise.resolve()).finally(() => this.file.close())
-    this.#onReleased(flushed)
+    this.#onWriting(flushed)
     return flushed
   }
 

@@ -41,7 +41,6 @@ export function openCalls(supervision: Supervision): Handlers {
         return { kind: "give", fd: ready(located.file), closeOnExec, range: "ready", fallback: true }
       case "remote": {
         injected.catchUpWrites()
-        await pendingWrites.settled(located.path)
         const files = world.files!
         try {
           const opened =
@@ -83,7 +82,15 @@ export function openCalls(supervision: Supervision): Handlers {
     if (named && (named.mode & S_IFMT) === S_IFLNK) {
       throw new ErrnoError(errno.ELOOP, `${path} is a symbolic link`)
     }
-    const { file, stat, content, empty } = await findForReading(files, path)
+    const { file, stat, content, empty } = await pendingWrites.upToDate(
+      path,
+      () => findForReading(files, path),
+      ({ stat }) => stat,
+      ({ file, empty }) => {
+        file.close()
+        injected.discard(empty)
+      },
+    )
     if (isDirectory(stat)) {
       file.close()
       const fd = injected.complete(empty, () => new RemoteDirectory(path, stat, files))
@@ -110,6 +117,7 @@ export function openCalls(supervision: Supervision): Handlers {
     rights: number | undefined,
   ): Promise<Answer & { kind: "give" }> {
     if ((flags & O_TMPFILE) === O_TMPFILE) throw new ErrnoError(errno.EOPNOTSUPP, "no unnamed remote files")
+    await pendingWrites.settled(path)
     const mode = openMode(flags)
     const hasOwnRights = rights !== undefined && (rights & 0o777) !== usualRights
     // Asked before it is made, answered by the time it is.
@@ -117,7 +125,11 @@ export function openCalls(supervision: Supervision): Handlers {
     const file = await files.open(path, mode)
     try {
       if (hasOwnRights && (mode.exclusive || (await isMissing))) await file.setMode(rights & 0o777).catch(ignoreTooOld)
-      const stat = await file.stat()
+      const stat = await pendingWrites.upToDate(
+        path,
+        () => file.stat(),
+        (stat) => stat,
+      )
       return live(path, injected.prepare(path, flags & (O_ACCMODE | O_APPEND)), file, stat, mode)
     } catch (thrown) {
       file.close()
@@ -134,7 +146,7 @@ export function openCalls(supervision: Supervision): Handlers {
   ): Answer & { kind: "give" } {
     const ways = {
       openForReading: () => world.files!.open(path, readingMode),
-      onReleased: (flushed: Promise<void>) => pendingWrites.add(path, flushed),
+      onWriting: (arrived: Promise<void>) => pendingWrites.add(path, stat, arrived),
     }
     const fd = injected.complete(empty, (memory) => new LiveFile({ path, memory, file, stat, mode, ...ways }))
     return { kind: "give", fd, closeOnExec: false, range: "live" }

@@ -35,8 +35,14 @@ export function statCalls(supervision: Supervision): Handlers {
         return answer(call, await located.object.stat())
       case "remote":
         injected.catchUpWrites()
-        await pendingWrites.settled(located.path)
-        return answer(call, await world.files!.stat(located.path, follow))
+        return answer(
+          call,
+          await pendingWrites.upToDate(
+            located.path,
+            () => world.files!.stat(located.path, follow),
+            (stat) => stat,
+          ),
+        )
     }
   }
 

@@ -45,9 +45,10 @@ export class WriteBack {
     return this.#hashed
   }
 
-  modified(): void {
+  /** Resolves when what there is now has arrived. @throws what the remote side said */
+  modified(): Promise<void> {
     this.#dirty = true
-    void this.flush().catch(() => {})
+    return this.flush()
   }
 
   /** The size was set through the engine. */
@@ -56,24 +57,27 @@ export class WriteBack {
     this.#restart(Math.min(this.#sent, size))
   }
 
-  /** Resolves when everything written so far has arrived. @throws what the remote side said */
+  /** Resolves when everything written so far has arrived, whatever is written meanwhile. @throws what the remote side said */
   async flush(): Promise<void> {
-    while (this.#dirty || this.#running) {
+    // What is being sent now may have begun before the latest was written; what begins then has it all.
+    await this.#running
+    if (this.#dirty) {
       this.#running ??= this.#send().finally(() => {
         this.#running = undefined
       })
-      await this.#running
     }
+    await this.#running
     if (this.#failure) throw this.#failure
   }
 
-  /** The last flush; never rejects, because nobody is there any more to hear it. */
+  /** The last flush, when nobody can write any more. @throws what the remote side said: something is lost */
   async finish(): Promise<void> {
-    await this.flush().catch(() => {})
-    if (!this.#hashed || this.#failure || this.#isUnchanged()) return
+    if (fstatSync(this.#memory).size !== this.#sent) this.#dirty = true
+    await this.flush()
+    if (!this.#hashed || this.#isUnchanged()) return
     this.#restart(0)
     this.#dirty = true
-    await this.flush().catch(() => {})
+    await this.flush()
   }
 
   async #send(): Promise<void> {

@@ -1,0 +1,106 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
+import { runIn } from "../../../test/fakes/run-in-world.ts"
+
+/** Programs of every kind are started, on machines that may be busy. */
+setDefaultTimeout(30_000)
+
+/** A pod whose disk takes its time to write. */
+function slowPod() {
+  return new MemoryFiles({
+    files: { "/remote/a.txt": "hello\n", "/remote/dir/b.txt": "bee\n" },
+    links: { "/remote/link": "new" },
+    delay: (what) => Bun.sleep(/^write|^append/.test(what) ? 150 : 0),
+  })
+}
+
+const sh = (script: string, files: MemoryFiles) => runIn({ files }, ["bash", "-c", script])
+const python = (script: string, files: MemoryFiles) => runIn({ files }, ["/usr/bin/python3", "-c", script])
+
+describe("what was written past the engine", () => {
+  test.each([
+    ["while its writer still has it", "exec 3> /remote/new; echo one >&3; cat /remote/new; stat -c %s /remote/new"],
+    ["by another spelling of its name", "echo one > /remote/dir/../new; cat /remote/./new; stat -c %s /remote//new"],
+    ["below another working folder", "cd /remote/dir; echo one > ../new; cat ../new; stat -c %s /remote/new"],
+    ["through a link", "echo one > /remote/new; cat /remote/link; stat -Lc %s /remote/link"],
+    [
+      "by a new name of its folder",
+      "echo one > /remote/dir/x; mv /remote/dir /remote/e; cat /remote/e/x; stat -c %s /remote/e/x",
+    ],
+  ])("is there for the next reader %s", async (_, script) => {
+    expect((await sh(script, slowPod())).output).toBe("one\n4\n")
+  })
+
+  test("arrives also when whoever wrote it is ended with the program", async () => {
+    const files = slowPod()
+    const script = "trap 'echo last; exit' TERM; echo first; while :; do sleep 0.05; done"
+    await sh(`bash -c "${script}" > /remote/new & sleep 0.5`, files)
+    expect({ text: files.text("/remote/new"), open: files.openFiles }).toEqual({ text: "first\nlast\n", open: 0 })
+  })
+
+  test("is let go of also when it was written faster than anybody could be told", async () => {
+    let left: number | undefined
+    const files: MemoryFiles = new MemoryFiles({
+      files: { "/remote/go": "", "/remote/done": "" },
+      delay: async (what) => {
+        // More is written while podside stands still than the kernel keeps for it.
+        if (what === "open /remote/go") setTimeout(() => Bun.sleepSync(700), 10)
+        if (what === "open /remote/done") left = files.openFiles
+      },
+    })
+    const script = `
+import os, time
+os.open("/remote/go", 0); time.sleep(0.05)
+for _ in range(60000): os.write(1, b"o"); os.write(2, b"e")
+`
+    await sh(`/usr/bin/python3 -c '${script}' > /remote/out 2> /remote/err; sleep 1; cat /remote/done`, files)
+    expect({ left, out: files.text("/remote/out")?.length, err: files.text("/remote/err")?.length }).toEqual({
+      left: 0,
+      out: 60000,
+      err: 60000,
+    })
+  })
+
+  test("is waited for only as far as it was there, while more is written", async () => {
+    const script = `
+import os, signal, threading
+f = os.open("/remote/new", os.O_RDWR | os.O_CREAT); os.dup2(f, 9); signal.alarm(10)
+def write():
+    while True: os.write(9, b"x"); over.wait(0.02)
+over = threading.Event(); threading.Thread(target=write, daemon=True).start()
+over.wait(0.3); print(os.fstat(f).st_size > 0, flush=True); os._exit(0)
+`
+    expect((await python(script, slowPod())).output).toBe("True\n")
+  })
+
+  test("arrives also when its file was opened several times at once, and closed one after the other", async () => {
+    const files = slowPod()
+    const script = `exec >> /remote/new; exec 4>> /dev/stdout 5>> /dev/stdout 6>> /dev/stdout; sleep 0.2
+for fd in 4 5 6; do echo $fd >&$fd; eval "exec $fd>&-"; sleep 0.2; done; echo last`
+    await sh(script, files)
+    expect(files.text("/remote/new")).toBe("4\n5\n6\nlast\n")
+  })
+})
+
+test("a folder that cannot be entered leaves the program where it is", async () => {
+  const script = "cd /remote/dir; cd /nowhere; cd /etc/passwd; cat b.txt; pwd -P"
+  expect((await sh(`exec 2>/dev/null; ${script}`, slowPod())).output).toBe("bee\n/remote/dir\n")
+})
+
+test("what is no program, and waits for a writer, is refused as such", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "podside-pipe-"))
+  try {
+    const script = `
+import os
+os.mkfifo("${folder}/pipe"); os.chmod("${folder}/pipe", 0o755)
+try: os.execv("${folder}/pipe", ["pipe"])
+except OSError as e: print(e.errno)
+`
+    expect((await python(script, slowPod())).output).toBe("13\n")
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
