@@ -15,6 +15,9 @@ export interface Budget {
   changed(bytes: number, where: Waiting): void
 }
 
+/** When nobody is left who sends, a peer that takes nothing of what waits for so long is given up, in milliseconds. */
+const finishMilliseconds = 30_000
+
 /** The sending side of a socket: keeps what the kernel does not take, in order, and ends it after that. */
 export class Outlet implements Waiting {
   readonly #socket: TcpSocket
@@ -24,6 +27,7 @@ export class Outlet implements Waiting {
   #ending = false
   #finishing = false
   #dead = false
+  #stuck: ReturnType<typeof setTimeout> | undefined
   lastProgress = 0
 
   constructor(socket: TcpSocket, budget?: Budget) {
@@ -77,6 +81,7 @@ export class Outlet implements Waiting {
     if (this.#dead) return
     this.#finishing = true
     if (this.#queue.length === 0) this.#socket.end()
+    else this.#watch()
   }
 
   /** To be called on the socket's drain event. True: nothing waits any more. */
@@ -91,6 +96,7 @@ export class Outlet implements Waiting {
       }
       this.#queue.shift()
     }
+    clearTimeout(this.#stuck)
     if (this.#finishing && !this.#dead) this.#socket.end()
     else if (this.#ending && !this.#dead) this.#socket.shutdown()
     return true
@@ -106,6 +112,7 @@ export class Outlet implements Waiting {
   /** To be called when the socket is gone. */
   closed(): void {
     this.#dead = true
+    clearTimeout(this.#stuck)
     this.#queue = []
     if (this.#queuedBytes > 0) this.#took(this.#queuedBytes)
   }
@@ -116,8 +123,14 @@ export class Outlet implements Waiting {
     this.#budget?.changed(bytes.length, this)
   }
 
+  #watch(): void {
+    clearTimeout(this.#stuck)
+    this.#stuck = setTimeout(() => this.reset(), finishMilliseconds)
+  }
+
   #took(bytes: number): void {
     this.lastProgress = performance.now()
+    if (this.#finishing && !this.#dead) this.#watch()
     this.#queuedBytes -= bytes
     this.#budget?.changed(-bytes, this)
   }
