@@ -90,6 +90,7 @@ export class PortSets implements CopyRules {
     const { commit, refuseTaken } = this.#around
     const fresh = ports.filter((port) => !this.#diverted.has(port) && !this.#copied.has(port))
     if (fresh.length > 0) refuseTaken(fresh)
+    const neverCopied = missing(this.#formerlyCopied, fresh)
     commit(messages, what)
     record()
     if (fresh.length === 0) return
@@ -98,6 +99,7 @@ export class PortSets implements CopyRules {
       refuseTaken(fresh)
     } catch (thrown) {
       this.remove(fresh)
+      this.release(neverCopied)
       throw thrown
     }
   }
