@@ -1,8 +1,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test"
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ErrnoError, type FilePlace, OpenLocally } from "../../../core/client/engine.ts"
+import { errno } from "../../../core/linux/errno.ts"
 import { MemoryFiles } from "../../../test/fakes/memory-files.ts"
 import { installed, runIn } from "../../../test/fakes/run-in-world.ts"
 
@@ -140,6 +141,17 @@ for path in ["/remote/big", "/remote/a.txt"]:
     }
   })
 
+  test("a folder that only this machine has is not taken for one of the pod's", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "podside-local-"))
+    mkdirSync(join(folder, "sub"))
+    try {
+      const { output } = await sh(`cd ${folder}; cd /remote; cd sub 2>/dev/null || echo none; pwd; cd dir; cat b.txt`)
+      expect(output).toBe("none\n/remote\nbee\n")
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   test("names relative to the root folder are the pod's, and others stay this machine's", async () => {
     const folder = mkdtempSync(join(tmpdir(), "podside-local-"))
     writeFileSync(join(folder, "mine"), "local\n")
@@ -191,6 +203,18 @@ os.chdir("/"); print(os.path.exists("remote"))
     await seen
     expect(output).toContain("one\ntwo\n")
   }, 120_000)
+
+  test("an open file stays what it is when another takes its name", async () => {
+    const files = new MemoryFiles({ files: { "/remote/log": "one\n", "/remote/next": "another one\n" } })
+    const script = `
+import os, time
+f = os.open("/remote/log", 0)
+before = os.fstat(f); os.rename("/remote/next", "/remote/log"); time.sleep(1.1); after = os.fstat(f)
+print(before.st_ino == after.st_ino, after.st_size, os.pread(f, 100, 0), open("/remote/log").read().strip())
+`
+    const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("True 4 b'one\\n' another one\n")
+  })
 })
 
 describe("places", () => {
@@ -211,8 +235,12 @@ describe("places", () => {
   test("a path can be another one of this machine", async () => {
     const folder = mkdtempSync(join(tmpdir(), "podside-mapped-"))
     writeFileSync(join(folder, "file"), "mapped\n")
-    const files = new MemoryFiles({ place: rules({}, { "/nowhere/file": join(folder, "file") }) })
+    const mapped = { "/nowhere/file": join(folder, "file"), "/nowhere/none": join(folder, "none") }
+    const files = new MemoryFiles({ place: rules({}, mapped) })
     try {
+      const script =
+        "for name in file none; do for what in e r x; do test -$what /nowhere/$name && echo $name $what; done; done"
+      expect((await sh(script, files)).output).toBe("file e\nfile r\n")
       const { output } = await sh("cat /nowhere/file; stat -c %s /nowhere/file; echo new > /nowhere/file", files)
       expect(output).toBe("mapped\n7\n")
       expect(readFileSync(join(folder, "file"), "utf8")).toBe("new\n")
@@ -531,6 +559,26 @@ print(rename(NOREPLACE, b"/remote/new"), open("/remote/new").read().strip())
   const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
   expect(output).toBe("['EEXIST', 'EINVAL', 'EINVAL', 'EINVAL']\nhello from the pod bee\nrenamed hello from the pod\n")
 })
+
+test.if(installed("python3"))(
+  "a rename that would keep what is there is refused where nobody can tell what is",
+  async () => {
+    const files = new MemoryFiles({
+      files: { "/remote/a.txt": "a\n", "/remote/secret": "s\n" },
+      delay: async (what) => {
+        if (what === "stat /remote/secret") throw new ErrnoError(errno.EACCES, "no")
+      },
+    })
+    const script = `
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.renameat2(-100, b"/remote/a.txt", -100, b"/remote/secret", 1), ctypes.get_errno())
+`
+    const { output } = await runIn({ files }, ["/usr/bin/python3", "-c", script])
+    expect(output).toBe("-1 13\n")
+    expect([files.text("/remote/a.txt"), files.text("/remote/secret")]).toEqual(["a\n", "s\n"])
+  },
+)
 
 /** Opens, reads and closes a file many times; says where it was given something else. */
 const openingOften = `
