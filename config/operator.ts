@@ -74,6 +74,11 @@ const environment = v.object({
 
 type Environment = v.InferOutput<typeof environment>
 
+/** Every variable with its default, as it would be written; undefined for one that may be absent. */
+export const operatorVariables: Readonly<Record<string, string | undefined>> = Object.fromEntries(
+  Object.entries(environment.entries).map(([name, schema]) => [name, schema.default]),
+)
+
 export interface ListenAddress {
   host: string
   port: number

@@ -1,4 +1,4 @@
-import { readOperatorSettings } from "../../config/operator.ts"
+import { operatorVariables, readOperatorSettings } from "../../config/operator.ts"
 import { AppError } from "../errors.ts"
 import { openKube } from "../kube/kube.ts"
 import { createLogger } from "../log.ts"
@@ -7,11 +7,25 @@ import { untilStopped } from "../stop-signals.ts"
 import { pluginCluster } from "./plugin-cluster.ts"
 import { startOperator } from "./start.ts"
 
+const help = () => `Usage: podside --mode operator
+
+Runs the operator, in the pod that "podside operator setup" or the chart makes. Its settings are environment variables, which those
+write; what stands behind "=" is the default:
+
+${Object.entries(operatorVariables)
+  .map(([name, otherwise]) => `  ${name}${otherwise === undefined ? "" : `=${otherwise}`}`)
+  .join("\n")}
+`
+
 /** The role `operator`: settings from the environment, Kubernetes from the pod it runs in or a kubeconfig. */
 export const run: RunRole = async (argv, context) => {
+  if (argv[0] === "--help" || argv[0] === "-h") {
+    process.stdout.write(help())
+    return 0
+  }
   if (argv.length > 0) {
     throw new AppError("bad-arguments", `The operator takes no arguments, but was given "${argv[0]}"`, {
-      next: "Set its environment variables; the chart shows them.",
+      next: 'Its settings are environment variables: see "podside --mode operator --help".',
       exitCode: 2,
     })
   }

@@ -103,6 +103,16 @@ describe("the role", () => {
     expect(isAgent({ stdout: named.stdout.toString(), stderr: named.stderr.toString() })).toBe(true)
     expect(named.exitCode).toBe(2)
   })
+  test("has help of its own: the operator's names its variables with their defaults, and refuses words", async () => {
+    const { code, stdout } = await podside(["--mode", "operator", "--help"])
+    expect(code).toBe(0)
+    expect(stdout).toContain("\n  OPERATOR_LOG_LEVEL=info\n")
+    expect(stdout).toContain("\n  OPERATOR_POD_NAME\n")
+    expect(await podside(["--mode", "operator", "start"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--help"),
+    })
+  })
   test("is the client otherwise, and --mode beats PODSIDE_MODE", async () => {
     expect(isAgent(await podside(["--help"]))).toBe(false)
     expect(isAgent(await podside(["--mode", "client"], { env: { PODSIDE_MODE: "agent" } }))).toBe(false)
