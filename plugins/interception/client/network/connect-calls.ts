@@ -91,8 +91,10 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
         association.connectedSocket = { tid: call.tid, fd: call.int(0), inode: socketInode(fd) }
         return success
       }
-      // Connected, connecting or listening already: the kernel knows what to say.
-      if (endpointName("getpeername", fd) || tcp.isPending(fd)) return proceed
+      // Connected or listening already: the kernel knows what to say. While it connects, too, but to whoever waits for the outcome.
+      const pending = tcp.pending(fd)
+      if (endpointName("getpeername", fd) || (pending && isNonBlocking(fd))) return proceed
+      if (pending) return await waits.interruptible(call, (given) => pending.then(() => outcome(given(fd, () => {}))))
       // Other protocols (MPTCP) wait as blocking sockets do: they know no simultaneous open.
       if (isNonBlocking(fd) && socketProtocol(fd) === IPPROTO_TCP) {
         mine = false
@@ -103,16 +105,28 @@ export function connectCalls({ world, shared, tcp, udp, unix, listeners, waits }
       const limitMs = connectLimitMs(fd)
       return await waits.interruptible(call, async (given, _, whenAbandoned) => {
         const limit = new ConnectLimit(limitMs)
-        const connect = async () => limit.inTime(given(await reach(), (connection) => connection.close()))
-        const joined = tcp.join(fd, family, peer, connect, (undo) => {
-          limit.whenOver(undo)
-          whenAbandoned(undo)
+        let goesOn = false
+        const connect = async () => {
+          const connection = await reach()
+          return goesOn ? connection : limit.inTime(given(connection, (connection) => connection.close()))
+        }
+        const joined = tcp.join(fd, family, peer, connect, (leave) => {
+          limit.whenOver(() => void leave(true))
+          whenAbandoned((isGone) => {
+            goesOn = leave(isGone)
+          })
         })
         return Promise.race([joined.then(() => success), limit.over]).finally(() => limit.stop())
       })
     } finally {
       if (mine) syscall("close", fd)
     }
+  }
+
+  /** What became of a connect that was pending. */
+  function outcome(fd: number): Answer {
+    const failed = tcp.failures.take(fd)
+    return failed === 0 ? success : failure(failed)
   }
 
   /** Whether an address of this machine may mean something else than the kernel thinks. */

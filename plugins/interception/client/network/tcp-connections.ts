@@ -65,8 +65,8 @@ export class TcpConnections {
   readonly #loopbacks = new Map<LoopbackIp, Loopback>()
   /** By `key`. */
   readonly #named = new Map<string, Named>()
-  /** Cookies of the sockets that wait for the remote side. */
-  readonly #pending = new Set<bigint>()
+  /** Sockets that wait for the remote side, by cookie; each settles when it has answered, and never rejects. */
+  readonly #pending = new Map<bigint, Promise<void>>()
   readonly failures: FailedConnects
 
   constructor(readiness: Readiness, shared: SharedState) {
@@ -77,24 +77,29 @@ export class TcpConnections {
 
   /**
    * Connects a blocking socket once the remote side has, and takes over `fd`. The function given to `whenAbandoned` is to be
-   * called when nobody waits any more, before the call is answered. @throws ErrnoError, LinuxError
+   * called when nobody waits any more, before the call is answered: with true when the socket shall be what it was before, else it goes on
+   * to connect, as a non-blocking one, where that is possible; tells whether it does. @throws ErrnoError, LinuxError
    */
   async join(
     fd: number,
     family: number,
     peer: Endpoint,
     connect: () => Promise<RemoteConnection>,
-    whenAbandoned: (undo: () => void) => void,
+    whenAbandoned: (leave: (forGood: boolean) => boolean) => void,
   ): Promise<void> {
     const connecting = connect()
     connecting.catch(() => {})
     let early: Early | undefined
     let isAbandoned = false
-    whenAbandoned(() => {
+    whenAbandoned((forGood) => {
+      if (isAbandoned) return false
       isAbandoned = true
       early?.arrival.cancel()
+      const goesOn = !forGood && socketProtocol(fd) === IPPROTO_TCP
       // The program may close its own at once.
-      syscall("close", fd)
+      if (goesOn) this.#hold(fd, family, peer, connecting)
+      else syscall("close", fd)
+      return goesOn
     })
     try {
       // Of others (MPTCP) it is not sure that they can be cancelled.
@@ -103,6 +108,7 @@ export class TcpConnections {
         if (!isAbandoned) early = this.#arrive(fd, family, peer, connecting)
       }
       const connection = await connecting
+      if (isAbandoned) return
       await this.#joinTo(connection, fd, family, early ?? this.#arrive(fd, family, peer, connecting))
     } catch (thrown) {
       if (!isAbandoned) early?.arrival.cancel()
@@ -203,8 +209,7 @@ export class TcpConnections {
         throw thrown
       }
     }
-    this.#pending.add(cookie)
-    join()
+    const settled = join()
       .catch((thrown) => {
         this.#unname(named)
         this.failures.add(fd, errnoOf(thrown) ?? errno.EIO)
@@ -214,6 +219,7 @@ export class TcpConnections {
         this.#pending.delete(cookie)
         syscall("close", fd)
       })
+    this.#pending.set(cookie, settled)
     return inProgress
   }
 
@@ -224,9 +230,9 @@ export class TcpConnections {
     return named && { peer: named.peer, own: named.connection?.local }
   }
 
-  /** Whether the socket still connects, which the kernel does not tell. */
-  isPending(fd: number): boolean {
-    return this.#pending.size > 0 && this.#pending.has(socketCookie(fd))
+  /** Settles when the remote side has answered, and never rejects; undefined for sockets that do not wait for that. */
+  pending(fd: number): Promise<void> | undefined {
+    return this.#pending.size > 0 ? this.#pending.get(socketCookie(fd)) : undefined
   }
 
   /** Connections that stand. */

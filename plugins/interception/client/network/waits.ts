@@ -36,25 +36,27 @@ export class Waits {
   /**
    * Runs `work` until it has an answer, the caller is gone, or a signal wants to be handled. In the latter cases `work` goes
    * on unheard: what it has obtained it passes through `given`, which then undoes it and throws. From then on signals wait for the answer:
-   * what a call has done is not lost by them. What has to be undone before the program goes on is told to `whenAbandoned`.
+   * what a call has done is not lost by them. What has to be done before the program goes on is told to `whenAbandoned`; it hears whether
+   * the caller is gone.
    */
   async interruptible(
     call: Call,
     work: (
       given: <T>(value: T, undo: (value: T) => void) => T,
       abandoned: Promise<never>,
-      whenAbandoned: (undo: () => void) => void,
+      whenAbandoned: (act: (isGone: boolean) => void) => void,
     ) => Promise<Answer>,
   ): Promise<Answer> {
     const stop = Promise.withResolvers<never>()
     stop.promise.catch(() => {})
     let over = false
     let hasSome = false
-    let undo = () => {}
+    let act = (_isGone: boolean) => {}
     const ticker = setInterval(() => {
-      if (over || (this.#isWaiting(call) && (hasSome || !hasSignal(call.tid)))) return
+      const isGone = !this.#isWaiting(call)
+      if (over || (!isGone && (hasSome || !hasSignal(call.tid)))) return
       over = true
-      undo()
+      act(isGone)
       stop.reject(new Abandoned())
     }, tickMs)
     const given = <T>(value: T, undo: (value: T) => void): T => {
@@ -64,7 +66,7 @@ export class Waits {
       throw new Abandoned()
     }
     const running = work(given, stop.promise, (given) => {
-      undo = given
+      act = given
     })
     running.catch(() => {})
     try {
