@@ -62,6 +62,34 @@ test("an upgrade is asked for with the login, and what comes with the answer is 
   socket.abort()
 })
 
+test.each([
+  ["at once", 10],
+  ["slowly", 8 << 20],
+])("what was written before the end arrives, taken %s, and the end after it", async (_, length) => {
+  const received = Promise.withResolvers<string>()
+  const { open, gone } = await serve((socket) => {
+    socket.write("HTTP/1.1 101 S\r\n\r\n")
+    const hash = new Bun.CryptoHasher("md5")
+    socket.on("data", (bytes) => {
+      hash.update(bytes)
+      socket.pause()
+      setTimeout(() => socket.resume(), 1)
+    })
+    socket.on("end", () => received.resolve(hash.digest("hex")))
+  })
+  const { socket } = await open()
+  const bytes = Buffer.alloc(length, "podside ")
+  const half = length >> 1
+  socket.write(bytes.subarray(0, half))
+  const lent = Buffer.from(bytes.subarray(half))
+  socket.writeCopy(lent)
+  lent.fill(0)
+  socket.end()
+  socket.write(Buffer.from("too late"))
+  expect(await received.promise).toBe(new Bun.CryptoHasher("md5").update(bytes).digest("hex"))
+  await gone
+})
+
 const status = JSON.stringify({ kind: "Status", message: "not for you: ünïcödé" })
 const half = status.length - 6
 const [one, two] = [status.slice(0, half), status.slice(half)]
