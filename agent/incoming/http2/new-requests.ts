@@ -35,6 +35,7 @@ export class NewRequests {
   readonly #host: RequestHost
   #undecided: UndecidedStream | undefined
   #held: Frame[] = []
+  readonly #heldStreams = new Set<number>()
 
   constructor(connection: IncomingConnection, port: Port, settings: IncomingSettings, host: RequestHost) {
     this.#connection = connection
@@ -74,13 +75,21 @@ export class NewRequests {
     const undecided = this.#undecided
     if (!undecided) return false
     if (frame.stream === undecided.id && frame.type === frameTypes.data) undecided.add(frame)
+    else if (this.#isOfAnOlder(undecided, frame)) return false
     else {
       this.#held.push(frame)
+      this.#heldStreams.add(frame.stream)
       // Trailers, or the request is taken back: no more of the body will come.
       if (frame.stream === undecided.id && frame.type !== frameTypes.windowUpdate) undecided.complete()
       if (this.#held.length > maxHeld) this.#host.tooMany()
     }
     return true
+  }
+
+  /** It need not wait: its stream was decided before. Header blocks are read in their order, and what is behind a held one waits with it. */
+  #isOfAnOlder(undecided: UndecidedStream, { stream, type }: Frame): boolean {
+    const isOfBlock = type === frameTypes.headers || type === frameTypes.continuation
+    return stream < undecided.id && !isOfBlock && !this.#heldStreams.has(stream)
   }
 
   dispose(): void {
@@ -97,6 +106,7 @@ export class NewRequests {
     else this.#host.pass(undecided.block, undecided.fields, undecided.request.setCookie)
     const held = [...undecided.frames, ...this.#held]
     this.#held = []
+    this.#heldStreams.clear()
     this.#host.goOn(held)
   }
 
