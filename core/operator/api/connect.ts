@@ -39,7 +39,7 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
   const leave = () => gone.abort(new StatusError(499, "ClientClosedRequest", "The client left"))
   socket.once("close", leave)
   try {
-    const { session, fresh } = await sessionFor(operator, asked, params)
+    const session = await sessionFor(operator, asked, params)
     try {
       const agent = session.agents.primary()
       if (!agent)
@@ -52,10 +52,10 @@ export async function connectTarget(operator: Operator, connect: ConnectRequest)
         link.abort()
         throw error
       }
-      if (fresh) opened(operator, session)
-      operator.sessions.attach(session, createRelay(operator, session, { agent, link }, client, params))
+      const relay = createRelay(operator, session, { agent, link }, client, params)
+      if (operator.sessions.attach(session, relay)) opened(operator, session)
     } catch (thrown) {
-      await operator.sessions.abandon(session, fresh)
+      if (await operator.sessions.abandon(session)) opened(operator, session)
       throw thrown
     }
   } catch (thrown) {
@@ -110,48 +110,42 @@ function askedFor(
  * The session a socket belongs to: one that stands and is the caller's, on this replica or another, or a new one. It is
  * claimed for the socket when this resolves.
  */
-async function sessionFor(
-  operator: Operator,
-  asked: Asked,
-  params: ConnectParams,
-): Promise<{ session: LiveSession; fresh: boolean }> {
+async function sessionFor(operator: Operator, asked: Asked, params: ConnectParams): Promise<LiveSession> {
   const { info, number } = asked
   const { userId, kind } = asked.certificate()
   const { sessions } = operator
   const comer = { user: info.identity.user, userId, namespace: info.namespace, target: info.target }
   const known = sessions.find(number, comer)
-  if (known && "relays" in known) return sessions.join(known, comer)
+  if (known && "relays" in known) return (await sessions.join(known, comer)).session
   const log = operator.log.child({ session: formatSessionId(number) })
   const agents = targetAgents(operator, info, log)
+  let request: SessionRequest
   try {
     // Kubernetes first, as the caller: nothing else is told to who may not even see the target.
     const { uid: targetUid, labels } = await agents.resolve(operator.asCaller(info.identity))
-    const request = { ...info, labels, targetUid }
+    request = { ...info, labels, targetUid }
     asked.found = request
     const verdict = await operator.plugins.authorize("authorizeSession", request)
     if (!verdict.allow) throw denied(verdict)
-    const own: LiveSession = {
-      info: { ...request, id: formatSessionId(number), openedAt: known?.info.openedAt ?? new Date() },
-      number,
-      userId,
-      key: params.key,
-      headerFilter: params.header_filter,
-      ci: kind === "ci" || params.session_ci_info !== undefined,
-      ports: noPorts,
-      agents,
-      relays: new Set(),
-      log,
-    }
-    const joined = await sessions.join(own, comer)
-    if (joined.session === own) {
-      void agents.follow().catch((error) => operator.log.warn("the target cannot be followed", { error }))
-      if (!joined.fresh) operator.log.info("session taken over", { session: own.info.id })
-    } else agents.close()
-    return joined
   } catch (thrown) {
     agents.close()
     throw thrown
   }
+  const own: LiveSession = {
+    info: { ...request, id: formatSessionId(number), openedAt: known?.info.openedAt ?? new Date() },
+    number,
+    userId,
+    key: params.key,
+    headerFilter: params.header_filter,
+    ci: kind === "ci" || params.session_ci_info !== undefined,
+    ports: noPorts,
+    agents,
+    relays: new Set(),
+    log,
+  }
+  const joined = await sessions.join(own, comer)
+  if (joined.session === own && !joined.fresh) operator.log.info("session taken over", { session: own.info.id })
+  return joined.session
 }
 
 function targetAgents(operator: Operator, { target, namespace }: Asked["info"], log: Logger) {

@@ -216,9 +216,9 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
   test("a session that could not be begun while the API server is away leaves nothing behind", async () => {
     const one = await replica({ lostMs: 300 })
     const number = next++
-    const { session: joined, fresh } = await one.registry.join(session(number), comer)
+    const { session: joined } = await one.registry.join(session(number), comer)
     one.apiServer.leaves("session")
-    await expect(one.registry.abandon(joined, fresh)).rejects.toThrow("away")
+    await expect(one.registry.abandon(joined)).rejects.toThrow("away")
     expect(one.registry.hereCount).toBe(0)
     one.apiServer.returns()
     await cluster.eventually("it is not listed", () => one.registry.byText(String(number)) === undefined)
@@ -227,12 +227,12 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
   test("a session that could not be begun is as if it had never been", async () => {
     const one = await replica()
     const number = next++
-    const { session: joined, fresh } = await one.registry.join(session(number), comer)
-    await one.registry.abandon(joined, fresh)
+    const { session: joined } = await one.registry.join(session(number), comer)
+    await one.registry.abandon(joined)
     expect(one.registry.byText(String(number))).toBeUndefined()
     expect((await open(one, number)).fresh).toBe(true)
     const second = await one.registry.join(session(number), comer)
-    await one.registry.abandon(second.session, second.fresh)
+    await one.registry.abandon(second.session)
     expect(one.registry.byText(String(number))).toMatchObject({ connected: true })
   })
 })

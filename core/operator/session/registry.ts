@@ -50,6 +50,8 @@ export class SessionRegistry {
   readonly #marked = new Set<bigint>()
   /** Being put into their records again. */
   readonly #returning = new Set<bigint>()
+  /** New, and no socket has come yet. */
+  readonly #unopened = new Set<bigint>()
   readonly #told = new WeakSet<Relay>()
   readonly #parsed = new WeakMap<Lease, SessionRecord | undefined>()
   readonly #expiry: SessionExpiry
@@ -61,7 +63,7 @@ export class SessionRegistry {
       ...options,
       records: () => options.records.list("session").flatMap((lease) => this.#read(lease) ?? []),
       connected: (record) => this.#connected(record),
-      close: (record, why) => this.close(record, why),
+      close: (record, why, isDue) => this.close(record, why, false, isDue),
       forget: ({ number }) =>
         this.#change(number, (record) => ({ write: record?.closed && "remove", answer: undefined })),
     })
@@ -87,13 +89,15 @@ export class SessionRegistry {
 
   /**
    * Claims the session for a socket that is about to come: makes its record, or joins the one that is there. Follow with
-   * `attach` or `abandon`. @throws like `find`, KubeError
+   * `attach` or `abandon`. What becomes of `session`, which may not be the one that is there, is settled here in any case.
+   * @throws like `find`, KubeError
    */
   async join(session: LiveSession, comer: Comer): Promise<{ session: LiveSession; fresh: boolean }> {
     const { number } = session
     const here = this.#here.get(number) ?? session
+    if (here !== session) session.agents.close()
     assertMayJoin(here, comer)
-    this.#here.set(number, here)
+    if (!this.#here.has(number)) this.#begin(here)
     this.#count(number, 1)
     try {
       const fresh = !this.#marked.has(number) && (await this.#mark(here, comer))
@@ -105,14 +109,22 @@ export class SessionRegistry {
     }
   }
 
-  attach(session: LiveSession, relay: Relay): void {
+  #begin(session: LiveSession): void {
+    this.#here.set(session.number, session)
+    session.agents.follow().catch((error) => session.log.warn("the target cannot be followed", { error }))
+  }
+
+  /** @returns true for the first socket of a new session */
+  attach(session: LiveSession, relay: Relay): boolean {
     session.relays.add(relay)
     this.#count(session.number, -1)
     void relay.ended.then(() => {
       session.relays.delete(relay)
       this.#leave(session)
     })
+    const isFirst = this.#unopened.delete(session.number)
     this.#tellClosed(session)
+    return isFirst
   }
 
   /** The session has a port: that is written down for the record of its end. */
@@ -129,18 +141,31 @@ export class SessionRegistry {
     )
   }
 
-  /** The socket that was to come does not. A session that was made for it is as if it had never been. */
-  async abandon(session: LiveSession, fresh: boolean): Promise<void> {
-    this.#count(session.number, -1)
+  /**
+   * The socket that was to come does not. A session that was made for it is as if it had never been.
+   * @returns true when it was made here and stands all the same, for its client has come to another replica
+   */
+  async abandon(session: LiveSession): Promise<boolean> {
+    const { number } = session
+    this.#count(number, -1)
+    const isUnused = () => !this.#inUse(session) && this.#unopened.has(number)
     try {
-      if (!fresh || this.#inUse(session)) return
-      await this.#change(session.number, (record) => {
-        const unused = record?.replicas.every((id) => id === this.#options.replicas.id)
-        return { write: unused ? "remove" : undefined, answer: undefined }
-      })
+      return isUnused() && (await this.#change(number, (record) => this.#forgetUnused(number, record, isUnused)))
     } finally {
       this.#leave(session)
     }
+  }
+
+  #forgetUnused(number: bigint, record: SessionRecord | undefined, isUnused: () => boolean) {
+    // Somebody came while it was asked for.
+    if (!record || record.closed || !isUnused()) return { answer: false }
+    if (record.replicas.some((id) => id !== this.#options.replicas.id)) {
+      this.#marked.add(number)
+      return { answer: true }
+    }
+    // Who comes from now on makes it again.
+    this.#marked.delete(number)
+    return { write: "remove" as const, answer: false }
   }
 
   list(): readonly ListedSession[] {
@@ -161,10 +186,19 @@ export class SessionRegistry {
     return byDecimal ?? (/^[0-9a-fA-F]{1,16}$/.test(text) ? this.#listed(BigInt(`0x${text}`)) : undefined)
   }
 
-  /** Every client of the session is told why, wherever its socket is. `killed`: somebody asked for it. @throws KubeError */
-  async close({ number }: SessionFacts, why: string, killed = false): Promise<void> {
+  /**
+   * Every client of the session is told why, wherever its socket is. @throws KubeError
+   * @param killed somebody asked for it
+   * @param isDue asked about the session as it is when it is closed
+   */
+  async close(
+    { number }: SessionFacts,
+    why: string,
+    killed = false,
+    isDue: (record: SessionRecord) => boolean = () => true,
+  ): Promise<void> {
     const closed = await this.#change(number, (record) => {
-      if (!record || record.closed) return { answer: undefined }
+      if (!record || record.closed || !isDue(record)) return { answer: undefined }
       return { write: { ...record, closed: { why } }, answer: record }
     })
     if (closed) this.#options.onClosed(closed, why, killed)
@@ -221,6 +255,7 @@ export class SessionRegistry {
         return { write: { ...record, replicas: [...living, replicas.id] }, answer: false }
       }))
     this.#marked.add(session.number)
+    if (fresh) this.#unopened.add(session.number)
     return fresh
   }
 
@@ -228,6 +263,7 @@ export class SessionRegistry {
     const { number } = session
     if (this.#inUse(session) || this.#here.get(number) !== session) return
     this.#here.delete(number)
+    this.#unopened.delete(number)
     session.agents.close()
     if (!this.#marked.delete(number)) return
     const { replicas, log } = this.#options
@@ -272,7 +308,7 @@ export class SessionRegistry {
   /** What is here this replica knows better than the record: while the API server is away, that cannot be changed. */
   #connected({ number, replicas: ids }: SessionRecord): boolean {
     const { replicas } = this.#options
-    return ids.some((id) => (id === replicas.id ? this.#here.has(number) : replicas.alive(id)))
+    return this.#here.has(number) || ids.some((id) => id !== replicas.id && replicas.alive(id))
   }
 
   #inUse({ number, relays }: LiveSession): boolean {

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from "bun:test"
 import { silentLogger } from "../../log.ts"
 import { formatSessionId, noPorts } from "./live-session.ts"
-import { maxRemembered, SessionExpiry } from "./session-expiry.ts"
+import { maxRemembered, SessionExpiry, type SessionExpiryOptions } from "./session-expiry.ts"
 import type { SessionRecord } from "./session-record.ts"
 
 const record = (number: number, closed: boolean): SessionRecord => ({
@@ -28,7 +28,7 @@ let expiry: SessionExpiry | undefined
 afterEach(() => expiry?.stop())
 
 /** An expiry that sees such records, and the numbers of those it forgets. */
-function watch(records: SessionRecord[]): Set<number> {
+function watch(records: SessionRecord[], more: Partial<SessionExpiryOptions> = {}): Set<number> {
   const forgotten = new Set<number>()
   expiry = new SessionExpiry({
     unusedMs: 60_000,
@@ -39,6 +39,7 @@ function watch(records: SessionRecord[]): Set<number> {
     close: async () => {},
     forget: async ({ number }) => void forgotten.add(Number(number)),
     log: silentLogger,
+    ...more,
   })
   return forgotten
 }
@@ -53,4 +54,22 @@ test("of more closed sessions than are remembered those closed first are forgott
   for (let i = 0; i < 5; i++) records.unshift(record(maxRemembered + i, true))
   await looks()
   expect([...forgotten].sort((one, other) => one - other)).toEqual([2, 3, 4])
+})
+
+test("a session that nobody uses is closed once, however slow that is, and only while nobody does", async () => {
+  let isConnected = false
+  const closing: ((now: SessionRecord) => boolean)[] = []
+  const unused = { ...record(1, false), replicas: [] }
+  watch([unused], {
+    unusedMs: 0,
+    connected: () => isConnected,
+    close: (_record, _why, isDue) => {
+      closing.push(isDue)
+      return new Promise(() => {})
+    },
+  })
+  await Bun.sleep(2_500)
+  expect(closing.map((isDue) => isDue(unused))).toEqual([true])
+  isConnected = true
+  expect(closing[0]!(unused)).toBe(false)
 })

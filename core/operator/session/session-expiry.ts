@@ -14,7 +14,8 @@ export interface SessionExpiryOptions extends SessionTimes {
   records(): readonly SessionRecord[]
   /** Some living replica has a socket of it. */
   connected(record: SessionRecord): boolean
-  close(record: SessionRecord, why: string): Promise<void>
+  /** @param isDue whether that still holds for the session as it is in the end: its client may just have come back */
+  close(record: SessionRecord, why: string, isDue: (now: SessionRecord) => boolean): Promise<void>
   /** Removes the record of a closed session. */
   forget(record: SessionRecord): Promise<void>
   log: Logger
@@ -34,6 +35,8 @@ export class SessionExpiry {
   readonly #options: SessionExpiryOptions
   /** Since when a record has been as it is, in milliseconds of this process: clocks of replicas need not agree. */
   readonly #since = new Map<bigint, { state: RestState; at: number }>()
+  /** Being closed or forgotten. */
+  readonly #changing = new Set<bigint>()
   readonly #sweep: ReturnType<typeof setInterval>
 
   constructor(options: SessionExpiryOptions) {
@@ -55,27 +58,32 @@ export class SessionExpiry {
       const state = this.#state(record)
       const restMs = this.#restMs(record.number, state, now)
       if (state === "closed") closed.push({ record, restMs })
-      else this.#follow(record, this.#judge(record, state, restMs))
+      else this.#judge(record, state, restMs)
     }
     for (const number of this.#since.keys()) if (!present.has(number)) this.#since.delete(number)
     closed.sort((one, other) => other.restMs - one.restMs)
     const surplus = closed.length - maxRemembered
     for (const [index, { record, restMs }] of closed.entries()) {
-      if (index < surplus || restMs >= rememberedMs) this.#follow(record, forget(record))
+      if (index < surplus || restMs >= rememberedMs) this.#change(record, () => forget(record))
     }
   }
 
-  #follow({ info }: SessionRecord, change: Promise<void> | undefined): void {
-    const { log } = this.#options
-    change?.catch((error) => log.warn("a session's record could not be changed", { session: info.id, error }))
+  /** One at a time: an API server that is slow would have one more for each look to do. */
+  #change({ info, number }: SessionRecord, change: () => Promise<void>): void {
+    if (this.#changing.has(number)) return
+    this.#changing.add(number)
+    change()
+      .catch((error) => this.#options.log.warn("a session's record could not be changed", { session: info.id, error }))
+      .finally(() => this.#changing.delete(number))
   }
 
-  #judge(record: SessionRecord, state: "unused" | "lost" | undefined, restMs: number): Promise<void> | undefined {
+  #judge(record: SessionRecord, state: "unused" | "lost" | undefined, restMs: number): void {
     const { unusedMs, lostMs, maxLifeMs, close } = this.#options
-    if (state && restMs >= (state === "lost" ? lostMs : unusedMs))
-      return close(record, "nobody was connected to it any more")
-    if (maxLifeMs <= 0 || Date.now() - record.info.openedAt.getTime() < maxLifeMs) return undefined
-    return close(record, "it reached the longest life the operator allows")
+    if (state && restMs >= (state === "lost" ? lostMs : unusedMs)) {
+      const isDue = (now: SessionRecord) => this.#state(now) === state
+      this.#change(record, () => close(record, "nobody was connected to it any more", isDue))
+    } else if (maxLifeMs > 0 && Date.now() - record.info.openedAt.getTime() >= maxLifeMs)
+      this.#change(record, () => close(record, "it reached the longest life the operator allows", () => true))
   }
 
   /** Undefined for a session that is used. */
