@@ -20,7 +20,7 @@ export interface EphemeralAgentsOptions {
 }
 
 type Beside = NonNullable<AgentPlace["beside"]>
-type Ephemeral = Pick<RunningAgent, "name" | "port"> & { namespace: string; pod: string }
+type Ephemeral = Pick<RunningAgent, "name" | "port"> & { namespace: string; pod: string; uid: string | undefined }
 
 /**
  * Agents as ephemeral containers of the target's pod. Kubernetes can neither stop nor remove one: an agent ends by itself
@@ -53,7 +53,7 @@ export class EphemeralAgents implements AgentSource {
     const target = { pod, container: beside.container }
     for (let attempt = 0; ; attempt++) {
       const { name: agentName, port } = agentIdentity(place.key, attempt, this.#options.settings.agent.port)
-      const agent = { name: agentName, port, namespace, pod: name }
+      const agent = { name: agentName, port, namespace, pod: name, uid }
       const known = pod.spec.ephemeralContainers?.some((one) => one.name === agentName)
       if (known && ephemeralState(pod, agentName).kind === "ended") continue
       if (known) return agent
@@ -74,16 +74,19 @@ export class EphemeralAgents implements AgentSource {
     }
   }
 
-  #running({ namespace, pod: podName, ...agent }: Ephemeral, deadline: AbortSignal, cancelled: AbortSignal) {
+  #running({ namespace, pod: podName, uid, ...agent }: Ephemeral, deadline: AbortSignal, cancelled: AbortSignal) {
     const { promise, resolve, reject } = Promise.withResolvers<RunningAgent>()
     let waitingFor = "the target's pod was not seen"
-    const isIt = ({ metadata }: Pod) => metadata.name === podName
+    let isSeen = false
+    // A pod of a StatefulSet has the name of the one before.
+    const isIt = ({ metadata }: Pod) => metadata.name === podName && metadata.uid === uid
     const onEnd = (listener: () => void) =>
       this.#options.watch.subscribe(namespace, isIt, ([pod]) => {
         if (!pod || ephemeralState(pod, agent.name).kind === "ended") listener()
       })
     const stop = this.#options.watch.subscribe(namespace, isIt, ([pod]) => {
-      if (!pod) return
+      if (!pod) return isSeen ? reject(notStarted(`pod "${podName}" was deleted`)) : undefined
+      isSeen = true
       const state = ephemeralState(pod, agent.name)
       if (state.kind === "running") return resolve({ ...agent, hostname: state.address, onEnd })
       if (state.kind !== "starting") return reject(notStarted(state.why))
