@@ -97,6 +97,8 @@ export const run: RunCommand = async ({ args, options }, context) => {
         log,
       })
       context.leaveSignalsTo(program.exited)
+      // The end was asked for before there was a program to pass it on to.
+      if (signal.aborted) program.kill("SIGTERM")
       return await untilEnd(program, conversation)
     } finally {
       conversation.end()
