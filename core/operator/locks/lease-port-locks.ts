@@ -68,10 +68,11 @@ export class LeasePortLocks implements PortLocks {
   readonly #sweep: ReturnType<typeof setInterval>
   readonly #stopListening: () => void
   #stopped = false
+  #clearing = false
 
   constructor(options: LeasePortLocksOptions) {
     this.#options = options
-    this.#sweep = setInterval(() => void this.#clear(), sweepMs)
+    this.#sweep = setInterval(() => void this.#clearInTurn(), sweepMs)
     this.#stopListening = options.records.onChange((changed) => {
       if (!changed || changed.kind === kind) this.#look()
     })
@@ -169,6 +170,15 @@ export class LeasePortLocks implements PortLocks {
     })
   }
 
+  /** An API server that is slow must not have more to do with each sweep. */
+  async #clearInTurn(): Promise<void> {
+    if (this.#clearing) return
+    this.#clearing = true
+    await this.#clear().finally(() => {
+      this.#clearing = false
+    })
+  }
+
   async #clear(): Promise<void> {
     const { records, log } = this.#options
     for (const giveBack of [...this.#owed.values()])
@@ -180,8 +190,8 @@ export class LeasePortLocks implements PortLocks {
       await records
         .change(kind, name, (current) => {
           const left = this.recorded(current)
-          const kept = held && left.length > 0 && content(held.port, left, current)
-          return { write: kept || "remove", answer: undefined }
+          const [first] = left
+          return { write: first ? content(first.port, left, current) : "remove", answer: undefined }
         })
         .catch((error) => log.warn("a port lock of a dead replica could not be removed", { lease: name, error }))
     }
