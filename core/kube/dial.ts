@@ -108,6 +108,8 @@ class QueueingSocket implements RawSocket {
   readonly callbacks: SocketHandler<undefined> = {
     open: (socket) => {
       this.#socket = socket
+      // Given up before it was there.
+      if (this.#closed) return void socket.terminate()
       socket.setNoDelay(true)
       socket.setKeepAlive(true, 30_000)
       if (!this.#checks) this.#done()

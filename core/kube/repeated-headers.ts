@@ -37,10 +37,10 @@ export function sendRepeated(url: string, { method, headers, body, signal, tls }
     const request = (tls ? secureRequest : plainRequest)(url, options, (answer) => {
       const chunks: Buffer[] = []
       answer.on("data", (chunk: Buffer) => chunks.push(chunk))
-      answer.once("error", reject)
+      answer.on("error", reject)
       answer.once("end", () => resolve(new Response(Buffer.concat(chunks), { status: answer.statusCode ?? 500 })))
     })
-    request.once("error", reject)
+    request.on("error", reject)
     request.end(body)
   })
 }

@@ -116,6 +116,15 @@ test("a refusal without a length ends with the connection", async () => {
 })
 
 describe("what is no answer is an error, and nothing stays open:", () => {
+  test("one that is given up before there is a connection leaves none behind", async () => {
+    const { open, gone } = await serve(() => {})
+    const stop = new AbortController()
+    const opening = open({ signal: stop.signal })
+    stop.abort(new Error("enough"))
+    await expect(opening).rejects.toThrow("enough")
+    await gone
+  })
+
   test.each<[string, (socket: Socket) => void, string]>([
     ["another protocol", (socket) => socket.write("SSH-2.0-x\r\n\r\n"), "not HTTP"],
     ["an end before the answer", (socket) => socket.end(), "127.0.0.1"],
