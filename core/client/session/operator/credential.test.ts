@@ -48,6 +48,37 @@ test("a certificate is asked for once and kept where only the user can read it",
   }
 })
 
+test("of two that ask at once both show the key of the first, and what another wrote for its operator is kept", async () => {
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let asked = 0
+  const answer = async () => {
+    await gates[asked++]!.promise
+    return { status: { certificate } }
+  }
+  const fake = startFakeKube({ routes: { [route]: answer } })
+  fakes.push(fake)
+  const kube = openKube({ kubeconfig: fake.kubeconfig })
+  const folder = await mkdtemp(join(tmpdir(), "podside-credential-"))
+  const path = join(folder, "credentials.json")
+  const keys = async () => JSON.parse(await readFile(path, "utf8")) as Record<string, { key: string }>
+  try {
+    const starting: Promise<string>[] = []
+    for (const name of ["one", "one", "two"]) {
+      starting.push(clientCertificate(kube, operator(name), { path }))
+      while (asked < starting.length) await Bun.sleep(1)
+    }
+    gates[0]!.resolve()
+    await starting[0]
+    const { one } = await keys()
+    for (const { resolve } of gates) resolve()
+    await Promise.all(starting)
+    expect(Object.keys(await keys())).toEqual(["one", "two"])
+    expect((await keys())["one"]).toEqual(one!)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+})
+
 test("under a renewed licence of the same subscription the user keeps the key, under another one does not", async () => {
   const fake = startFakeKube({ routes: { [route]: () => ({ status: { certificate } }) } })
   fakes.push(fake)

@@ -58,8 +58,12 @@ export async function clientCertificate(
   const key = readKey(kept?.key) ?? generateKeyPairSync("ed25519").privateKey
   const certificate = await requestCertificate(kube, operator, key)
   try {
+    // Others may have written meanwhile: for other operators, or for this one, to which one machine shows one key.
+    const now = await readStore(path)
+    const theirs = now[fingerprint]
+    if (theirs && isValid(theirs.certificate)) return derText(theirs.certificate)
     await writeStore(path, {
-      ...known,
+      ...now,
       [fingerprint]: { certificate, key: key.export({ type: "pkcs8", format: "pem" }).toString(), subscription },
     })
   } catch (thrown) {
