@@ -41,6 +41,9 @@ const app = createApp({
     async close({ number }: ListedSession) {
       sessions = sessions.filter((one) => one.number !== number)
     },
+    async closeInactive({ number }: ListedSession) {
+      sessions = sessions.filter((one) => one.number !== number || one.connected)
+    },
   },
   changes: toldSessions().changes,
   locks: {

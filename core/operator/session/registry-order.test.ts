@@ -180,3 +180,18 @@ test("a client that comes back while its session is closed for want of one keeps
   expect(closed).toEqual([])
   expect(registry.byText("7")).toMatchObject({ connected: true })
 })
+
+test("of the inactive sessions that somebody ends the one whose client has just come back stays", async () => {
+  for (const comesBack of [true, false]) {
+    const { registry, closed, put, gates } = replica()
+    put(name, sessionRecordContent({ ...session().live, replicas: [] }))
+    const { promise, resolve } = gate()
+    gates.reading = promise
+    const closing = registry.closeInactive(registry.byText("7")!, "enough")
+    const coming = comesBack ? registry.join(session().live, comer) : undefined
+    resolve()
+    await closing
+    await coming
+    expect(closed).toEqual(comesBack ? [] : ["enough"])
+  }
+})

@@ -204,6 +204,11 @@ export class SessionRegistry {
     if (closed) this.#options.onClosed(closed, why, killed)
   }
 
+  /** For somebody who wants those ended that nobody is connected to: one whose client has come back by then stays. */
+  closeInactive(session: SessionFacts, why: string): Promise<void> {
+    return this.close(session, why, true, (record) => !this.#connected(record))
+  }
+
   /** Closes a session and waits until its sockets are gone. */
   async evict(id: string, why: string): Promise<void> {
     const session = this.#listed(BigInt(`0x${id}`))

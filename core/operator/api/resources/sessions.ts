@@ -63,14 +63,18 @@ export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): v
     }
     return session
   }
-  const end = async (c: Context<FrontDoorEnv>, chosen: readonly ListedSession[]) => {
+  const end = async (
+    c: Context<FrontDoorEnv>,
+    chosen: readonly ListedSession[],
+    close = (session: ListedSession, why: string) => sessions.close(session, why, true),
+  ) => {
     const { dryRun, preconditions } = await deleteOptions(c)
     if (preconditions?.uid && chosen.some(({ uid }) => uid !== preconditions.uid))
       throw conflict(`The precondition failed: ${sessionsText(chosen)} is not the one with uid ${preconditions.uid}`)
     if (dryRun) return c.json(success(`${sessionsText(chosen)} would be ended`))
     const why = `it was ended by ${c.get("identity").user}`
     for (let i = 0; i < chosen.length; i += endedAtOnce) {
-      await Promise.all(chosen.slice(i, i + endedAtOnce).map((session) => sessions.close(session, why, true)))
+      await Promise.all(chosen.slice(i, i + endedAtOnce).map((session) => close(session, why)))
     }
     return c.json(success(`${sessionsText(chosen)} ${chosen.length === 1 ? "was" : "were"} ended`))
   }
@@ -84,6 +88,7 @@ export function addSessionRoutes(app: Hono<FrontDoorEnv>, operator: Operator): v
       end(
         c,
         collection(c).filter(({ connected }) => !connected),
+        (session, why) => sessions.closeInactive(session, why),
       ),
     )
     app.delete(`${base}/:id`, (c) => end(c, [found(c)]))
