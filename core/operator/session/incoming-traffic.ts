@@ -22,6 +22,8 @@ export interface IncomingTrafficOptions {
   /** Those of them that stand at this moment. */
   open(): Iterable<AgentConnection>
   toClient(message: DaemonMessage): void
+  /** Stop reading from the client until `pending` has room. */
+  hold(pending: { whenWritable(): Promise<void> }): void
   toAgent(to: AgentConnection, message: ClientMessage): void
   /** Of the target, at this moment; the same objects as long as they live. */
   pods(): readonly ResolvedPod[]
@@ -39,6 +41,9 @@ export interface IncomingTrafficOptions {
   log: Logger
 }
 
+/** Subscriptions that wait for their turn, for one client; beyond it the client is not read. */
+const maxWaiting = 256
+
 /** Mirroring and stealing for one client socket: one subscription goes to the agents of all pods, one answer comes back. */
 export class IncomingTraffic {
   readonly #options: IncomingTrafficOptions
@@ -49,6 +54,7 @@ export class IncomingTraffic {
   readonly #needed = new Set<string>()
   /** Subscriptions run one after the other: clients match the answers by order. */
   #turn: Promise<void> = Promise.resolve()
+  #waiting = 0
   /** What each agent was asked for, or must not be. */
   readonly #has = new WeakMap<AgentConnection, WeakSet<Subscription>>()
   /** The one that agents are being asked for. */
@@ -252,7 +258,13 @@ export class IncomingTraffic {
   }
 
   #inTurn(act: () => Promise<void>): void {
-    this.#turn = this.#turn.then(act).catch((error) => this.#options.log.error("a subscription failed", { error }))
+    this.#waiting++
+    const turn = this.#turn
+      .then(act)
+      .catch((error) => this.#options.log.error("a subscription failed", { error }))
+      .finally(() => void this.#waiting--)
+    this.#turn = turn
+    if (this.#waiting >= maxWaiting) this.#options.hold({ whenWritable: () => turn })
   }
 
   #countStolen(message: DaemonTcp): void {

@@ -368,3 +368,16 @@ test("a path is judged by the folder its descriptor is, also after an agent was 
   await until("another judgement", () => judged.length === 4)
   expect(judged).toEqual(["/old", "/old/slow", "/new", "/new/file"])
 })
+
+test("a client that asks for ports without end is not read further than they can be taken", async () => {
+  const grant = Promise.withResolvers<boolean>()
+  const { client, locked, inbox } = await relayTo(fakeAgent("a"), { lock: () => grant.promise })
+  const count = 100_000
+  for (let i = 0; i < count; i++) client.send(i === 0 ? steal80 : unsubscribe80)
+  client.send({ kind: "Ping" })
+  await until("the first", () => locked.length === 1)
+  await Bun.sleep(100)
+  expect(inbox).toEqual([])
+  grant.resolve(true)
+  await until("all of them", () => inbox.length === 2)
+})

@@ -72,6 +72,7 @@ export class Relay {
       connections: () => this.#agents.all(),
       open: () => this.#agents.open,
       pods: () => agents.pods(),
+      hold: (pending) => this.#congestion.hold(pending, client),
       toClient: (message) => this.#toClient(message),
       toAgent: (to, message) => this.#toAgent(to, message),
       authorize: (subscription) => this.#authorize(subscription),
