@@ -49,6 +49,8 @@ function reasonOf(cause: unknown): string {
 async function join(stream: LocalStream, forward: Forward, { outgoing, names }: ForwardParts): Promise<void> {
   const ip = await resolve(forward.host, names)
   const remote = await outgoing.connect({ kind: "tcp", endpoint: { ip, port: forward.remote } })
+  // Whoever it is for did not wait for it.
+  if (stream.isOver) return remote.close()
   stream.handlers = {
     data(bytes) {
       if (!remote.write(bytes)) stream.pause()

@@ -206,6 +206,42 @@ test("a listen that waits for its answer gets it from the new connection", async
   await listening
 })
 
+test("a port whose program listens no more is not asked for on the new connection, also when its answer was lost", async () => {
+  const session = interrupted()
+  const { incoming, operator } = session
+  const listening = outcome(incoming.listening(listener))
+  await until(() => kindsOf(operator()).includes("TcpSteal"))
+  incoming.closed(listener)
+  await session.cut()
+  session.comeBack()
+  await until(() => session.notices.length === 2)
+  session.conversation.send({ kind: "Ping" })
+  await until(() => kindsOf(operator()).includes("Ping"))
+  expect(kindsOf(operator())).toEqual(["ReadyForLogs", "Ping"])
+  expect(await listening).toMatchObject({ errno: 5 })
+})
+
+test("a refusal of a port that was given up leaves the next listener of it alone", async () => {
+  const session = interrupted()
+  const { incoming, operator } = session
+  const subscriptions = () => operator().heard.filter(({ kind }) => kind === "TcpSteal").length
+  const first = outcome(incoming.listening(listener))
+  await until(() => subscriptions() === 1)
+  incoming.closed(listener)
+  const second = incoming.listening(listener)
+  await until(() => subscriptions() === 3)
+  operator().link.send({
+    kind: "TcpSteal",
+    value: { kind: "SubscribeResult", value: { kind: "Err", value: { kind: "PortAlreadyStolen", value: 80 } } },
+  })
+  operator().link.send(subscribed)
+  expect(await first).toBeInstanceOf(Error)
+  await second
+  await session.cut()
+  session.comeBack()
+  await until(() => subscriptions() === 1)
+})
+
 test("a session that cannot be reached again is lost, with both reasons", async () => {
   const session = interrupted()
   const waiting = session.conversation.lost

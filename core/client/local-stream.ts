@@ -92,6 +92,10 @@ export class LocalStream {
     return { ip: this.#socket.localAddress, port: this.#socket.localPort }
   }
 
+  get isOver(): boolean {
+    return this.#over
+  }
+
   get writable(): boolean {
     return this.#over || this.queuedBytes < highWaterBytes
   }

@@ -56,13 +56,15 @@ export class Subscriptions {
       await known.ready
       return
     }
-    const subscription = { listeners: [listener], ready: this.#subscribe(remotePort), established: false }
+    const isWanted = () => this.#byRemotePort.get(remotePort) === subscription
+    const ready = this.#subscribe(remotePort, isWanted)
+    const subscription: Subscription = { listeners: [listener], ready, established: false }
     this.#byRemotePort.set(remotePort, subscription)
     try {
       await subscription.ready
       subscription.established = true
     } catch (thrown) {
-      this.#byRemotePort.delete(remotePort)
+      if (isWanted()) this.#byRemotePort.delete(remotePort)
       throw thrown
     }
   }
@@ -82,7 +84,7 @@ export class Subscriptions {
     return this.#byRemotePort.get(remotePort)?.listeners.at(-1)
   }
 
-  async #subscribe(port: number): Promise<void> {
+  async #subscribe(port: number, isWanted: () => boolean): Promise<void> {
     const telling = setTimeout(
       () =>
         this.#conversation.notice(
@@ -91,7 +93,7 @@ export class Subscriptions {
         ),
       slowMs,
     )
-    const answer = await this.#ask(port).finally(() => clearTimeout(telling))
+    const answer = await this.#ask(port, isWanted).finally(() => clearTimeout(telling))
     if (answer.kind === "Ok") {
       if (this.#takesProbes(port)) this.#conversation.notice(probesOf(port), "warn")
       return
@@ -103,28 +105,32 @@ export class Subscriptions {
   /** Takes a port again on a new connection; its program listens and knows nothing of the loss. */
   async #restore(port: number, subscription: Subscription): Promise<void> {
     subscription.established = false
+    const isWanted = () => this.#byRemotePort.get(port) === subscription
     try {
-      const answer = await this.#ask(port)
+      const answer = await this.#ask(port, isWanted)
       if (answer.kind === "Ok") subscription.established = true
       else if (answer.value.kind !== "PortAlreadyStolen") this.#endFor(port, answer.value)
       else {
-        if (this.#byRemotePort.get(port) === subscription) this.#byRemotePort.delete(port)
+        if (isWanted()) this.#byRemotePort.delete(port)
         this.#conversation.notice(`Port ${port} was taken by another session while the connection was lost`, "warn")
       }
     } catch {
-      // The session is over, and everybody has been told.
+      // The session is over, and everybody has been told; or the program listens no more.
     }
   }
 
-  /** Asks until there is an answer: with the connection an answer may be lost. @throws ErrnoError EIO when the session is over */
-  async #ask(port: number): Promise<SubscribeAnswer> {
+  /**
+   * Asks until there is an answer: with the connection an answer may be lost. @throws ErrnoError EIO when the session is over, or nobody
+   * wants the port any more
+   */
+  async #ask(port: number, isWanted: () => boolean): Promise<SubscribeAnswer> {
     for (;;) {
       const answered = this.#answers.next()
       this.#conversation.send(this.#message(port))
       try {
         return await answered
       } catch (thrown) {
-        if (this.#over) throw new ErrnoError(errno.EIO, (thrown as Error).message)
+        if (this.#over || !isWanted()) throw new ErrnoError(errno.EIO, (thrown as Error).message)
       }
     }
   }
