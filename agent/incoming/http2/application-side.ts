@@ -132,6 +132,16 @@ export class ApplicationSide {
     this.#caller.flush()
   }
 
+  /** It says nothing, and those who answer claimed streams shall not wait for it. False: it has greeted, or nobody is there. */
+  greetInItsPlace(): boolean {
+    if (this.#hasGreeted) return false
+    this.#hasGreeted = true
+    this.#caller.forwardBytes(new NoApplication().greeting())
+    this.#caller.openForOthers()
+    this.#caller.flush()
+    return true
+  }
+
   // ---- from the application
 
   #onData(bytes: Buffer): void {

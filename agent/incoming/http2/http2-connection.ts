@@ -31,6 +31,9 @@ import { HeaderBlock } from "./header-block.ts"
 import { encodeStateless, type HeaderField, HpackDecoder } from "./hpack.ts"
 import { NewRequests } from "./new-requests.ts"
 
+/** An application that accepts connections and says nothing (it stands at a breakpoint) holds up answers of clients for no longer. */
+const greetingMilliseconds = 500
+
 /** A connection that began with HTTP/1.1. */
 export interface UpgradedConnection {
   application: End
@@ -55,6 +58,10 @@ export class Http2Connection implements Service, StreamHost {
   readonly #decoder = new HpackDecoder()
   readonly #claimed = new ClaimedStreams()
   #prefaceLeft = preface.length
+  /** Since the first claim, until the application's greeting is waited for no longer. */
+  #greeting: ReturnType<typeof setTimeout> | undefined
+  /** Settings of the agent that the caller has not acknowledged yet. */
+  #unacknowledged = 0
   #block: HeaderBlock | undefined
   #lastStream = 0
   #raw = false
@@ -144,6 +151,7 @@ export class Http2Connection implements Service, StreamHost {
 
   onClose(error?: Error): void {
     this.#over = true
+    clearTimeout(this.#greeting)
     this.#outlet.closed()
     this.#requests.dispose()
     for (const stream of this.#claimed.all) stream.cancel()
@@ -184,6 +192,10 @@ export class Http2Connection implements Service, StreamHost {
         return
       case frameTypes.settings:
         if (!(frame.flags & flags.ack)) this.#onCallerSettings(frame.payload)
+        else if (this.#unacknowledged > 0) {
+          this.#unacknowledged--
+          return
+        }
         this.#application.pass(frame)
         return
       default:
@@ -234,9 +246,14 @@ export class Http2Connection implements Service, StreamHost {
       return
     }
     this.#settings.onClaimed(1)
+    this.#greeting ??= setTimeout(() => this.#greet(), greetingMilliseconds)
     const claimed = new ClaimedStream(stream, channel, this.#connection, request, this.#streamWindow, this)
     this.#claimed.add(stream, claimed)
     claimed.start([], isLast)
+  }
+
+  #greet(): void {
+    if (!this.#over && this.#application.greetInItsPlace()) this.#unacknowledged++
   }
 
   #onClaimedData(claimed: ClaimedStream, frame: Frame): void {

@@ -10,6 +10,7 @@ import {
   header,
   headersOf,
   respond,
+  startApplication,
   stealMatching,
   stolen,
   stolenRequest,
@@ -311,6 +312,44 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
     client.send(answer(connectionId, "still here"))
     expect(await raw.ended).toContain("still here")
     client.link.close()
+  })
+
+  test("claimed streams are answered while the application says nothing; when it speaks, all is its own", async () => {
+    const settings = encodeFrame(frameTypes.settings, 0, 0)
+    const late = port + 2
+    // Not a word before it has been asked for something of its own.
+    const app = startApplication(
+      pod,
+      (text) => {
+        return text.includes("you")
+          ? Buffer.concat([settings, encodeFrame(frameTypes.ping, 0, 0, Buffer.from("app here"))])
+          : ""
+      },
+      { port: late },
+    )
+    const client = await agent.connect()
+    expect(await subscribe(client, stealMatching(late, header("x-user: me")))).toBe("Ok")
+    const raw = await call(pod, pod.ip4, late)
+    raw.send(Buffer.concat([hello, request(1, "me")]))
+    const { connectionId } = await stolenRequest(client)
+    client.send(answer(connectionId, "without it"))
+    await raw.until("without it")
+    const acknowledged = encodeFrame(frameTypes.settings, 1, 0)
+    raw.send(Buffer.concat([acknowledged, request(3, "you")]))
+    await raw.until("app here")
+    expect(framesIn(Buffer.from(raw.got, "latin1")).filter(({ type }) => type === frameTypes.settings)).toHaveLength(2)
+    raw.send(acknowledged)
+    const acknowledgements = () =>
+      framesIn(Buffer.from(app.received[0]!.slice(preface.length), "latin1")).filter(
+        ({ type, flags }) => type === frameTypes.settings && flags === 1,
+      ).length
+    const deadline = performance.now() + 2000
+    while (acknowledgements() === 0 && performance.now() < deadline) await Bun.sleep(20)
+    await Bun.sleep(100)
+    expect(acknowledgements()).toBe(1)
+    raw.reset()
+    client.link.close()
+    app.stop()
   })
 
   test("who takes back hundreds of claimed requests is told to calm down; the application never sees them", async () => {
