@@ -81,6 +81,20 @@ test("a pod that is not ready for a while keeps its agent, one whose container w
   expect(agents.all()[1]).not.toBe(before!)
 })
 
+test("a pod that gets other labels is the same one with those", async () => {
+  const { agents, tell } = target()
+  await agents.follow()
+  tell([pod("a")])
+  await until("the pod", () => agents.all().length === 1)
+  const [before] = agents.pods()
+  expect(before!.labels).toEqual({ app: "web" })
+  const { metadata, ...rest } = pod("a")
+  tell([{ ...rest, metadata: { ...metadata, labels: { app: "web", tier: "secret" } } }])
+  await until("its labels", () => "tier" in agents.pods()[0]!.labels)
+  expect(agents.pods()[0]).toBe(before!)
+  expect(agents.all()[0]!.pod).toBe(before!)
+})
+
 test("a pod whose maker cannot be asked for at the moment is used as soon as it can", async () => {
   const { agents, kubernetes, tell } = target()
   await agents.follow()

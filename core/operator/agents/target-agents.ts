@@ -110,7 +110,7 @@ export class TargetAgents implements SessionAgents {
     return undefined
   }
 
-  /** Pods with their owners, which never change, without those somebody else made. */
+  /** Pods with their labels of this moment and their owners, which never change, without those somebody else made. */
   async #ownOf(usable: readonly UsablePod[]) {
     const { kube, target, namespace } = this.#options
     const resolved = await Promise.all(
@@ -119,7 +119,7 @@ export class TargetAgents implements SessionAgents {
         const found = this.#owners.get(uid) ?? (await resolvePod(kube, one.pod, namespace))
         // Two may have asked at once: a pod is one object to everybody.
         const resolved = this.#owners.get(uid) ?? found
-        this.#owners.set(uid, resolved)
+        this.#owners.set(uid, Object.assign(resolved, { labels: one.pod.metadata.labels ?? {} }))
         return { ...one, resolved }
       }),
     )
