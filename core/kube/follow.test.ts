@@ -2,7 +2,7 @@ import { afterEach, expect, test } from "bun:test"
 import { type SeenRequest, startFakeKube, statusAnswer } from "../../test/fakes/kube-server.ts"
 import { type Logger, silentLogger } from "../log.ts"
 import { type FollowedChange, follow } from "./follow.ts"
-import { openKube } from "./kube.ts"
+import { type Kube, openKube } from "./kube.ts"
 
 interface Thing {
   metadata: { name: string; namespace?: string; resourceVersion?: string; managedFields?: unknown }
@@ -147,4 +147,33 @@ test("nothing is told any more once it is over", async () => {
   end.abort()
   await Bun.sleep(150)
   expect([told.length, asked.length, warned]).toEqual([1, 2, []])
+})
+
+test("a watch that says nothing for too long is gone on with from where it stood, one that says something is not", async () => {
+  const asked: unknown[] = []
+  const names: string[] = []
+  const bookmark = { type: "BOOKMARK", object: { metadata: { name: "", resourceVersion: "7" } } }
+  const kube = {
+    request: async () => page("5", []),
+    async *watch(_path: string, { query, signal }: { query: { resourceVersion: string }; signal: AbortSignal }) {
+      asked.push(query.resourceVersion)
+      if (asked.length > 1) yield { type: "ADDED", object: thing("a", "8") }
+      else
+        for (let i = 0; i < 6; i++) {
+          await Bun.sleep(30)
+          yield bookmark
+        }
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
+    },
+  } as unknown as Kube
+  const end = new AbortController()
+  undo.push(() => end.abort())
+  const onChange = (things: ReadonlyMap<string, Thing>) => {
+    names.splice(0, names.length, ...things.keys())
+  }
+  const began = performance.now()
+  await follow<Thing>({ kube, path, signal: end.signal, log: silentLogger, silenceMs: 100, onChange })
+  while (names.length === 0) await Bun.sleep(5)
+  expect(performance.now() - began).toBeGreaterThan(250)
+  expect([names, asked]).toEqual([["shop/a"], ["5", "7"]])
 })

@@ -21,6 +21,8 @@ export interface FollowOptions<T> {
   query?: Query
   signal: AbortSignal
   log: Logger
+  /** A watch that says nothing for so long is dead, in milliseconds. Default 180 000: at least a bookmark comes each minute. */
+  silenceMs?: number
   /** What of an object stays in memory, its identity at least. Default: all but who set which field. */
   keep?(object: T): T
   /**
@@ -36,6 +38,8 @@ export interface FollowedChange<T> {
   /** As it is, or was when it was removed. */
   object: T
 }
+
+const usualSilenceMs = 180_000
 
 /** Between attempts after a failure, in milliseconds: doubled each time up to the limit. */
 const firstPauseMs = 100
@@ -113,23 +117,37 @@ async function keepWatching<T extends Named>(
 
 /** Follows one watch to its end and gives the version to go on from. */
 async function watchOnce<T extends Named>(
-  { kube, path, query, signal, onChange, keep = withoutFieldOwners }: FollowOptions<T>,
+  options: FollowOptions<T>,
   objects: Map<string, T>,
   start: string | undefined,
 ): Promise<string | undefined> {
+  const { kube, path, query, signal, log, onChange, keep = withoutFieldOwners, silenceMs = usualSilenceMs } = options
   let version = start
   const watchQuery = { ...query, resourceVersion: version, allowWatchBookmarks: true }
-  for await (const { type, object: told } of kube.watch<T>(path, { query: watchQuery, signal })) {
-    version = told.metadata.resourceVersion ?? version
-    if (type === "BOOKMARK") continue
-    const object = keep(told)
-    const key = keyOf(object)
-    const before = objects.get(key)
-    if (type === "DELETED") objects.delete(key)
-    else objects.set(key, object)
-    onChange(objects, { before, object })
+  // Something on the way may forget a connection and tell nobody.
+  const dead = new AbortController()
+  const silence = setTimeout(() => dead.abort(), silenceMs)
+  const either = AbortSignal.any([signal, dead.signal])
+  try {
+    for await (const { type, object: told } of kube.watch<T>(path, { query: watchQuery, signal: either })) {
+      silence.refresh()
+      version = told.metadata.resourceVersion ?? version
+      if (type === "BOOKMARK") continue
+      const object = keep(told)
+      const key = keyOf(object)
+      const before = objects.get(key)
+      if (type === "DELETED") objects.delete(key)
+      else objects.set(key, object)
+      onChange(objects, { before, object })
+    }
+    return version
+  } catch (thrown) {
+    if (!dead.signal.aborted || signal.aborted) throw thrown
+    log.warn("watch said nothing for long, going on with another", { path, silenceMs })
+    return version
+  } finally {
+    clearTimeout(silence)
   }
-  return version
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

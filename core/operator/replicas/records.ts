@@ -40,6 +40,9 @@ export interface Change<T> {
 
 const kindLabel = "podside.dev/record"
 
+/** This replica's own signs of life come through the watch, every two seconds. */
+const silenceMs = 30_000
+
 /** Writers that meet at one record take turns; a round of an API server takes milliseconds. */
 const maxAttempts = 30
 const longestPauseMs = 50
@@ -72,6 +75,7 @@ export class Records {
       query: { labelSelector: `${ownerLabel}=${ownerMarker},${kindLabel}` },
       signal,
       log,
+      silenceMs,
       onChange: (leases, change, listed) => {
         this.#seen = leases
         const versions = change ? [versionOf(change.object)] : [...leases.values()].map(versionOf)
