@@ -104,3 +104,23 @@ except OSError as e: print(e.errno)
     rmSync(folder, { recursive: true })
   }
 })
+
+test("an answer that comes late does not reach the program that another thread has started meanwhile", async () => {
+  const files = new MemoryFiles({
+    files: { "/remote/big": Buffer.alloc(300_000, "x") },
+    delay: (what) => Bun.sleep(what.startsWith("read") ? 600 : 0),
+  })
+  const memory = `
+import ctypes, os, sys, threading, time
+c = ctypes.CDLL(None); at = ctypes.c_void_p(0x10000000); size = ctypes.c_size_t(4096)
+assert c.mmap(at, size, 3, 0x32, -1, ctypes.c_long(0)) == 0x10000000
+`
+  const next = `${memory}time.sleep(2); print(ctypes.string_at(0x10000000, 4))`
+  const script = `${memory}
+f = os.open("/remote/big", 0)
+def become(): time.sleep(0.3); os.execv(sys.executable, ["python3", "-c", """${next}"""])
+threading.Thread(target=become).start()
+c.read(f, at, size)
+`
+  expect((await python(script, files)).output).toBe(`${"b'\\x00\\x00\\x00\\x00'"}\n`)
+})

@@ -27,6 +27,7 @@ export function machineCalls({ architecture, log, world, rung, shared }: Supervi
     })
     // From now on the watching thread answers by itself: some programs ask for every request they serve.
     shared.machine = bytes
+    call.mustWait()
     writeMemory(call.tid, call.word(0), bytes)
     return success
   }

@@ -4,7 +4,7 @@ import { syscall } from "../../../core/linux/syscall.ts"
 import { callNames } from "./kernel/abi.ts"
 import { type Answer, Call, errnoOf, type Handlers } from "./kernel/call.ts"
 import { heldDescriptors, NotHeld } from "./kernel/held-descriptors.ts"
-import { Replier } from "./kernel/notification.ts"
+import { Notification, Replier } from "./kernel/notification.ts"
 import { canFetchDescriptors } from "./kernel/rung.ts"
 import { isFree } from "./kernel/tracee.ts"
 import type { Supervision } from "./supervision.ts"
@@ -14,6 +14,7 @@ export class Supervisor {
   readonly #supervision: Supervision
   readonly #handlers: Handlers
   readonly #names: ReturnType<typeof callNames>
+  readonly #listener: number
   readonly #replier: Replier
   readonly #next: { ready: number; live: number }
   #closed = false
@@ -22,14 +23,15 @@ export class Supervisor {
     this.#supervision = supervision
     this.#handlers = handlers
     this.#names = callNames(supervision.architecture)
+    this.#listener = listener
     this.#replier = new Replier(listener)
     this.#next = { ready: supervision.ranges.readyFrom, live: supervision.ranges.liveFrom }
   }
 
   /** Takes one notification; the answer may come later. Never throws. */
   take(bytes: Uint8Array): void {
-    const name = this.#names.get(new Call("read", bytes).nr)
-    const call = new Call(name ?? "read", bytes)
+    const name = this.#names.get(new Notification(bytes).nr)
+    const call = new Call(name ?? "read", bytes, this.#listener)
     const handler = name && this.#handlers[name]
     if (!handler) {
       this.#replier.proceed(call.id)

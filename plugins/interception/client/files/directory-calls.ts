@@ -73,6 +73,7 @@ export function directoryCalls({ injected, directories, locator, world }: Superv
     try {
       const position = positionOf(copy)
       const entries = await object.entries(position)
+      call.mustWait()
       const { bytes, count } = encodeDirectoryEntries(entries, position, Math.min(call.size(2), maxListBytes))
       if (count === 0 && position < entries.length) return failure(errno.EINVAL)
       writeMemory(call.tid, call.word(1), bytes)

@@ -74,6 +74,7 @@ export function nameCalls(supervision: Supervision): Handlers {
   })
   const setTimes = onPath((files, path, call) =>
     changeAttributes(files, path, async (file) => {
+      call.mustWait()
       const { atimeNs, mtimeNs } = readTimes(call)
       if (atimeNs !== undefined && mtimeNs !== undefined) return file.setTimes(atimeNs, mtimeNs)
       if (atimeNs === undefined && mtimeNs === undefined) return
@@ -92,8 +93,8 @@ export function nameCalls(supervision: Supervision): Handlers {
 
   async function rename(call: Call): Promise<Answer> {
     const [fromArgument, toArgument] = twoPathCalls.get(call.name)!
-    const from = await locator.locate(call, fromArgument)
-    const to = await locator.locate(call, toArgument)
+    // Both at once: each is read before anything is waited for.
+    const [from, to] = await Promise.all([locator.locate(call, fromArgument), locator.locate(call, toArgument)])
     if (from.kind === "not-found" || to.kind === "not-found") return failure(errno.ENOENT)
     if (from.kind === "remote" && to.kind === "remote") {
       if (isLink(call.name)) return failure(errno.EPERM)

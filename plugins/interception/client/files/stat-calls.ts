@@ -47,6 +47,7 @@ export function statCalls(supervision: Supervision): Handlers {
   }
 
   function answer(call: Call, stat: RemoteStat): Answer {
+    call.mustWait()
     const bytes = call.name === "statx" ? encodeStatx(stat) : encodeStat(architecture.stat, stat)
     writeMemory(call.tid, call.word(bufferArgument[call.name] ?? 1), bytes)
     return success
@@ -81,6 +82,7 @@ export function statCalls(supervision: Supervision): Handlers {
     const located = await locator.locate(call, pathCalls.get(call.name)!)
     const at = call.name === "readlink" ? 1 : 2
     const put = (target: string): Answer => {
+      call.mustWait()
       const bytes = Buffer.from(target).subarray(0, Math.min(call.size(at + 1), 4096))
       writeMemory(call.tid, call.word(at), bytes)
       return value(bytes.length)
@@ -105,14 +107,18 @@ export function statCalls(supervision: Supervision): Handlers {
     const located = await locator.locate(call, pathCalls.get(call.name)!)
     if (located.kind === "not-found") return failure(errno.ENOENT)
     if (located.kind !== "remote") return proceed
-    writeMemory(call.tid, call.word(1), encodeStatFs(await world.files!.statFs(located.path)))
+    const stat = await world.files!.statFs(located.path)
+    call.mustWait()
+    writeMemory(call.tid, call.word(1), encodeStatFs(stat))
     return success
   }
 
   async function fstatFs(call: Call): Promise<Answer> {
     const object = injected.of(call.tid, call.int(0))
     if (!object || !world.files) return proceed
-    writeMemory(call.tid, call.word(1), encodeStatFs(await world.files.statFs(object.path)))
+    const stat = await world.files.statFs(object.path)
+    call.mustWait()
+    writeMemory(call.tid, call.word(1), encodeStatFs(stat))
     return success
   }
 

@@ -76,6 +76,7 @@ export function transferCalls({ injected }: Supervision): Handlers {
     (file) => file.mode.read,
     async (file, at, vectors, call) => {
       const bytes = await file.read(at, vectorBytes(vectors))
+      call.mustWait()
       scatter(call.tid, vectors, bytes)
       return { count: bytes.length, position: at + bytes.length }
     },
@@ -83,6 +84,8 @@ export function transferCalls({ injected }: Supervision): Handlers {
   const write = transfer(
     (file) => file.mode.write,
     async (file, at, vectors, call) => {
+      // Other calls on the file came first.
+      call.mustWait()
       const { count, end } = await file.write(at, gather(call.tid, vectors), file.mode.append)
       return { count, position: end ?? at + count }
     },

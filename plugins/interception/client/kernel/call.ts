@@ -1,14 +1,29 @@
 import { ErrnoError } from "../../../../core/client/engine.ts"
-import { isLinuxError } from "../../../../core/linux/errno.ts"
+import { errno, isLinuxError, LinuxError } from "../../../../core/linux/errno.ts"
 import type { CallName } from "./abi.ts"
-import { Notification } from "./notification.ts"
+import { isWaiting, Notification } from "./notification.ts"
 
 /** An intercepted call that waits for an answer. */
 export class Call extends Notification {
   readonly name: CallName
-  constructor(name: CallName, bytes: Uint8Array) {
+  readonly #listener: number
+  constructor(name: CallName, bytes: Uint8Array, listener: number) {
     super(bytes)
     this.name = name
+    this.#listener = listener
+  }
+
+  /** Whether the caller is still there and has no answer yet. */
+  get isWaiting(): boolean {
+    return isWaiting(this.#listener, this.id)
+  }
+
+  /**
+   * To be asked before the caller's memory is used, or anything done in its name, after something else was waited for. When another
+   * thread of its process has called execve meanwhile, `tid` is another program. @throws LinuxError ESRCH, which nobody hears
+   */
+  mustWait(): void {
+    if (!this.isWaiting) throw new LinuxError(errno.ESRCH, "answer a call")
   }
 }
 

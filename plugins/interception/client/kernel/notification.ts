@@ -13,6 +13,7 @@ export const notificationBytes = 80
 export const RECV = 0xc0502100
 const SEND = 0xc0182101
 const ADDFD = 0x40182103
+const ID_VALID = 0x40082102
 const SET_FLAGS = 0x40082104
 
 const RESPOND_CONTINUE = 1
@@ -133,6 +134,11 @@ export class Replier {
     do result = syscall("ioctl", this.#listener, SEND, this.#responseAt)
     while (result === -errno.EINTR)
   }
+}
+
+/** Whether the caller of notification `id` still waits for the answer. */
+export function isWaiting(listener: number, id: bigint): boolean {
+  return syscall("ioctl", listener, ID_VALID, new BigUint64Array([id])) === 0
 }
 
 /** Hands the processor straight to the waiting thread and back (Linux 6.6 and later; elsewhere it does nothing). */

@@ -1,12 +1,11 @@
 import { errno, LinuxError } from "../../../../core/linux/errno.ts"
 import { getSocketOption } from "../../../../core/linux/socket.ts"
-import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure } from "../kernel/call.ts"
+import { isWaiting } from "../kernel/notification.ts"
 import { SOL_SOCKET } from "../kernel/rules.ts"
 import { hasSignal } from "../kernel/signals.ts"
 import type { Readiness } from "../watch/readiness.ts"
 
-const ID_VALID = 0x40082102
 const SO_RCVTIMEO = 20
 const SO_SNDTIMEO = 21
 /** How often a waiting call is looked after. */
@@ -95,8 +94,7 @@ export class Waits {
   }
 
   #isWaiting(call: Call): boolean {
-    const id = new BigUint64Array([call.id])
-    return syscall("ioctl", this.#listener, ID_VALID, id) === 0
+    return isWaiting(this.#listener, call.id)
   }
 }
 
