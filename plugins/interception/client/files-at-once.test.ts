@@ -124,3 +124,36 @@ c.read(f, at, size)
 `
   expect((await python(script, files)).output).toBe(`${"b'\\x00\\x00\\x00\\x00'"}\n`)
 })
+
+describe("a file that is open", () => {
+  test("shows what was changed by another descriptor", async () => {
+    const files = new MemoryFiles({ files: { "/remote/a.txt": "hello\n", "/remote/big": Buffer.alloc(600_000, "x") } })
+    const script = `
+import os
+r = os.open("/remote/big", 0); w = os.open("/remote/big", os.O_RDWR)
+print(os.pread(r, 3, 0)); os.pwrite(w, b"new", 0); print(os.pread(r, 3, 0)); os.ftruncate(w, 10); print(os.lseek(r, 0, 2), os.pread(r, 100, 0))
+r = os.open("/remote/a.txt", 0); w = os.open("/remote/a.txt", os.O_WRONLY | os.O_APPEND)
+print(os.read(r, 100), os.read(r, 100)); os.write(w, b"more"); print(os.read(r, 100), os.fstat(r).st_size)
+`
+    expect((await python(script, files)).output).toBe("b'xxx'\nb'new'\n10 b'newxxxxxxx'\nb'hello\\n' b''\nb'more' 10\n")
+  })
+
+  test("shows what was changed in the pod, mapped or not", async () => {
+    const files: MemoryFiles = new MemoryFiles({
+      files: { "/remote/big": Buffer.alloc(600_000, "x"), "/remote/go": "" },
+      delay: async (what) => {
+        const node = files.nodes.get("/remote/big")
+        if (what !== "open /remote/go" || node?.kind !== "file") return
+        node.bytes = Buffer.alloc(700_000, "y")
+        node.mtimeNs += 1_000_000_000n
+      },
+    })
+    const script = `
+import mmap, os, time
+f = os.open("/remote/big", 0); m = mmap.mmap(f, 0, prot=mmap.PROT_READ); g = os.open("/remote/big", 0)
+print(m[-1:], os.pread(g, 1, 0)); os.open("/remote/go", 0); time.sleep(1.1); os.pread(g, 1, 0); time.sleep(0.1); print(os.pread(g, 1, 0))
+m = mmap.mmap(f, os.fstat(f).st_size, prot=mmap.PROT_READ); print(len(m), m[-1:])
+`
+    expect((await python(script, files)).output).toBe("b'x' b'x'\nb'y'\n700000 b'y'\n")
+  })
+})

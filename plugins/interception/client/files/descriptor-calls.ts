@@ -131,7 +131,7 @@ export function descriptorCalls(supervision: Supervision): Handlers {
   async function changeAttribute(call: Call, change: (file: RemoteFile) => Promise<void>): Promise<Answer> {
     const object = injected.of(call.tid, call.int(0))
     if (!object) return proceed
-    if (object instanceof LiveFile && object.mode.write) await change(object.file)
+    if (object instanceof LiveFile && object.mode.write) await change(object.remote)
     else {
       mustBeWritable(world.files, object.path)
       await changeAttributes(world.files, object.path, change)

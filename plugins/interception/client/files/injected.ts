@@ -35,7 +35,11 @@ const nameBytes = 240
 export interface Injected {
   readonly path: string
   readonly range: "ready" | "live"
+  /** Which file of the pod it is (see `fileOf`); absent for what cannot be changed. */
+  readonly file?: string
   stat(): RemoteStat | Promise<RemoteStat>
+  /** The program has changed the file by another descriptor. */
+  changed?(): Promise<void>
   /** The program wrote past the engine, into the memory file itself. */
   modified?(): void
   /** The last descriptor of the program was closed. The memory file stays until the result settles; it rejects when something is lost. */
@@ -131,6 +135,11 @@ export class InjectedFiles {
     if (this.#byInode.size === 0) return undefined
     const inode = identityOf(tid, fd)
     return inode === undefined ? undefined : this.#byInode.get(inode)?.object
+  }
+
+  /** To be told of a change: whatever else stands for the same file. */
+  async tellOthers(by: Injected): Promise<void> {
+    for (const object of this.all()) if (object !== by && object.file === by.file) await object.changed?.()
   }
 
   /** What stands behind every descriptor the program has now. */

@@ -4,6 +4,7 @@ import { ErrnoError } from "../../../../core/client/engine.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { ChunkCache } from "./chunk-cache.ts"
 import type { Injected } from "./injected.ts"
+import { fileOf } from "./pending-writes.ts"
 import { dress, writeAll } from "./ready-file.ts"
 import { WriteBack } from "./write-back.ts"
 
@@ -19,15 +20,18 @@ export class LiveFile implements Injected {
   readonly range = "live"
   readonly path: string
   readonly mode: OpenMode
-  readonly file: RemoteFile
+  readonly file: string
+  readonly remote: RemoteFile
   readonly #memory: number
   readonly #cache: ChunkCache
   readonly #openForReading: () => Promise<RemoteFile>
   readonly #onWriting: (arrived: Promise<void>) => void
+  readonly #onChange: (by: Injected) => Promise<void>
   #stat: RemoteStat
   #askedAt = Date.now()
   #whole: Promise<void> | undefined
   #writeBack: WriteBack | undefined
+  #lettingGo: Promise<void> | undefined
   /** The program has it mapped and may change it without anybody being told: the memory file is the truth. */
   #shared = false
   #tail: Promise<unknown> = Promise.resolve()
@@ -42,15 +46,19 @@ export class LiveFile implements Injected {
     openForReading: () => Promise<RemoteFile>
     /** Something was written past the engine; the promise settles when it has arrived. */
     onWriting: (arrived: Promise<void>) => void
+    /** The file was changed. */
+    onChange: (by: Injected) => Promise<void>
   }) {
     this.path = options.path
     this.mode = options.mode
-    this.file = options.file
+    this.file = fileOf(options.stat)
+    this.remote = options.file
     this.#memory = options.memory
     this.#stat = options.stat
     this.#openForReading = options.openForReading
     this.#onWriting = options.onWriting
-    this.#cache = new ChunkCache((offset, length) => this.file.readAt(offset, length))
+    this.#onChange = options.onChange
+    this.#cache = new ChunkCache((offset, length) => this.remote.readAt(offset, length))
     dress(this.#memory, this.#stat)
     ftruncateSync(this.#memory, Number(this.#stat.size))
   }
@@ -64,17 +72,22 @@ export class LiveFile implements Injected {
 
   async stat(): Promise<RemoteStat> {
     await this.#writeBack?.flush()
-    if (this.mode.write || Date.now() - this.#askedAt > statBelievedMs) {
-      this.#askedAt = Date.now()
-      this.#stat = await this.file.stat()
-      if (!this.#writeBack) ftruncateSync(this.#memory, Number(this.#stat.size))
-    }
+    if (this.mode.write || this.#isOutdated()) await this.#look()
     return this.#stat
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     await this.#writeBack?.flush()
-    return this.#shared ? this.#readShared(offset, length) : this.#cache.read(offset, length)
+    if (this.#shared) return this.#readShared(offset, length)
+    // Whoever reads on does not wait for it; whoever reads again sees what others have changed.
+    if (this.#isOutdated()) void this.#look().catch(() => {})
+    return this.#cache.read(offset, length)
+  }
+
+  async changed(): Promise<void> {
+    this.#askedAt = 0
+    this.#cache.clear()
+    if (this.#whole) await this.#look().catch(() => {})
   }
 
   /** Returns the bytes taken and, when appending, where the file ends now. */
@@ -86,18 +99,20 @@ export class LiveFile implements Injected {
     }
     await this.#writeBack?.flush()
     this.#cache.clear()
-    const count = append ? await this.file.append(bytes) : await this.file.writeAt(BigInt(offset), bytes)
+    const count = append ? await this.remote.append(bytes) : await this.remote.writeAt(BigInt(offset), bytes)
     this.#cache.clear()
     if (this.#whole) this.#whole = undefined
-    return append ? { count, end: Number((await this.file.stat()).size) } : { count }
+    await this.#onChange(this)
+    return append ? { count, end: Number((await this.remote.stat()).size) } : { count }
   }
 
   async truncate(size: number): Promise<void> {
     await (this.#shared ? this.sync() : this.#writeBack?.flush())
     this.#cache.clear()
-    await this.file.truncate(BigInt(size))
+    await this.remote.truncate(BigInt(size))
     ftruncateSync(this.#memory, size)
     this.#writeBack?.moved(size)
+    await this.#onChange(this)
   }
 
   /** Brings the whole content into the memory file, for reading past the engine. @throws ErrnoError EFBIG */
@@ -109,12 +124,17 @@ export class LiveFile implements Injected {
   }
 
   /** From now on the program may use the memory file itself; what it writes there is sent on. */
-  async letGo(): Promise<void> {
+  letGo(): Promise<void> {
     if (!this.mode.write) return this.whole()
-    if (this.#writeBack) return
+    this.#lettingGo ??= this.inOrder(() => this.#letGo())
+    this.#lettingGo.catch(() => (this.#lettingGo = undefined))
+    return this.#lettingGo
+  }
+
+  async #letGo(): Promise<void> {
     const { size } = await this.stat()
     if (this.mode.read || (!this.mode.append && size > 0n)) await this.whole()
-    this.#writeBack = new WriteBack(this.#memory, this.file, Number(size), this.mode.append)
+    this.#writeBack = new WriteBack(this.#memory, this.remote, Number(size), this.mode.append)
   }
 
   /** From now on the program may change the content in its memory. @throws ErrnoError EFBIG, ENODEV */
@@ -136,14 +156,34 @@ export class LiveFile implements Injected {
 
   modified(): void {
     this.#cache.clear()
-    if (this.#writeBack) this.#onWriting(this.#writeBack.modified())
+    if (this.#writeBack) this.#onWriting(this.#writeBack.modified().then(() => this.#onChange(this)))
   }
 
   released(): Promise<void> {
     this.#cache.clear()
-    const flushed = (this.#writeBack?.finish() ?? Promise.resolve()).finally(() => this.file.close())
+    const written = this.#writeBack?.finish().then(() => this.#onChange(this))
+    const flushed = (written ?? Promise.resolve()).finally(() => this.remote.close())
     this.#onWriting(flushed)
     return flushed
+  }
+
+  #isOutdated(): boolean {
+    return Date.now() - this.#askedAt > statBelievedMs
+  }
+
+  /** Looks what the file is like now. Whatever was fetched of it as it was before is forgotten, or fetched again where it is in use. */
+  async #look(): Promise<void> {
+    this.#askedAt = Date.now()
+    const { size, mtimeNs } = this.#stat
+    this.#stat = await this.remote.stat()
+    if (this.#writeBack) return
+    if (this.#stat.size !== size || this.#stat.mtimeNs !== mtimeNs) {
+      this.#cache.clear()
+      const wasWhole = this.#whole !== undefined
+      this.#whole = undefined
+      if (wasWhole) await this.whole()
+    }
+    if (BigInt(fstatSync(this.#memory).size) !== this.#stat.size) ftruncateSync(this.#memory, Number(this.#stat.size))
   }
 
   #readShared(offset: number, length: number): Uint8Array {

@@ -9,7 +9,7 @@ import { isDirectory, S_IFLNK, S_IFMT } from "../kernel/structures.ts"
 import { readMemory } from "../kernel/tracee.ts"
 import type { Supervision } from "../supervision.ts"
 import { questionsLeave } from "../turn.ts"
-import type { EmptyFile } from "./injected.ts"
+import type { EmptyFile, Injected } from "./injected.ts"
 import { LiveFile } from "./live-file.ts"
 import { ReadyFile } from "./ready-file.ts"
 import { RemoteDirectory } from "./remote-directory.ts"
@@ -146,6 +146,7 @@ export function openCalls(supervision: Supervision): Handlers {
   ): Answer & { kind: "give" } {
     const ways = {
       openForReading: () => world.files!.open(path, readingMode),
+      onChange: (by: Injected) => injected.tellOthers(by),
       onWriting: (arrived: Promise<void>) => pendingWrites.add(path, stat, arrived),
     }
     const fd = injected.complete(empty, (memory) => new LiveFile({ path, memory, file, stat, mode, ...ways }))

@@ -60,6 +60,7 @@ export class PendingWrites {
   }
 }
 
-function fileOf({ dev, ino }: RemoteStat): string {
+/** The same for every name and every open file of one file of the pod. */
+export function fileOf({ dev, ino }: RemoteStat): string {
   return `${dev}:${ino}`
 }

@@ -3,6 +3,7 @@ import type { FileWorld, RemoteStat } from "../../../../core/client/engine.ts"
 import { check } from "../../../../core/linux/errno.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import type { Injected } from "./injected.ts"
+import { fileOf } from "./pending-writes.ts"
 
 /** How long the attributes of an open file are believed. */
 const statBelievedMs = 1000
@@ -11,6 +12,7 @@ const nanosecondsPerSecond = 1_000_000_000n
 /** A file whose whole content lies in a memory file: the program reads it without the engine. */
 export class ReadyFile implements Injected {
   readonly range = "ready"
+  readonly file?: string
   readonly path: string
   readonly #memory: number
   readonly #files: FileWorld | undefined
@@ -23,6 +25,7 @@ export class ReadyFile implements Injected {
     this.#memory = memory
     this.#stat = stat
     this.#files = files
+    if (files) this.file = fileOf(stat)
     this.#put(content)
   }
 
@@ -32,19 +35,25 @@ export class ReadyFile implements Injected {
     this.#askedAt = Date.now()
     try {
       const now = await this.#files.stat(this.path, true)
-      if (now.ino === this.#stat.ino && (now.size !== this.#stat.size || now.mtimeNs !== this.#stat.mtimeNs)) {
-        const { file, content, stat } = await this.#files.openForReading(this.path)
-        file.close()
-        if (content) {
-          this.#stat = stat
-          this.#put(content)
-          ftruncateSync(this.#memory, content.length)
-        }
-      }
+      if (now.size !== this.#stat.size || now.mtimeNs !== this.#stat.mtimeNs) await this.#renew(this.#files)
     } catch {
       // An open file keeps its attributes even when its name is gone.
     }
     return this.#stat
+  }
+
+  async changed(): Promise<void> {
+    if (this.#files) await this.#renew(this.#files).catch(() => {})
+  }
+
+  /** What is there by this name now, if that is still the same file. */
+  async #renew(files: FileWorld): Promise<void> {
+    const { file, content, stat } = await files.openForReading(this.path)
+    file.close()
+    if (!content || fileOf(stat) !== this.file) return
+    this.#stat = stat
+    this.#put(content)
+    ftruncateSync(this.#memory, content.length)
   }
 
   #put(content: Uint8Array): void {
