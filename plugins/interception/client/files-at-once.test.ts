@@ -157,3 +157,41 @@ m = mmap.mmap(f, os.fstat(f).st_size, prot=mmap.PROT_READ); print(len(m), m[-1:]
     expect((await python(script, files)).output).toBe("b'x' b'x'\nb'y'\n700000 b'y'\n")
   })
 })
+
+describe("splice from a pipe into a file", () => {
+  const inTime = (script: string) =>
+    runIn({ files: slowPod() }, ["timeout", "-s", "KILL", "10", "/usr/bin/python3", "-c", script])
+
+  test("does not outlive its caller", async () => {
+    const script = `
+import os, signal, time
+out = os.open("/remote/new", os.O_WRONLY | os.O_CREAT); r, w = os.pipe()
+pid = os.fork()
+if pid == 0: os.splice(r, out, 100); os._exit(0)
+time.sleep(0.3); os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0); os.close(r); time.sleep(0.5)
+try: os.write(w, b"x"); print("taken")
+except BrokenPipeError: print("refused")
+`
+    expect((await inTime(script)).output).toBe("refused\n")
+  })
+
+  test("lets signals through", async () => {
+    const script = `
+import os, signal
+out = os.open("/remote/new", os.O_WRONLY | os.O_CREAT); r, w = os.pipe()
+signal.signal(signal.SIGALRM, lambda *_: os.write(w, b"late")); signal.alarm(1); print(os.splice(r, out, 100))
+`
+    expect((await inTime(script)).output).toBe("4\n")
+  })
+
+  test("waits on when somebody else was faster, and nobody else waits for that", async () => {
+    const script = `
+import os, threading, time
+out = os.open("/remote/new", os.O_RDWR | os.O_CREAT); r, w = os.pipe(); os.write(w, b"first")
+threading.Thread(target=lambda: os.write(out, b"slow")).start(); time.sleep(0.05)
+splicing = threading.Thread(target=lambda: os.splice(r, out, 100)); splicing.start(); time.sleep(0.05); os.read(r, 5)
+time.sleep(0.3); os.stat("/remote/a.txt"); print("goes on", flush=True); os.write(w, b"more"); splicing.join(); print(os.pread(out, 20, 0))
+`
+    expect((await inTime(script)).output).toBe("goes on\nb'slowmore'\n")
+  })
+})

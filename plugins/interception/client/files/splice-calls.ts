@@ -4,10 +4,10 @@ import { cString, syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handler, proceed, value } from "../kernel/call.ts"
 import { isPipe } from "../kernel/file-identity.ts"
 import { O_CLOEXEC } from "../kernel/notification.ts"
-import { canFetchDescriptors } from "../kernel/rung.ts"
+import { ERESTARTSYS, hasSignal } from "../kernel/signals.ts"
 import { fetchDescriptor, positionOf, readMemory, writeMemory } from "../kernel/tracee.ts"
 import type { Supervision } from "../supervision.ts"
-import { EPOLLIN } from "../watch/readiness.ts"
+import { EPOLLIN, type Readiness } from "../watch/readiness.ts"
 import { LiveFile } from "./live-file.ts"
 
 const SPLICE_F_NONBLOCK = 2
@@ -17,6 +17,8 @@ const O_NONBLOCK = 0o4000
 const SEEK_SET = 0
 /** One call moves at most this much, which the program has to expect of any splice. */
 const maxSpliceBytes = 256 * 1024
+/** How often a waiting call is looked after. */
+const tickMs = 100
 const noTime = Buffer.alloc(16)
 
 /**
@@ -32,22 +34,41 @@ export function spliceCall({ injected, readiness }: Supervision): Handler {
     if (file.mode.append) return failure(errno.EINVAL)
     const place = `/proc/${call.tid}/fd/${call.int(0)}`
     if (!isPipe(place)) return failure(errno.EINVAL)
-    const pipe = canFetchDescriptors() ? fetchDescriptor(call.tid, call.int(0)) : openAgain(place)
+    const pipe = openAgain(place)
     try {
-      while (!isReadable(pipe)) {
+      for (;;) {
+        if (isReadable(pipe)) {
+          const answer = await file.inOrder(() => move(call, pipe, file))
+          if (answer) return answer
+        }
         if ((call.int(5) & SPLICE_F_NONBLOCK) !== 0 || isNonBlocking(call)) return failure(errno.EAGAIN)
-        await new Promise<void>((resolve) => readiness.wait(pipe, EPOLLIN, resolve))
+        // As long as we have the pipe open, whoever writes into it believes that it is read.
+        call.mustWait()
+        if (hasSignal(call.tid)) return failure(ERESTARTSYS)
+        await readableOrSoon(readiness, pipe)
       }
-      return await file.inOrder(() => move(call, pipe, file))
     } finally {
       syscall("close", pipe)
     }
   }
 }
 
-async function move(call: Call, pipe: number, file: LiveFile): Promise<Answer> {
+async function readableOrSoon(readiness: Readiness, pipe: number): Promise<void> {
+  const soon = Promise.withResolvers<void>()
+  const timer = setTimeout(soon.resolve, tickMs)
+  const waiting = readiness.wait(pipe, EPOLLIN, soon.resolve)
+  await soon.promise
+  clearTimeout(timer)
+  waiting.cancel()
+}
+
+/** Undefined when others have taken what was in the pipe. */
+async function move(call: Call, pipe: number, file: LiveFile): Promise<Answer | undefined> {
+  call.mustWait()
   const bytes = Buffer.alloc(Math.min(call.size(4), maxSpliceBytes))
-  const count = check(syscall("read", pipe, bytes, bytes.length), "read a pipe")
+  const count = syscall("read", pipe, bytes, bytes.length)
+  if (count === -errno.EAGAIN) return undefined
+  check(count, "read a pipe")
   const place = call.word(3)
   const copy = fetchDescriptor(call.tid, call.int(2))
   try {
@@ -66,7 +87,7 @@ async function move(call: Call, pipe: number, file: LiveFile): Promise<Answer> {
   }
 }
 
-/** Another open file of the same pipe. @throws LinuxError */
+/** Another open file of the same pipe, which never waits: other readers may be faster. @throws LinuxError */
 function openAgain(place: string): number {
   return check(syscall("openat", AT_FDCWD, cString(place), O_NONBLOCK | O_CLOEXEC, 0), "open a pipe again")
 }

@@ -1,6 +1,12 @@
 import { readdirSync, readFileSync } from "node:fs"
 
 /**
+ * "Handle the signal, then, if the handler wants that, make the call again": known only inside the kernel, which acts on it
+ * because this thread has a signal to handle when the call returns. A thread that has none would see the bare number.
+ */
+export const ERESTARTSYS = 512
+
+/**
  * Whether a signal waits for this thread to handle it. One for the whole process is handled by a single thread, which the kernel chooses
  * when it comes: the first of the process, or the next one that does not block it (complete_signal in kernel/signal.c).
  */

@@ -3,18 +3,13 @@ import { getSocketOption } from "../../../../core/linux/socket.ts"
 import { type Answer, type Call, failure } from "../kernel/call.ts"
 import { isWaiting } from "../kernel/notification.ts"
 import { SOL_SOCKET } from "../kernel/rules.ts"
-import { hasSignal } from "../kernel/signals.ts"
+import { ERESTARTSYS, hasSignal } from "../kernel/signals.ts"
 import type { Readiness } from "../watch/readiness.ts"
 
 const SO_RCVTIMEO = 20
 const SO_SNDTIMEO = 21
 /** How often a waiting call is looked after. */
 const tickMs = 100
-/**
- * "Handle the signal, then, if the handler wants that, make the call again": known only inside the kernel, which acts on it
- * because this thread has a signal to handle when the call returns. A thread that has none would see the bare number.
- */
-const ERESTARTSYS = 512
 
 /** Marks a wait that ended because nobody waits any more, or because a signal came. */
 class Abandoned extends Error {}
