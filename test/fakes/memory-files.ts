@@ -187,7 +187,11 @@ export class MemoryFiles implements FileWorld {
       return data.length
     }
     return {
-      stat: async () => statOf(node),
+      stat: async () => {
+        const stat = statOf(node)
+        await this.#options.delay?.("fstat")
+        return stat
+      },
       readAt: async (offset, length) => {
         await this.#ask("read", String(offset))
         if (!mode.read) throw new ErrnoError(errno.EBADF, "not open for reading")

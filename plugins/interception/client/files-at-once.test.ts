@@ -138,6 +138,47 @@ print(os.read(r, 100), os.read(r, 100)); os.write(w, b"more"); print(os.read(r, 
     expect((await python(script, files)).output).toBe("b'xxx'\nb'new'\n10 b'newxxxxxxx'\nb'hello\\n' b''\nb'more' 10\n")
   })
 
+  test("is appended to once the program wants that, and a link is not followed where it does not", async () => {
+    const script = `
+import fcntl, os
+f = os.open("/remote/a.txt", os.O_RDWR); fcntl.fcntl(f, fcntl.F_SETFL, os.O_APPEND); os.write(f, b"more"); print(os.pread(f, 20, 0))
+for flags in (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY | os.O_CREAT):
+    try: print(os.open("/remote/link", flags | os.O_NOFOLLOW))
+    except OSError as e: print(e.errno)
+`
+    expect((await python(script, slowPod())).output).toBe("b'hello\\nmore'\n40\n40\n40\n")
+  })
+
+  test("is made longer without cutting off what another thread writes", async () => {
+    const files = new MemoryFiles({ delay: (what) => Bun.sleep(what === "fstat" ? 300 : 0) })
+    const script = `
+import os, threading, time
+f = os.open("/remote/new", os.O_RDWR | os.O_CREAT)
+longer = threading.Thread(target=lambda: os.posix_fallocate(f, 0, 10)); longer.start(); time.sleep(0.1)
+os.pwrite(f, b"x" * 20, 0); longer.join()
+`
+    await python(script, files)
+    expect(files.text("/remote/new")).toBe("x".repeat(20))
+  })
+
+  test("is a folder that several threads list together: each gets another part", async () => {
+    const files = new MemoryFiles({
+      files: { "/remote/dir/b.txt": "bee\n" },
+      delay: (what) => Bun.sleep(what.startsWith("list") ? 200 : 0),
+    })
+    const script = `
+import ctypes, os, platform, threading
+c = ctypes.CDLL(None); f = os.open("/remote/dir", os.O_RDONLY)
+number = 217 if platform.machine() == "x86_64" else 61
+def part(): got.append(c.syscall(number, f, ctypes.create_string_buffer(1000), 1000))
+got = []; threads = [threading.Thread(target=part) for _ in range(3)]
+for each in threads: each.start()
+for each in threads: each.join()
+print(sorted(got))
+`
+    expect((await python(script, files)).output).toBe("[0, 0, 80]\n")
+  })
+
   test("shows what was changed in the pod, mapped or not", async () => {
     const files: MemoryFiles = new MemoryFiles({
       files: { "/remote/big": Buffer.alloc(600_000, "x"), "/remote/go": "" },

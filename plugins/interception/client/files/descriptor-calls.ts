@@ -112,7 +112,7 @@ export function descriptorCalls(supervision: Supervision): Handlers {
     if (!file) return proceed
     const size = Number(BigInt.asIntN(64, call.word(1)))
     if (!file.mode.write || size < 0) return failure(errno.EINVAL)
-    await file.truncate(size)
+    await file.inOrder(() => file.truncate(size))
     return success
   }
 
@@ -123,7 +123,9 @@ export function descriptorCalls(supervision: Supervision): Handlers {
     if (call.int(1) !== 0) return failure(errno.EOPNOTSUPP)
     const end = BigInt.asIntN(64, call.word(2)) + BigInt.asIntN(64, call.word(3))
     if (end <= 0n) return failure(errno.EINVAL)
-    if ((await file.stat()).size < end) await file.truncate(Number(end))
+    await file.inOrder(async () => {
+      if ((await file.stat()).size < end) await file.truncate(Number(end))
+    })
     return success
   }
 

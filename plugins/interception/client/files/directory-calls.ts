@@ -71,14 +71,16 @@ export function directoryCalls({ injected, directories, locator, world }: Superv
     if (!(object instanceof RemoteDirectory)) return failure(errno.ENOTDIR)
     const copy = fetchDescriptor(call.tid, call.int(0))
     try {
-      const position = positionOf(copy)
-      const entries = await object.entries(position)
-      call.mustWait()
-      const { bytes, count } = encodeDirectoryEntries(entries, position, Math.min(call.size(2), maxListBytes))
-      if (count === 0 && position < entries.length) return failure(errno.EINVAL)
-      writeMemory(call.tid, call.word(1), bytes)
-      syscall("lseek", copy, position + count, SEEK_SET)
-      return value(bytes.length)
+      return await object.calls.run(async () => {
+        const position = positionOf(copy)
+        const entries = await object.entries(position)
+        call.mustWait()
+        const { bytes, count } = encodeDirectoryEntries(entries, position, Math.min(call.size(2), maxListBytes))
+        if (count === 0 && position < entries.length) return failure(errno.EINVAL)
+        writeMemory(call.tid, call.word(1), bytes)
+        syscall("lseek", copy, position + count, SEEK_SET)
+        return value(bytes.length)
+      })
     } finally {
       syscall("close", copy)
     }

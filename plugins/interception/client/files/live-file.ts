@@ -3,6 +3,7 @@ import type { OpenMode, RemoteFile, RemoteStat } from "../../../../core/client/e
 import { ErrnoError } from "../../../../core/client/engine.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { ChunkCache } from "./chunk-cache.ts"
+import { InOrder } from "./in-order.ts"
 import type { Injected } from "./injected.ts"
 import { fileOf } from "./pending-writes.ts"
 import { dress, writeAll } from "./ready-file.ts"
@@ -34,7 +35,7 @@ export class LiveFile implements Injected {
   #lettingGo: Promise<void> | undefined
   /** The program has it mapped and may change it without anybody being told: the memory file is the truth. */
   #shared = false
-  #tail: Promise<unknown> = Promise.resolve()
+  readonly #calls = new InOrder()
 
   constructor(options: {
     path: string
@@ -63,11 +64,9 @@ export class LiveFile implements Injected {
     ftruncateSync(this.#memory, Number(this.#stat.size))
   }
 
-  /** Runs one call after the other, as the kernel does for a file with a position. */
+  /** Runs one call after the other. */
   inOrder<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(work)
-    this.#tail = result.catch(() => {})
-    return result
+    return this.#calls.run(work)
   }
 
   async stat(): Promise<RemoteStat> {

@@ -77,11 +77,7 @@ export function openCalls(supervision: Supervision): Handlers {
   }
 
   async function openForReading(files: FileWorld, path: string, flags: number): Promise<Answer & { kind: "give" }> {
-    // Without an answer the open tells why; it may also be one that leads to this machine.
-    const named = flags & O_NOFOLLOW ? await files.stat(path, false).catch(() => undefined) : undefined
-    if (named && (named.mode & S_IFMT) === S_IFLNK) {
-      throw new ErrnoError(errno.ELOOP, `${path} is a symbolic link`)
-    }
+    if (flags & O_NOFOLLOW) await mustBeNoLink(files, path)
     const { file, stat, content, empty } = await pendingWrites.upToDate(
       path,
       () => findForReading(files, path),
@@ -119,6 +115,7 @@ export function openCalls(supervision: Supervision): Handlers {
     if ((flags & O_TMPFILE) === O_TMPFILE) throw new ErrnoError(errno.EOPNOTSUPP, "no unnamed remote files")
     await pendingWrites.settled(path)
     const mode = openMode(flags)
+    if (flags & O_NOFOLLOW && !mode.exclusive) await mustBeNoLink(files, path)
     const hasOwnRights = rights !== undefined && (rights & 0o777) !== usualRights
     // Asked before it is made, answered by the time it is.
     const isMissing = hasOwnRights && !mode.exclusive && files.stat(path, true).then(() => false, isNoEntry)
@@ -194,6 +191,13 @@ function openMode(flags: number): OpenMode {
     create: (flags & O_CREAT) !== 0,
     exclusive: (flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0,
   }
+}
+
+/** @throws ErrnoError ELOOP */
+async function mustBeNoLink(files: FileWorld, path: string): Promise<void> {
+  // Without an answer the open tells why; it may also be one that leads to this machine.
+  const named = await files.stat(path, false).catch(() => undefined)
+  if (named && (named.mode & S_IFMT) === S_IFLNK) throw new ErrnoError(errno.ELOOP, `${path} is a symbolic link`)
 }
 
 /** A thread's mask for new files. */

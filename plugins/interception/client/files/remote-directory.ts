@@ -1,4 +1,5 @@
 import type { FileWorld, RemoteDirEntry, RemoteStat } from "../../../../core/client/engine.ts"
+import { InOrder } from "./in-order.ts"
 import type { Injected } from "./injected.ts"
 
 /** An open remote directory. The position of its memory file is the number of the next entry. */
@@ -8,6 +9,8 @@ export class RemoteDirectory implements Injected {
   readonly #files: FileWorld
   readonly #stat: RemoteStat
   #entries: RemoteDirEntry[] | undefined
+  /** For calls that list from where the one before has ended. */
+  readonly calls = new InOrder()
 
   constructor(path: string, stat: RemoteStat, files: FileWorld) {
     this.path = path

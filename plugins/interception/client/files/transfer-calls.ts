@@ -1,6 +1,7 @@
-import { errno } from "../../../../core/linux/errno.ts"
+import { check, errno } from "../../../../core/linux/errno.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handler, type Handlers, proceed, value } from "../kernel/call.ts"
+import { O_APPEND } from "../kernel/path-calls.ts"
 import {
   fetchDescriptor,
   gather,
@@ -17,6 +18,7 @@ import { RemoteDirectory } from "./remote-directory.ts"
 /** One call moves at most this much; a program that wants more gets a short result, as POSIX allows. */
 const maxTransferBytes = 1024 * 1024
 const SEEK_SET = 0
+const F_GETFL = 3
 const ownPosition = -1
 
 /** How a call names its memory and its place in the file. */
@@ -44,7 +46,13 @@ export function transferCalls({ injected }: Supervision): Handlers {
   /** Finds the file and the place; `move` does the work and says how many bytes it moved and where the position is then. */
   function transfer(
     allowed: (file: LiveFile) => boolean,
-    move: (file: LiveFile, at: number, vectors: Vector[], call: Call) => Promise<{ count: number; position: number }>,
+    move: (
+      file: LiveFile,
+      at: number,
+      vectors: Vector[],
+      call: Call,
+      copy: number,
+    ) => Promise<{ count: number; position: number }>,
   ): Handler {
     return async (call): Promise<Answer> => {
       const object = injected.of(call.tid, call.int(0))
@@ -62,6 +70,7 @@ export function transferCalls({ injected }: Supervision): Handlers {
             offset === ownPosition ? positionOf(copy) : offset,
             vectors,
             call,
+            copy,
           )
           if (offset === ownPosition) syscall("lseek", copy, position, SEEK_SET)
           return value(count)
@@ -83,10 +92,10 @@ export function transferCalls({ injected }: Supervision): Handlers {
   )
   const write = transfer(
     (file) => file.mode.write,
-    async (file, at, vectors, call) => {
+    async (file, at, vectors, call, copy) => {
       // Other calls on the file came first.
       call.mustWait()
-      const { count, end } = await file.write(at, gather(call.tid, vectors), file.mode.append)
+      const { count, end } = await file.write(at, gather(call.tid, vectors), appends(copy))
       return { count, position: end ?? at + count }
     },
   )
@@ -103,6 +112,11 @@ export function transferCalls({ injected }: Supervision): Handlers {
     pwritev: write,
     pwritev2: write,
   }
+}
+
+/** The program may have changed that since it opened the file. */
+function appends(copy: number): boolean {
+  return (check(syscall("fcntl", copy, F_GETFL, 0), "fcntl") & O_APPEND) !== 0
 }
 
 function placeOf(call: Call): { vectors: Vector[]; offset: number } {
