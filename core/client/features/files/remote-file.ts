@@ -35,14 +35,16 @@ export class AgentFile implements RemoteFile {
 
   async writeAt(offset: bigint, data: Uint8Array): Promise<number> {
     await this.#link.settle()
-    const value = { remoteFd: this.#fd, startFrom: offset, writeBytes: data.subarray(0, maxTransferBytes) }
-    return Number((await this.#link.ask({ kind: "WriteLimited", value }, "WriteLimited")).writtenAmount)
+    const writeBytes = data.subarray(0, maxTransferBytes)
+    const value = { remoteFd: this.#fd, startFrom: offset, writeBytes }
+    return taken((await this.#link.ask({ kind: "WriteLimited", value }, "WriteLimited")).writtenAmount, writeBytes)
   }
 
   async append(data: Uint8Array): Promise<number> {
     await this.#link.settle()
-    const value = { fd: this.#fd, writeBytes: data.subarray(0, maxTransferBytes) }
-    return Number((await this.#link.ask({ kind: "Write", value }, "Write")).writtenAmount)
+    const writeBytes = data.subarray(0, maxTransferBytes)
+    const value = { fd: this.#fd, writeBytes }
+    return taken((await this.#link.ask({ kind: "Write", value }, "Write")).writtenAmount, writeBytes)
   }
 
   async truncate(size: bigint): Promise<void> {
@@ -77,6 +79,13 @@ export class AgentFile implements RemoteFile {
   #need(): void {
     if (!this.#link.supports("copyFile")) throw new ErrnoError(errno.ENOSYS, "the agent is too old for this")
   }
+}
+
+/** How many of the bytes were written: at least one, or who has more would ask without end. @throws ErrnoError EIO */
+function taken(amount: bigint, { length }: Uint8Array): number {
+  if (amount > BigInt(length) || (amount < 1n && length > 0))
+    throw new ErrnoError(errno.EIO, `${amount} of ${length} bytes`)
+  return Number(amount)
 }
 
 const timespec = (ns: bigint) => ({ tvSec: ns / 1_000_000_000n, tvNsec: ns % 1_000_000_000n })

@@ -193,6 +193,26 @@ test("-1 leaves an owner as it is, and what cannot be said breaks nothing", asyn
   await file.setOwner(1, 2)
 })
 
+test.each([
+  [0n, "nothing"],
+  [4n, "more than there was"],
+  [3n, undefined],
+  [1n, undefined],
+])("an agent that says it wrote %s of three bytes", async (writtenAmount, wrong) => {
+  const { files, release } = world((request) =>
+    request.kind === "Open"
+      ? { kind: "Open", value: ok({ fd: 0n }) }
+      : { kind: request.kind as "Write" | "WriteLimited", value: ok({ writtenAmount }) },
+  )
+  release()
+  const mode = { read: false, write: true, append: false, truncate: false, create: false, exclusive: false }
+  const file = await files.open("/x", mode)
+  for (const write of [() => file.writeAt(0n, Buffer.from("abc")), () => file.append(Buffer.from("abc"))]) {
+    if (wrong) await expect(write()).rejects.toMatchObject({ errno: 5 })
+    else expect(await write()).toBe(Number(writtenAmount))
+  }
+})
+
 test("what agents refuse to open is opened in a way they take", async () => {
   const { files, asked, release } = world((request) =>
     request.kind === "Open" ? { kind: "Open", value: ok({ fd: 0n }) } : { kind: "Ftruncate", value: ok(null) },
