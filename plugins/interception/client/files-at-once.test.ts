@@ -105,6 +105,23 @@ except OSError as e: print(e.errno)
   }
 })
 
+test("who opens a pipe of this machine by another name waits for its other end, and nobody else does", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "podside-pipe-"))
+  const files = new MemoryFiles({
+    files: { "/remote/a.txt": "hello\n" },
+    place: (path) => ({
+      place: path.startsWith("/remote/") ? "remote" : "local",
+      path: path === "/nowhere/pipe" ? `${folder}/pipe` : path,
+    }),
+  })
+  try {
+    const script = `mkfifo ${folder}/pipe; cat /nowhere/pipe & sleep 0.3; cat /remote/a.txt; echo piped > /nowhere/pipe; wait`
+    expect((await sh(script, files)).output).toBe("hello\npiped\n")
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 test("an answer that comes late does not reach the program that another thread has started meanwhile", async () => {
   const files = new MemoryFiles({
     files: { "/remote/big": Buffer.alloc(300_000, "x") },

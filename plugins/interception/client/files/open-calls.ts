@@ -1,7 +1,8 @@
-import { openSync } from "node:fs"
+import { open, openSync } from "node:fs"
 import { ErrnoError, type FileWorld, OpenLocally, type OpenMode } from "../../../../core/client/engine.ts"
 import { errno } from "../../../../core/linux/errno.ts"
 import { type Answer, type Call, failure, type Handlers, proceed } from "../kernel/call.ts"
+import { isPipe } from "../kernel/file-identity.ts"
 import { O_CLOEXEC } from "../kernel/notification.ts"
 import { O_APPEND, O_CREAT, O_EXCL, O_TRUNC, openIntent, pathCalls } from "../kernel/path-calls.ts"
 import { statusLine } from "../kernel/process-status.ts"
@@ -36,7 +37,7 @@ export function openCalls(supervision: Supervision): Handlers {
       case "descriptor":
         return failure(errno.ENOENT)
       case "mapped":
-        return { kind: "give", fd: openMapped(call, located.path, flags, mode), closeOnExec }
+        return { kind: "give", fd: await openMapped(call, located.path, flags, mode), closeOnExec }
       case "virtual":
         return { kind: "give", fd: ready(located.file), closeOnExec, range: "ready", fallback: true }
       case "remote": {
@@ -50,7 +51,7 @@ export function openCalls(supervision: Supervision): Handlers {
           return { ...opened, closeOnExec }
         } catch (thrown) {
           if (!(thrown instanceof OpenLocally)) throw thrown
-          return { kind: "give", fd: openMapped(call, located.path, flags, mode), closeOnExec }
+          return { kind: "give", fd: await openMapped(call, located.path, flags, mode), closeOnExec }
         }
       }
     }
@@ -214,7 +215,8 @@ function ignoreTooOld(thrown: unknown): void {
 }
 
 /** Opens a file of this machine for the program, with the program's mask for new files. */
-function openMapped(call: Call, path: string, flags: number, mode: number): number {
+async function openMapped(call: Call, path: string, flags: number, mode: number): Promise<number> {
+  if (isPipe(path)) return openPipe(path, flags)
   const mine = process.umask(maskOf(call.tid))
   try {
     return openSync(path, flags | O_CLOEXEC, mode & 0o7777)
@@ -223,6 +225,13 @@ function openMapped(call: Call, path: string, flags: number, mode: number): numb
   } finally {
     process.umask(mine)
   }
+}
+
+/** It waits for somebody at the other end, who may be the program. */
+function openPipe(path: string, flags: number): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>()
+  open(path, flags | O_CLOEXEC, (thrown, fd) => (thrown ? reject(nodeFailure(thrown)) : resolve(fd)))
+  return promise
 }
 
 /** A failed call of `node:fs` as the program's errno. */

@@ -35,7 +35,8 @@ export class ReadyFile implements Injected {
     this.#askedAt = Date.now()
     try {
       const now = await this.#files.stat(this.path, true)
-      if (now.size !== this.#stat.size || now.mtimeNs !== this.#stat.mtimeNs) await this.#renew(this.#files)
+      const isChanged = now.size !== this.#stat.size || now.mtimeNs !== this.#stat.mtimeNs
+      if (fileOf(now) === this.file && isChanged) await this.#renew(this.#files)
     } catch {
       // An open file keeps its attributes even when its name is gone.
     }
