@@ -20,7 +20,7 @@ async function outcome(command: string[]): Promise<{ code: number; output: strin
 }
 
 test("where descriptors cannot be fetched, everything else works as everywhere", async () => {
-  const suites = ["files", "network", "datagrams", "signals", "incoming", "process"].map((name) =>
+  const suites = ["files", "files-at-once", "network", "datagrams", "signals", "incoming", "process"].map((name) =>
     join(import.meta.dir, `${name}.test.ts`),
   )
   const denied = [process.execPath, fake("deny-call.ts"), pidfdGetfd, process.execPath]
