@@ -3,7 +3,17 @@ import { Outlet } from "../outlet.ts"
 import type { End } from "../pass-through.ts"
 import { AddedFields } from "./added-fields.ts"
 import { type CallerSide, frameSize } from "./caller-side.ts"
-import { encodeFrame, encodeHeaders, type Frame, FrameReader, flags, frameTypes, maxWindow } from "./frames.ts"
+import {
+  encodeFrame,
+  encodeHeaders,
+  type Frame,
+  FrameReader,
+  flags,
+  frameTypes,
+  initialWindow,
+  maxWindow,
+  windowUpdate,
+} from "./frames.ts"
 import type { HeaderBlock } from "./header-block.ts"
 import { encodeStateless, type HeaderField } from "./hpack.ts"
 import { NoApplication } from "./no-application.ts"
@@ -13,6 +23,8 @@ export interface ApplicationListener {
   onSettings(payload: Buffer): void
   /** Highest number of a stream that was claimed: the caller must not take it for refused. */
   lastClaimed(): number
+  /** So much of what the caller was lent is not lent any more. */
+  onRepaid(bytes: number): void
   /** What was passed has gone out. */
   onDrain(): void
   onEnd(): void
@@ -30,6 +42,13 @@ export class ApplicationSide {
   #standIn: NoApplication | undefined
   #hasGreeted = false
   #out: Uint8Array[] = []
+  /** What it takes on the connection before it says more. */
+  #window = initialWindow
+  /** The caller may send more than that, and is not to hear of so much when the application takes it. */
+  #mayBeTooMuch = false
+  #lentBytes = 0
+  /** Frames it has no window for, and those behind them. */
+  #waiting: { bytes: number; pass(): void }[] = []
   /** It has not seen all header blocks, so the caller's own would be misread by it. */
   #isBehind = false
 
@@ -75,19 +94,45 @@ export class ApplicationSide {
 
   /** It has been given everything the caller sent. */
   get isUpToDate(): boolean {
-    return this.isOpen && !this.#isBehind
+    return this.isOpen && !this.#isBehind && this.#waiting.length === 0
   }
 
   // ---- to the application; nothing leaves before `flush`
 
   pass(frame: Frame): void {
-    if (frame.type === frameTypes.resetStream) this.#added.forget(frame.stream)
-    if (this.#standIn) this.#caller.put(this.#standIn.answer(frame))
-    else this.#out.push(frame.bytes)
+    const bytes = frame.type === frameTypes.data ? frame.payload.length : 0
+    if (frame.lent) this.#lentBytes += bytes
+    if (frame.stream !== 0 && this.#mustWait(bytes)) this.#waiting.push({ bytes, pass: () => this.#passNow(frame) })
+    else this.#passNow(frame)
   }
 
   /** `added`: what its answer is to carry besides. */
   passBlock(block: HeaderBlock, fields: readonly HeaderField[], added: readonly HeaderField[] = []): void {
+    if (this.#mustWait(0)) this.#waiting.push({ bytes: 0, pass: () => this.#passBlockNow(block, fields, added) })
+    else this.#passBlockNow(block, fields, added)
+  }
+
+  /** From now on the caller is lent what the application does not know of. */
+  expectMore(): void {
+    this.#mayBeTooMuch = true
+  }
+
+  #mustWait(bytes: number): boolean {
+    return this.#waiting.length > 0 || (this.#mayBeTooMuch && bytes > this.#window)
+  }
+
+  #passNow(frame: Frame): void {
+    if (frame.type === frameTypes.resetStream) this.#added.forget(frame.stream)
+    if (this.#standIn) {
+      if (frame.lent) this.#repay(frame.payload.length)
+      else this.#caller.put(this.#standIn.answer(frame))
+      return
+    }
+    if (frame.type === frameTypes.data) this.#window -= frame.payload.length
+    this.#out.push(frame.bytes)
+  }
+
+  #passBlockNow(block: HeaderBlock, fields: readonly HeaderField[], added: readonly HeaderField[]): void {
     if (added.length > 0) this.#added.add(block.stream, added)
     if (this.#standIn) this.#caller.put(this.#standIn.answerRequest(block.stream))
     else if (this.#isBehind) {
@@ -112,6 +157,12 @@ export class ApplicationSide {
   }
 
   end(): void {
+    if (this.#waiting.length > 0) this.#waiting.push({ bytes: 0, pass: () => this.#endNow() })
+    else this.#endNow()
+  }
+
+  #endNow(): void {
+    this.flush()
     this.#outlet?.end()
   }
 
@@ -126,6 +177,8 @@ export class ApplicationSide {
   /** Somebody must answer in its place; greets the caller, unless the application has. */
   standIn(): void {
     this.#standIn = new NoApplication()
+    this.#window = Number.POSITIVE_INFINITY
+    this.#passWaiting()
     if (!this.#hasGreeted) this.#caller.forwardBytes(this.#standIn.greeting())
     this.#hasGreeted = true
     this.#caller.openForOthers()
@@ -156,8 +209,31 @@ export class ApplicationSide {
     if (frame.type === frameTypes.goAway) {
       this.#caller.openForOthers()
       this.#caller.forwardBytes(this.#withClaims(frame))
-    } else if (this.#added.isEmpty) this.#caller.forward(frame)
+    } else if (frame.type === frameTypes.windowUpdate && frame.stream === 0) this.#onWindow(frame)
+    else if (this.#added.isEmpty) this.#caller.forward(frame)
     else for (const each of this.#added.into(frame)) this.#caller.forward(each)
+  }
+
+  /** What the caller was lent for these bytes it does not get again. */
+  #onWindow(frame: Frame): void {
+    const bytes = frame.payload.length === 4 ? frame.payload.readUInt32BE(0) & maxWindow : 0
+    const repaid = this.#repay(bytes)
+    this.#window += bytes
+    this.#passWaiting()
+    if (repaid === 0) this.#caller.forward(frame)
+    else if (bytes > repaid) this.#caller.forward({ ...frame, bytes: windowUpdate(0, bytes - repaid) })
+  }
+
+  #repay(bytes: number): number {
+    const repaid = Math.min(this.#lentBytes, bytes)
+    this.#lentBytes -= repaid
+    this.#listener.onRepaid(repaid)
+    return repaid
+  }
+
+  #passWaiting(): void {
+    while (this.#waiting.length > 0 && this.#waiting[0]!.bytes <= this.#window) this.#waiting.shift()!.pass()
+    this.flush()
   }
 
   /** Claimed streams are being served, whatever the application has seen of them. */

@@ -74,18 +74,18 @@ export class ClaimedStream implements ClaimHost, Waiting {
     this.#request.start(frames, isLast)
   }
 
-  /** `flowBytes`: what the frame took of the windows, padding included. */
-  onData(content: Uint8Array, flowBytes: number, isLast: boolean): void {
+  /** `flowBytes`: what the frame took of the windows, padding included; `isLent`: the connection has its part already. */
+  onData(content: Uint8Array, flowBytes: number, isLast: boolean, isLent = false): void {
     if (isLast) this.#requestEnded = true
     if (content.length > 0 || isLast) {
       this.#request.body(content.length > 0 ? [{ kind: "Data", value: content }] : [], isLast)
     }
     this.#owedCredit += flowBytes
     // The connection is shared: requests of others, and the application's, must not wait for this client.
-    if (this.#clientFull && this.#channel.lend(flowBytes)) {
+    if (!isLent && this.#clientFull && this.#channel.lend(flowBytes)) {
       this.#lentBytes += flowBytes
       this.#host.credit(0, flowBytes)
-    } else this.#owedToConnection += flowBytes
+    } else if (!isLent) this.#owedToConnection += flowBytes
     if (!this.#clientFull) this.#payCredit()
     if (this.#request.tooLarge) this.#giveUp(413, "the request's body is too large for the version of the client")
   }

@@ -50,6 +50,8 @@ export interface Frame {
   payload: Buffer
   /** The frame as it came. */
   bytes: Buffer
+  /** DATA whose bytes of the connection's window the caller has been given back already. */
+  lent?: boolean
 }
 
 /** Cuts a stream of bytes into frames. */

@@ -34,6 +34,9 @@ import { NewRequests } from "./new-requests.ts"
 /** An application that accepts connections and says nothing (it stands at a breakpoint) holds up answers of clients for no longer. */
 const greetingMilliseconds = 500
 
+/** What a caller is lent of its connection's window while it is not clear whose its requests are, in bytes. */
+const maxLentBytes = 4 << 20
+
 /** A connection that began with HTTP/1.1. */
 export interface UpgradedConnection {
   application: End
@@ -58,6 +61,8 @@ export class Http2Connection implements Service, StreamHost {
   readonly #decoder = new HpackDecoder()
   readonly #claimed = new ClaimedStreams()
   #prefaceLeft = preface.length
+  /** Lent for DATA that was held, and is not taken yet. */
+  #lentBytes = 0
   /** Since the first claim, until the application's greeting is waited for no longer. */
   #greeting: ReturnType<typeof setTimeout> | undefined
   /** Settings of the agent that the caller has not acknowledged yet. */
@@ -78,6 +83,7 @@ export class Http2Connection implements Service, StreamHost {
     this.#application = new ApplicationSide(this.#caller, {
       onSettings: (payload) => this.#onApplicationSettings(payload),
       lastClaimed: () => this.#claimed.last,
+      onRepaid: (bytes) => this.#takeBack(bytes),
       onDrain: () => connection.socket.resume(),
       onEnd: () => this.#onApplicationEnd(),
       onClose: (error) => this.#onApplicationClose(error),
@@ -92,6 +98,7 @@ export class Http2Connection implements Service, StreamHost {
         for (const frame of frames) this.#onCallerFrame(frame)
         this.#flush()
       },
+      lend: (bytes) => this.#lend(bytes),
       tooMany: () => this.#fail(errors.calm, []),
     })
     if (upgraded) {
@@ -152,6 +159,7 @@ export class Http2Connection implements Service, StreamHost {
   onClose(error?: Error): void {
     this.#over = true
     clearTimeout(this.#greeting)
+    this.#takeBack(this.#lentBytes)
     this.#outlet.closed()
     this.#requests.dispose()
     for (const stream of this.#claimed.all) stream.cancel()
@@ -172,8 +180,9 @@ export class Http2Connection implements Service, StreamHost {
         this.#onBlockFrame(new HeaderBlock(frame), frame)
         return
       case frameTypes.data:
+        if (frame.lent && (claimed || this.#claimed.isEnded(frame.stream))) this.#takeBack(frame.payload.length)
         if (claimed) this.#onClaimedData(claimed, frame)
-        else if (this.#claimed.isEnded(frame.stream)) this.credit(0, frame.payload.length)
+        else if (this.#claimed.isEnded(frame.stream)) this.credit(0, frame.lent ? 0 : frame.payload.length)
         else this.#application.pass(frame)
         return
       case frameTypes.windowUpdate:
@@ -258,7 +267,7 @@ export class Http2Connection implements Service, StreamHost {
 
   #onClaimedData(claimed: ClaimedStream, frame: Frame): void {
     const content = withoutPadding(frame)
-    if (content) claimed.onData(content, frame.payload.length, (frame.flags & flags.endStream) !== 0)
+    if (content) claimed.onData(content, frame.payload.length, (frame.flags & flags.endStream) !== 0, frame.lent)
     else this.#fail(errors.protocol, [frame])
   }
 
@@ -285,6 +294,19 @@ export class Http2Connection implements Service, StreamHost {
   }
 
   // ---- windows and settings
+
+  #takeBack(bytes: number): void {
+    this.#lentBytes -= bytes
+    this.#settings.lending.giveBack(bytes)
+  }
+
+  #lend(bytes: number): boolean {
+    if (this.#lentBytes + bytes > maxLentBytes || !this.#settings.lending.take(bytes)) return false
+    this.#lentBytes += bytes
+    this.#application.expectMore()
+    this.credit(0, bytes)
+    return true
+  }
 
   #onCallerSettings(payload: Buffer): void {
     for (const [id, value] of readSettings(payload)) {

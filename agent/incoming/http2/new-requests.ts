@@ -23,6 +23,8 @@ export interface RequestHost {
   answerEnded(stream: number, method: string, path: string, setCookie: string): void
   /** Frames that had to wait, in their order; some may have to wait again. */
   goOn(frames: readonly Frame[]): void
+  /** The caller may send as much again on the connection. False: enough was lent. */
+  lend(bytes: number): boolean
   /** More waits than may. */
   tooMany(): void
 }
@@ -77,13 +79,22 @@ export class NewRequests {
     if (frame.stream === undecided.id && frame.type === frameTypes.data) undecided.add(frame)
     else if (this.#isOfAnOlder(undecided, frame)) return false
     else {
-      this.#held.push(frame)
-      this.#heldStreams.add(frame.stream)
+      this.#hold(frame)
       // Trailers, or the request is taken back: no more of the body will come.
       if (frame.stream === undecided.id && frame.type !== frameTypes.windowUpdate) undecided.complete()
       if (this.#held.length > maxHeld) this.#host.tooMany()
     }
     return true
+  }
+
+  /** What waits must not take all of the connection's window, or the body that is waited for could never come. */
+  #hold(frame: Frame): void {
+    const { length } = frame.payload
+    if (frame.type === frameTypes.data && length > 0 && this.#held.length < maxHeld / 2) {
+      frame.lent ||= this.#host.lend(length)
+    }
+    this.#held.push(frame)
+    this.#heldStreams.add(frame.stream)
   }
 
   /** It need not wait: its stream was decided before. Header blocks are read in their order, and what is behind a held one waits with it. */

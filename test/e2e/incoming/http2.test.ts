@@ -54,7 +54,7 @@ const send = (body, headers, resolve) => {
   request.on("data", (bytes) => { got.length += bytes.length; if (got.start.length < 12) got.start += bytes.toString() })
   request.on("end", () => resolve({ ...got, start: got.start.slice(0, 12) }))
   request.on("error", (error) => resolve({ error: error.message }))
-  request.end(body ? Buffer.alloc(body.bytes ?? 0) + (body.text ?? "") : undefined)
+  request.end(body ? Buffer.alloc(body.bytes ?? 0) + (body.text ?? "").padEnd(body.padded) : undefined)
 }
 Promise.all(requests.map(ask)).then((all) => { console.log(JSON.stringify(all)); session.destroy() })`
 
@@ -261,6 +261,18 @@ describe.skipIf(reason !== undefined)("HTTP/2 on a port with filters", () => {
     return encodeHeaders(stream, encodeStateless(fields), false, 16_384)
   }
   const hello = Buffer.concat([preface, encodeFrame(frameTypes.settings, 0, 0)])
+
+  test("bodies that fill the connection's window together decide all the same, and reach the application whole", async () => {
+    await filtered(bodyOfMine, async (client) => {
+      serve(client)
+      const users = ["me", "me", "you", "you", "you", "you", "me", "you", "me", "you"]
+      const got = await ask(...users.map((user) => ({ body: { text: JSON.stringify({ user }), padded: 60_000 } })))
+      expect(got.map(({ from, start }) => (from === "app" ? start : from))).toEqual(
+        users.map((user) => (user === "me" ? "client" : "app /p 60000")),
+      )
+      client.link.receive(() => {})
+    })
+  })
 
   test("a request whose body is waited for holds up younger ones, not older ones", async () => {
     const limits = { MIRRORD_MAX_BODY_BUFFER_SIZE: "1000", MIRRORD_MAX_BODY_BUFFER_TIMEOUT: "30000" }
