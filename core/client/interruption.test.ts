@@ -177,6 +177,47 @@ test("connections end for the program and say nothing to the new agent", async (
   expect(kindsOf(operator())).toEqual(["ReadyForLogs", "Ping"])
 })
 
+test("a connection that ended before the loss and is read after it leaves the new one with its number alone", async () => {
+  const session = interrupted()
+  const { outgoing, operator } = session
+  const address = { kind: "Ip", value: { ip: "10.0.0.1", port: 80 } } as const
+  const ok = { kind: "Ok", value: { connectionId: 4n, remoteAddress: address, localAddress: address } } as const
+  const read = (text: string): DaemonMessage => ({
+    kind: "TcpOutgoing",
+    value: { kind: "Read", value: { kind: "Ok", value: { connectionId: 4n, bytes: Buffer.from(text) } } },
+  })
+  const open = async () => {
+    const connecting = outgoing.connect({ kind: "tcp", endpoint: { ip: "10.0.0.1", port: 80 } })
+    await until(() => kindsOf(operator()).includes("TcpOutgoing"))
+    const { uid } = ((operator().heard.at(-1) as { value: unknown }).value as { value: { uid: string } }).value
+    operator().link.send({ kind: "TcpOutgoing", value: { kind: "ConnectV2", value: { uid, connect: ok } } })
+    const connection = await connecting
+    const heard: string[] = []
+    const onData = (bytes: Uint8Array) => void heard.push(Buffer.from(bytes).toString())
+    connection.pause()
+    connection.attach({ onData, onDrain() {}, onEnd() {}, onClose: () => void heard.push("closed") })
+    return { connection, heard }
+  }
+  const old = await open()
+  operator().link.send(read("old"))
+  operator().link.send({ kind: "TcpOutgoing", value: { kind: "Close", value: 4n } })
+  operator().link.send({ kind: "LogMessage", value: { message: "that was all", level: { kind: "Warn" } } })
+  await until(() => session.notices.includes("that was all"))
+  await session.cut()
+  session.comeBack()
+  await until(() => session.notices.length === 3)
+  const fresh = await open()
+  old.connection.write(Buffer.from("late"))
+  old.connection.end()
+  old.connection.resume()
+  expect(old.heard).toEqual(["old", "closed"])
+  fresh.connection.resume()
+  operator().link.send(read("new"))
+  await until(() => fresh.heard.length > 0)
+  expect(fresh.heard).toEqual(["new"])
+  expect(kindsOf(operator())).toEqual(["ReadyForLogs", "TcpOutgoing"])
+})
+
 test("a port somebody else has taken meanwhile is said, and the session goes on", async () => {
   const session = interrupted()
   const { incoming, operator } = session

@@ -55,7 +55,7 @@ export class AgentConnection implements RemoteConnection {
   }
 
   write(data: Uint8Array): boolean {
-    if (this.#localEnd || this.#told === "closed" || data.byteLength === 0) return true
+    if (this.#localEnd || this.#isClosed || data.byteLength === 0) return true
     let open = true
     if (this.#isStream) {
       for (let at = 0; at < data.byteLength; at += maxPieceBytes)
@@ -71,8 +71,13 @@ export class AgentConnection implements RemoteConnection {
     return open
   }
 
+  /** Its number may be another's soon, though what came before is still read. */
+  get #isClosed(): boolean {
+    return this.#remoteClosed || this.#told === "closed"
+  }
+
   end(): void {
-    if (this.#localEnd || this.#told === "closed") return
+    if (this.#localEnd || this.#isClosed) return
     this.#localEnd = true
     if (this.#isStream) this.#wire.write(new Uint8Array(0))
   }

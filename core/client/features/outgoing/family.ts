@@ -55,12 +55,13 @@ export class OutgoingFamily {
   #opened(answer: Result<DaemonConnect>): Result<AgentConnection> {
     if (answer.kind === "Err") return answer
     const { connectionId, localAddress, remoteAddress } = answer.value
-    const connection = new AgentConnection({
+    const connection: AgentConnection = new AgentConnection({
       isStream: this.#kind === "TcpOutgoing",
       budget: this.#budget,
       local: endpointOf(localAddress),
       remote: endpointOf(remoteAddress),
-      forget: () => this.#open.delete(connectionId),
+      // On another connection to the operator its number is another's.
+      forget: () => this.#open.get(connectionId) === connection && this.#open.delete(connectionId),
       wire: {
         write: (bytes) => this.#send({ kind: "Write", value: { connectionId, bytes } }),
         close: () => this.#sendUnhurried({ kind: "Close", value: { connectionId } }),
