@@ -44,6 +44,7 @@ export interface SubscriptionRequest {
   port: number
   /** Absent when the whole port is meant. */
   filter?: HttpFilter
+  /** Of the target, at this moment. When others come it is asked again, with all there are then; a denial leaves those out. */
   pods: readonly ResolvedPod[]
 }
 
