@@ -130,6 +130,11 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   throw new Error(`never: ${what}`)
 }
 
+/** Whatever is on its way in memory has come by then. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 50; i++) await new Promise(setImmediate)
+}
+
 const steal80: ClientMessage = {
   kind: "TcpSteal",
   value: { kind: "PortSubscribe", value: { kind: "All", value: 80 } },
@@ -152,7 +157,7 @@ test("nobody's port is taken for a client that left while a plugin thought about
   client.abort()
   await relay.ended
   verdict.resolve(allow)
-  await Bun.sleep(20)
+  await turns()
   expect(locked).toEqual([])
 })
 
@@ -205,7 +210,7 @@ test("a pod that comes while the others are asked for a port is asked, too, and 
   for (const answer of a.owed) answer()
   await until("the port", () => inbox.length === 1)
   change([a, b])
-  await Bun.sleep(20)
+  await turns()
   expect([stealing(a), stealing(b)]).toEqual([["PortSubscribe"], ["PortSubscribe"]])
 })
 
@@ -220,7 +225,7 @@ test("a port that is given back while a new pod is locked is not asked for there
   client.send(unsubscribe80)
   await until("the end", () => stealing(b).length === 1)
   grant.resolve(true)
-  await Bun.sleep(20)
+  await turns()
   expect(stealing(b)).toEqual(["PortUnsubscribe"])
 })
 
@@ -241,9 +246,9 @@ test("an agent that is lost while it gets the ports of the one before is not the
   a.link.abort()
   await until("the lock", () => locked.length === 2)
   b.link.abort()
-  await Bun.sleep(20)
+  await turns()
   grant.resolve(true)
-  await Bun.sleep(20)
+  await turns()
   change([c])
   client.send({ kind: "GetEnvVarsRequest", value: { envVarsFilter: [], envVarsSelect: [] } })
   await until("the question at the third", () => c.received.some(({ kind }) => kind === "GetEnvVarsRequest"))
@@ -298,7 +303,7 @@ test("a port whose pods are all replaced while a plugin thinks about it is judge
   await until("the question", () => asked === 1)
   change([b])
   a.link.abort()
-  await Bun.sleep(20)
+  await turns()
   verdict.resolve()
   await until("the port", () => inbox.length === 1)
   expect(inbox[0]).toMatchObject({ value: { value: { kind: "Ok", value: 80 } } })
@@ -318,7 +323,7 @@ test("a pod that is usable again has each port once, those too that were asked f
   change([a, b])
   await until("the same at the other", () => b.received.length === 2)
   change([a, b])
-  await Bun.sleep(20)
+  await turns()
   expect(b.link).toBe(connected)
   expect([stealing(a), stealing(b)]).toEqual([
     ["PortSubscribe", "PortSubscribe"],
@@ -356,7 +361,7 @@ test("a path is judged by the folder its descriptor is, also after an agent was 
   client.send(openBelow(0n, "slow"))
   await until("the judgement", () => judged.includes("/old/slow"))
   a.link.abort()
-  await Bun.sleep(20)
+  await turns()
   change([b])
   verdict.resolve()
   await until("the failure", () => inbox.length === 2)
