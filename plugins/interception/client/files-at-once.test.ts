@@ -85,6 +85,19 @@ for fd in 4 5 6; do echo $fd >&$fd; eval "exec $fd>&-"; sleep 0.2; done; echo la
   })
 })
 
+test.each(["w", "a"])("a program and those it starts write to one open file in turn, opened with %s", async (mode) => {
+  const files = slowPod()
+  files.put("/remote/new", mode === "a" ? "zero\n" : "")
+  const script = `
+import subprocess
+with open("/remote/new", "${mode}") as f:
+    for n in range(3): subprocess.run(["echo", str(n)], stdout=f); f.write("between\\n"); f.flush()
+`
+  await python(script, files)
+  const written = "0\nbetween\n1\nbetween\n2\nbetween\n"
+  expect(files.text("/remote/new")).toBe(mode === "a" ? `zero\n${written}` : written)
+})
+
 test("a folder that cannot be entered leaves the program where it is", async () => {
   const script = "cd /remote/dir; cd /nowhere; cd /etc/passwd; cat b.txt; pwd -P"
   expect((await sh(`exec 2>/dev/null; ${script}`, slowPod())).output).toBe("bee\n/remote/dir\n")

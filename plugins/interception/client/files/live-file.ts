@@ -91,10 +91,14 @@ export class LiveFile implements Injected {
 
   /** Returns the bytes taken and, when appending, where the file ends now. */
   async write(offset: number, bytes: Uint8Array, append: boolean): Promise<{ count: number; end?: number }> {
-    if (this.#shared) {
-      writeAll(this.#memory, bytes, offset)
+    const { size } = fstatSync(this.#memory)
+    if (this.#writeBack && (append || this.#writeBack.hasAll || offset >= size)) {
+      // What others write there besides goes on from this.
+      const at = append ? size : offset
+      writeAll(this.#memory, bytes, at)
+      this.#cache.clear()
       await this.sync()
-      return { count: bytes.length }
+      return append ? { count: bytes.length, end: at + bytes.length } : { count: bytes.length }
     }
     await this.#writeBack?.flush()
     this.#cache.clear()
@@ -116,7 +120,7 @@ export class LiveFile implements Injected {
 
   /** Brings the whole content into the memory file, for reading past the engine. @throws ErrnoError EFBIG */
   whole(): Promise<void> {
-    if (this.#shared) return Promise.resolve()
+    if (this.#writeBack?.hasAll) return Promise.resolve()
     this.#whole ??= this.#fetchWhole()
     this.#whole.catch(() => (this.#whole = undefined))
     return this.#whole
@@ -182,7 +186,12 @@ export class LiveFile implements Injected {
       this.#whole = undefined
       if (wasWhole) await this.whole()
     }
-    if (BigInt(fstatSync(this.#memory).size) !== this.#stat.size) ftruncateSync(this.#memory, Number(this.#stat.size))
+    this.#setSize(this.#stat.size)
+  }
+
+  /** Only where it differs: to set it counts as a write, and makes the engine forget what it has. */
+  #setSize(size: bigint): void {
+    if (BigInt(fstatSync(this.#memory).size) !== size) ftruncateSync(this.#memory, Number(size))
   }
 
   #readShared(offset: number, length: number): Uint8Array {
@@ -191,10 +200,12 @@ export class LiveFile implements Injected {
   }
 
   async #fetchWhole(): Promise<void> {
-    const { size } = await this.stat()
+    // Not by `stat`, which fetches it whole again whenever it has changed: a file that never rests would be fetched without end.
+    const { size } = this.mode.write ? await this.remote.stat() : await this.stat()
     if (size > BigInt(wholeFileBytes)) {
       throw new ErrnoError(errno.EFBIG, `${this.path} has ${size} bytes, at most ${wholeFileBytes} can be mapped`)
     }
+    if (!this.#writeBack) this.#setSize(size)
     if (this.mode.read) return this.#copyWhole(this.#cache)
     const file = await this.#openForReading()
     try {

@@ -45,6 +45,11 @@ export class WriteBack {
     return this.#hashed
   }
 
+  /** Whether the memory file still holds everything, so that a change anywhere in it is noticed. */
+  get hasAll(): boolean {
+    return this.#hashed
+  }
+
   /** Resolves when what there is now has arrived. @throws what the remote side said */
   modified(): Promise<void> {
     this.#dirty = true
