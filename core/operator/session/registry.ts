@@ -6,14 +6,8 @@ import { assertMayJoin, type Comer } from "./comer.ts"
 import { type LiveSession, type SessionFacts, withPort } from "./live-session.ts"
 import type { Relay } from "./relay.ts"
 import { SessionExpiry, type SessionTimes } from "./session-expiry.ts"
-import {
-  readSessionRecord,
-  type SessionRecord,
-  sessionOfRecord,
-  sessionRecordContent,
-  sessionRecordName,
-  sessionUid,
-} from "./session-record.ts"
+import { type SessionRecord, sessionOfRecord, sessionUid } from "./session-record.ts"
+import { SessionRecords } from "./session-records.ts"
 import type { Mode } from "./subscription.ts"
 
 export interface RegistryOptions extends SessionTimes {
@@ -53,19 +47,20 @@ export class SessionRegistry {
   /** New, and no socket has come yet. */
   readonly #unopened = new Set<bigint>()
   readonly #told = new WeakSet<Relay>()
-  readonly #parsed = new WeakMap<Lease, SessionRecord | undefined>()
+  readonly #records: SessionRecords
   readonly #expiry: SessionExpiry
   readonly #stopListening: () => void
 
   constructor(options: RegistryOptions) {
     this.#options = options
+    this.#records = new SessionRecords(options.records, options.log)
     this.#expiry = new SessionExpiry({
       ...options,
-      records: () => options.records.list("session").flatMap((lease) => this.#read(lease) ?? []),
+      records: () => this.#records.all(),
       connected: (record) => this.#connected(record),
       close: (record, why, isDue) => this.close(record, why, false, isDue),
       forget: ({ number }) =>
-        this.#change(number, (record) => ({ write: record?.closed && "remove", answer: undefined })),
+        this.#records.change(number, (record) => ({ write: record?.closed && "remove", answer: undefined })),
     })
     this.#stopListening = options.records.onChange((changed) => this.#followClosed(changed))
   }
@@ -80,7 +75,7 @@ export class SessionRegistry {
    * @throws StatusError 410 for one that was closed, 403 for one of somebody else or for another target
    */
   find(number: bigint, comer: Comer): LiveSession | SessionRecord | undefined {
-    const record = this.#record(number)
+    const record = this.#records.of(number)
     if (record) assertMayJoin(record, comer)
     const here = this.#here.get(number)
     if (here) assertMayJoin(here, comer)
@@ -132,13 +127,10 @@ export class SessionRegistry {
     const ports = withPort(session.ports, mode, port)
     if (ports === session.ports) return
     session.ports = ports
-    this.#change(session.number, (record) => {
+    void this.#records.changeLater(session, (record) => {
       const all = record && withPort(record.ports, mode, port)
-      const isNews = record && !record.closed && all !== record.ports
-      return { write: isNews ? { ...record, ports: all! } : undefined, answer: undefined }
-    }).catch((error) =>
-      this.#options.log.warn("a session's record could not be changed", { session: session.info.id, error }),
-    )
+      return record && !record.closed && all !== record.ports ? { ...record, ports: all! } : undefined
+    })
   }
 
   /**
@@ -150,7 +142,9 @@ export class SessionRegistry {
     this.#count(number, -1)
     const isUnused = () => !this.#inUse(session) && this.#unopened.has(number)
     try {
-      return isUnused() && (await this.#change(number, (record) => this.#forgetUnused(number, record, isUnused)))
+      return (
+        isUnused() && (await this.#records.change(number, (record) => this.#forgetUnused(number, record, isUnused)))
+      )
     } finally {
       this.#leave(session)
     }
@@ -169,12 +163,12 @@ export class SessionRegistry {
   }
 
   list(): readonly ListedSession[] {
-    return this.#options.records.list("session").flatMap((lease) => this.recorded(lease) ?? [])
+    return this.#records.leases().flatMap((lease) => this.recorded(lease) ?? [])
   }
 
   /** What a record tells; undefined when it cannot be read, or the session is closed. */
   recorded(lease: Lease | undefined): ListedSession | undefined {
-    const record = lease && this.#read(lease)
+    const record = lease && this.#records.read(lease)
     if (!record || record.closed) return undefined
     const uid = sessionUid(lease)
     return { ...record, connected: this.#connected(record), uid, version: versionOf(lease) }
@@ -197,7 +191,7 @@ export class SessionRegistry {
     killed = false,
     isDue: (record: SessionRecord) => boolean = () => true,
   ): Promise<void> {
-    const closed = await this.#change(number, (record) => {
+    const closed = await this.#records.change(number, (record) => {
       if (!record || record.closed || !isDue(record)) return { answer: undefined }
       return { write: { ...record, closed: { why } }, answer: record }
     })
@@ -215,7 +209,7 @@ export class SessionRegistry {
     if (!session) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const check = () => {
-      const record = this.#record(session.number)
+      const record = this.#records.of(session.number)
       if (!record || !this.#connected(record)) resolve()
     }
     const stop = this.#options.records.onChange(check)
@@ -245,13 +239,13 @@ export class SessionRegistry {
 
   /** @returns true when the session is new */
   async #mark(session: LiveSession, comer: Comer): Promise<boolean> {
-    const { records, replicas } = this.#options
+    const { replicas } = this.#options
+    const { number } = session
     const own = { ...session, replicas: [replicas.id] }
-    const name = sessionRecordName(session.number)
-    const known = records.get(name) ?? (await records.create("session", name, sessionRecordContent(own)))
+    const known = this.#records.lease(number) ?? (await this.#records.create(own))
     const fresh =
       known === undefined ||
-      (await this.#change(session.number, (record) => {
+      (await this.#records.change(number, (record) => {
         if (!record) return { write: own, answer: true }
         assertMayJoin(record, comer)
         session.info = { ...session.info, openedAt: record.info.openedAt }
@@ -259,8 +253,8 @@ export class SessionRegistry {
         const living = record.replicas.filter((id) => replicas.alive(id))
         return { write: { ...record, replicas: [...living, replicas.id] }, answer: false }
       }))
-    this.#marked.add(session.number)
-    if (fresh) this.#unopened.add(session.number)
+    this.#marked.add(number)
+    if (fresh) this.#unopened.add(number)
     return fresh
   }
 
@@ -271,43 +265,16 @@ export class SessionRegistry {
     this.#unopened.delete(number)
     session.agents.close()
     if (!this.#marked.delete(number)) return
-    const { replicas, log } = this.#options
-    this.#change(number, (record) => {
+    const { replicas } = this.#options
+    void this.#records.changeLater(session, (record) => {
       // A client that was quick has come back already.
-      if (!record || this.#here.has(number)) return { answer: undefined }
-      return { write: { ...record, replicas: record.replicas.filter((id) => id !== replicas.id) }, answer: undefined }
-    }).catch((error) => log.warn("a session's record could not be changed", { session: session.info.id, error }))
-  }
-
-  #change<T>(
-    number: bigint,
-    decide: (record: SessionRecord | undefined) => { write?: SessionRecord | "remove"; answer: T },
-  ): Promise<T> {
-    return this.#options.records.change("session", sessionRecordName(number), (lease) => {
-      const { write, answer } = decide(lease && this.#read(lease))
-      return { write: write && write !== "remove" ? sessionRecordContent(write) : write, answer }
+      if (!record || this.#here.has(number)) return undefined
+      return { ...record, replicas: record.replicas.filter((id) => id !== replicas.id) }
     })
   }
 
-  #record(number: bigint): SessionRecord | undefined {
-    const lease = this.#options.records.get(sessionRecordName(number))
-    return lease && this.#read(lease)
-  }
-
-  #read(lease: Lease): SessionRecord | undefined {
-    if (this.#parsed.has(lease)) return this.#parsed.get(lease)
-    let record: SessionRecord | undefined
-    try {
-      record = readSessionRecord(lease)
-    } catch (error) {
-      this.#options.log.warn("a session's record cannot be read", { lease: lease.metadata.name, error })
-    }
-    this.#parsed.set(lease, record)
-    return record
-  }
-
   #listed(number: bigint): ListedSession | undefined {
-    return this.recorded(this.#options.records.get(sessionRecordName(number)))
+    return this.recorded(this.#records.lease(number))
   }
 
   /** What is here this replica knows better than the record: while the API server is away, that cannot be changed. */
@@ -344,23 +311,23 @@ export class SessionRegistry {
   }
 
   /** Another replica took this one for dead and left it out of the record; its sockets live on. */
-  #return({ number, relays, info }: LiveSession): void {
-    const { replicas, log } = this.#options
+  #return(session: LiveSession): void {
+    const { number, relays } = session
+    const { replicas } = this.#options
     const isMissing = (record: SessionRecord | undefined) => {
       return record !== undefined && !record.closed && !record.replicas.includes(replicas.id) && relays.size > 0
     }
-    if (!this.#marked.has(number) || this.#returning.has(number) || !isMissing(this.#record(number))) return
+    if (!this.#marked.has(number) || this.#returning.has(number) || !isMissing(this.#records.of(number))) return
     this.#returning.add(number)
-    this.#change(number, (record) => {
-      const write = record && isMissing(record) ? { ...record, replicas: [...record.replicas, replicas.id] } : undefined
-      return { write, answer: undefined }
-    })
-      .catch((error) => log.warn("a session's record could not be changed", { session: info.id, error }))
-      .finally(() => this.#returning.delete(number))
+    void this.#records
+      .changeLater(session, (record) =>
+        record && isMissing(record) ? { ...record, replicas: [...record.replicas, replicas.id] } : undefined,
+      )
+      .then(() => this.#returning.delete(number))
   }
 
   #tellClosed({ number, relays }: LiveSession): void {
-    const closed = relays.size > 0 && this.#record(number)?.closed
+    const closed = relays.size > 0 && this.#records.of(number)?.closed
     if (!closed) return
     for (const relay of relays) {
       if (this.#told.has(relay)) continue
