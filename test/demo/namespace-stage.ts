@@ -4,8 +4,9 @@ import { join } from "node:path"
 import { AppError } from "../../core/errors.ts"
 import type { Stage } from "./stage.ts"
 
-const startLimitMs = 20_000
-const visitLimitMs = 10_000
+/* A machine that is emulated, or has much else to do, is some twenty times as slow as one that is not. */
+const startLimitMs = 60_000
+const visitLimitMs = 30_000
 const endLimitMs = 5_000
 
 /** A sample pod in user, network and mount namespaces of its own: no cluster, no root. @throws AppError "demo-unavailable" */
@@ -29,10 +30,16 @@ export async function openNamespaceStage(binary: string): Promise<Stage> {
     rmSync(folder, { recursive: true, force: true })
   }
   const ready = await answers.next<{ pids: number[] }>(startLimitMs).catch(async () => {
+    const isLate = child.exitCode === null && child.signalCode === null
     child.kill("SIGKILL")
     await end()
+    if (isLate)
+      throw unavailable(
+        `the namespaces did not come up within ${startLimitMs / 1000} s`,
+        "Try again when the machine has less to do.",
+      )
     throw unavailable(
-      mainLine(await complaints) || "the namespaces did not come up in time",
+      mainLine(await complaints) || "the namespaces are gone",
       "Unprivileged user namespaces are needed (kernel.unprivileged_userns_clone, or AppArmor's restriction of them); or use `npm run demo -- --cluster`.",
     )
   })

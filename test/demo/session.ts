@@ -1,7 +1,8 @@
 import { AppError } from "../../core/errors.ts"
 import type { Stage } from "./stage.ts"
 
-const programLimitMs = 30_000
+/** Far more than a machine needs that is emulated. */
+const programLimitMs = 120_000
 
 /** Runs programs of this machine in sessions with the stage's pod. */
 export class Sessions {
