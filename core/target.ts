@@ -16,6 +16,17 @@ const kinds = {
 
 export type TargetKind = (typeof kinds)[keyof typeof kinds]
 
+/** Kinds only an operator can serve. */
+export const operatorOnlyKinds: ReadonlySet<string> = new Set([
+  "job",
+  "cronjob",
+  "statefulset",
+  "service",
+  "replicaset",
+  "daemonset",
+  "label",
+] satisfies (TargetKind | "label")[])
+
 /** What a session is about: a workload or pods by their labels (and maybe one of their containers), or nothing at all. */
 export type Target =
   | { kind: "targetless" }

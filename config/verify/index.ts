@@ -1,3 +1,4 @@
+import { operatorOnlyKinds } from "../../core/target.ts"
 import { patternProblem } from "../pattern.ts"
 import type { Config } from "../schema/index.ts"
 import { checkDatabases } from "./databases.ts"
@@ -6,15 +7,6 @@ import type { Findings } from "./findings.ts"
 
 /** Read-ahead above this many bytes is worth a warning: 1 MiB. */
 const largeReadAheadBytes = 1024 * 1024
-const operatorOnlyKinds: readonly string[] = [
-  "job",
-  "cronjob",
-  "statefulset",
-  "service",
-  "replicaset",
-  "daemonset",
-  "label",
-]
 
 /** Checks of keys against each other. @param absentIsTargetless what a configuration without a target means here */
 export function verify(config: Config, absentIsTargetless: boolean): Findings {
@@ -40,7 +32,7 @@ function checkTarget(config: Config, kind: string | undefined, { errors, warning
     }
     if (agent.ephemeral) errors.push('"agent.ephemeral" needs a target')
   }
-  if (kind !== undefined && operatorOnlyKinds.includes(kind) && operator === false) {
+  if (kind !== undefined && operatorOnlyKinds.has(kind) && operator === false) {
     errors.push(`A ${kind} target needs the operator, but "operator" is false`)
   } else if (copied && operator === false) {
     errors.push('"feature.copy_target" needs the operator, but "operator" is false')

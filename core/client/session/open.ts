@@ -2,7 +2,7 @@ import type { Config } from "../../../config/load.ts"
 import { AppError } from "../../errors.ts"
 import type { Kube } from "../../kube/kube.ts"
 import { openKube } from "../../kube/kube.ts"
-import { formatTarget, type Target } from "../../target.ts"
+import { formatTarget, operatorOnlyKinds, type Target } from "../../target.ts"
 import type { AgentSession } from "../agent-session.ts"
 import { agentOptions, kubeOptions } from "../settings.ts"
 import { connectToAddress } from "./address.ts"
@@ -11,17 +11,6 @@ import { findOperator, trialNotice } from "./operator/find.ts"
 import { ignoredSettings } from "./operator/ignored-settings.ts"
 import { isCopied, openOperatorSession } from "./operator/session.ts"
 import type { SessionOptions } from "./options.ts"
-
-/** Kinds only an operator can serve. */
-const operatorKinds: ReadonlySet<Target["kind"]> = new Set([
-  "job",
-  "cronjob",
-  "statefulset",
-  "service",
-  "replicaset",
-  "daemonset",
-  "label",
-])
 
 /**
  * A session by the way the configuration asks for: an agent that runs already, the cluster's operator when there is one,
@@ -76,7 +65,7 @@ function agentNamespace(config: Config, kube: Kube, target: Target, namespace: s
 
 /** @throws AppError "operator-needed" */
 export function refuseWhatNeedsTheOperator(config: Config, target: Target): void {
-  const wanted = operatorKinds.has(target.kind)
+  const wanted = operatorOnlyKinds.has(target.kind)
     ? `target "${formatTarget(target)}"`
     : config.feature.copy_target.enabled
       ? "feature.copy_target"
