@@ -1,4 +1,5 @@
 import type { DaemonTcp, LayerTcpSteal, NewTcpConnection } from "../../core/protocol/index.ts"
+import { Allowance } from "../allowance.ts"
 import type { AgentClient } from "../feature.ts"
 import type { ReadableRoute } from "./connection.ts"
 import { InputBudget } from "./input-budget.ts"
@@ -35,7 +36,8 @@ export class ClientChannel {
   full = false
   /** What copies for the client wait with. */
   waitingCopyBytes = 0
-  #lentBytes = 0
+  /** What is lent to callers on its account. */
+  readonly lending = new Allowance(maxLentBytes)
 
   constructor(client: AgentClient, kind: "Tcp" | "TcpSteal", countCopied: (by: 1 | -1) => void = () => {}) {
     this.client = client
@@ -50,13 +52,6 @@ export class ClientChannel {
     const id = this.#nextId++
     this.#streams.set(id, stream)
     return id
-  }
-
-  /** Takes `bytes` more of what may be lent, or gives (negative) bytes back. False: there is no more. */
-  lend(bytes: number): boolean {
-    if (bytes > 0 && this.#lentBytes + bytes > maxLentBytes) return false
-    this.#lentBytes += bytes
-    return true
   }
 
   /** The id is over without a message. */

@@ -1,24 +1,10 @@
+import { Allowance } from "../allowance.ts"
 import type { AgentContext } from "../feature.ts"
 import type { ResponseMarks } from "./http1/response-head.ts"
 import type { LiveKeys } from "./share-link/live-keys.ts"
 
 /** What callers may send while it is not clear whose their requests are, beyond what the application takes, in bytes. */
 const maxLentBytes = 16 << 20
-
-export class Lending {
-  #bytes = 0
-
-  /** False: there is no more. */
-  take(bytes: number): boolean {
-    if (this.#bytes + bytes > maxLentBytes) return false
-    this.#bytes += bytes
-    return true
-  }
-
-  giveBack(bytes: number): void {
-    this.#bytes -= bytes
-  }
-}
 
 /** The agent's settings as the connections need them. */
 export interface IncomingSettings {
@@ -29,7 +15,7 @@ export interface IncomingSettings {
   marks: ResponseMarks
   shareLinks: LiveKeys
   /** Of all HTTP/2 connections together. */
-  lending: Lending
+  lending: Allowance
   /** Requests on their way to the application and back: more, fewer. */
   onBypassed(port: number, by: number): void
   /** Requests in the hands of clients: one more, one less. */
@@ -43,7 +29,7 @@ export function incomingSettings({ settings, metrics }: AgentContext, shareLinks
     maxBodyMilliseconds: settings.maxBodyBufferMilliseconds,
     marks: { inject: settings.injectHeaders, overrideCacheControl: settings.overrideCacheControl },
     shareLinks,
-    lending: new Lending(),
+    lending: new Allowance(maxLentBytes),
     onBypassed: (port, by) => metrics.addBypassed(port, by),
     onClaimed: (by) => metrics.add("mirrord_agent_redirected_requests_count", by),
   }

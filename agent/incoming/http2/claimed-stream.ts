@@ -82,7 +82,7 @@ export class ClaimedStream implements ClaimHost, Waiting {
     }
     this.#owedCredit += flowBytes
     // The connection is shared: requests of others, and the application's, must not wait for this client.
-    if (!isLent && this.#clientFull && this.#channel.lend(flowBytes)) {
+    if (!isLent && this.#clientFull && this.#channel.lending.take(flowBytes)) {
       this.#lentBytes += flowBytes
       this.#host.credit(0, flowBytes)
     } else if (!isLent) this.#owedToConnection += flowBytes
@@ -245,7 +245,7 @@ export class ClaimedStream implements ClaimHost, Waiting {
       this.#host.credit(0, this.#owedToConnection)
       this.#host.credit(this.#id, this.#owedCredit)
     }
-    this.#channel.lend(-this.#lentBytes)
+    this.#channel.lending.giveBack(this.#lentBytes)
     this.#owedCredit = this.#owedToConnection = this.#lentBytes = 0
   }
 
