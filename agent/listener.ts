@@ -2,6 +2,7 @@ import type { Socket, TLSOptions } from "bun"
 import { AppError, errorText } from "../core/errors.ts"
 import { connectLink, type StreamAddress, servingSide } from "../core/link/index.ts"
 import { raiseBacklog } from "../core/linux/backlog.ts"
+import { tryDuplicate } from "../core/linux/open.ts"
 import { syscall } from "../core/linux/syscall.ts"
 import type { Logger } from "../core/log.ts"
 import type { ClientLink } from "./client-link.ts"
@@ -13,7 +14,6 @@ import { listenUpgradable } from "./upgradable-links.ts"
 /** Clients that may wait to be accepted; an operator that starts again connects for all its sessions at once. */
 const backlog = 4096
 /** fcntl(2): a second descriptor that children do not inherit. */
-const F_DUPFD_CLOEXEC = 1030
 
 export interface ClientListener {
   /** For logs: "[::]:61337" or the path. */
@@ -74,7 +74,7 @@ function acceptSecured(at: StreamAddress, tls: TLSOptions, log: Logger, onLink: 
     socket: {
       open(socket: Socket) {
         socket.pause()
-        const fd = syscall("fcntl", (socket as unknown as { fd: number }).fd, F_DUPFD_CLOEXEC, 3)
+        const fd = tryDuplicate((socket as unknown as { fd: number }).fd)
         socket.close()
         if (fd >= 0) handshakes.add(fd)
       },

@@ -1,13 +1,12 @@
 import type { Socket } from "bun"
 import { AppError } from "../../core/errors.ts"
 import { check, errno, isLinuxError } from "../../core/linux/errno.ts"
+import { duplicate } from "../../core/linux/open.ts"
+import { POLLIN, poll } from "../../core/linux/poll.ts"
 import { syscall } from "../../core/linux/syscall.ts"
 
 /** How often the target is looked at where the runtime does not tell of its end. */
 const intervalMilliseconds = 20
-const POLLIN = 1
-/** fcntl(2): a second descriptor that children do not inherit. */
-const F_DUPFD_CLOEXEC = 1030
 
 /** One process, whatever becomes of its number: a new one with the same number is not taken for it. */
 export class HeldProcess {
@@ -37,7 +36,7 @@ export class HeldProcess {
    * nobody hears any more what is said too late. Returns how to stop watching.
    */
   watch(onGone: () => void): () => void {
-    const pidFd = this.#second()
+    const pidFd = duplicate(this.#pidFd)
     let watching = true
     let timer: ReturnType<typeof setInterval> | undefined
     const look = () => {
@@ -45,7 +44,7 @@ export class HeldProcess {
       stop()
       onGone()
     }
-    const unwatch = whenReadable(this.#second(), () => {
+    const unwatch = whenReadable(duplicate(this.#pidFd), () => {
       look()
       if (watching) timer = setInterval(look, intervalMilliseconds)
     })
@@ -61,10 +60,6 @@ export class HeldProcess {
 
   close(): void {
     syscall("close", this.#pidFd)
-  }
-
-  #second(): number {
-    return check(syscall("fcntl", this.#pidFd, F_DUPFD_CLOEXEC, 3), "fcntl")
   }
 }
 
@@ -106,11 +101,5 @@ function gone(pid: number, cause?: unknown): AppError {
   })
 }
 
-/** A pidfd is readable once its process has ended. struct pollfd: fd i32, events i16, revents i16. */
-function hasEnded(pidFd: number): boolean {
-  const poll = Buffer.alloc(8)
-  poll.writeInt32LE(pidFd, 0)
-  poll.writeInt16LE(POLLIN, 4)
-  const timeout = Buffer.alloc(16)
-  return syscall("ppoll", poll, 1, timeout, null, 0) === 1
-}
+/** A pidfd is readable once its process has ended. */
+const hasEnded = (pidFd: number) => poll(pidFd, POLLIN) === 1

@@ -1,22 +1,19 @@
 import { check } from "./errno.ts"
-import { openFlag } from "./open.ts"
+import { openFlag, statusFlags } from "./open.ts"
 import { syscall } from "./syscall.ts"
 
-const F_GETFL = 3
 const F_SETFL = 4
 
 /* Whether calls wait belongs to the open file: whoever has a descriptor of it sees a change. */
 
-const flagsOf = (fd: number) => check(syscall("fcntl", fd, F_GETFL, 0), "fcntl")
-
 /** @throws LinuxError */
 export function isNonBlocking(fd: number): boolean {
-  return (flagsOf(fd) & openFlag.nonBlocking) !== 0
+  return (statusFlags(fd) & openFlag.nonBlocking) !== 0
 }
 
 /** @throws LinuxError */
 export function setNonBlocking(fd: number, wanted: boolean): void {
-  const flags = flagsOf(fd)
+  const flags = statusFlags(fd)
   const changed = wanted ? flags | openFlag.nonBlocking : flags & ~openFlag.nonBlocking
   if (changed !== flags) check(syscall("fcntl", fd, F_SETFL, changed), "fcntl")
 }
@@ -26,7 +23,7 @@ export function setNonBlocking(fd: number, wanted: boolean): void {
  * may get EAGAIN, which is why it is only set where needed. @throws LinuxError
  */
 export function withoutBlocking<T>(fd: number, make: () => T): T {
-  const flags = flagsOf(fd)
+  const flags = statusFlags(fd)
   if (flags & openFlag.nonBlocking) return make()
   syscall("fcntl", fd, F_SETFL, flags | openFlag.nonBlocking)
   try {

@@ -20,6 +20,18 @@ export const openFlag = {
   path: 0o10000000,
 } as const
 
+const F_GETFL = 3
+const F_DUPFD_CLOEXEC = 1030
+
+/** How a descriptor was opened, with what was changed since (`openFlag`). @throws LinuxError */
+export const statusFlags = (fd: number): number => check(syscall("fcntl", fd, F_GETFL, 0), "fcntl")
+
+/** A second descriptor of the same open file, which children do not inherit; a negative errno when there can be none. */
+export const tryDuplicate = (fd: number): number => syscall("fcntl", fd, F_DUPFD_CLOEXEC, 3)
+
+/** @throws LinuxError */
+export const duplicate = (fd: number): number => check(tryDuplicate(fd), "copy a descriptor")
+
 const RESOLVE_NO_MAGICLINKS = 0x02n
 const RESOLVE_IN_ROOT = 0x10n
 /** struct open_how: flags u64, mode u64, resolve u64. */

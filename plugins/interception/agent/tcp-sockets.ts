@@ -2,6 +2,7 @@ import type { SocketHandler } from "bun"
 import { collectReceived } from "../../../core/collect-received.ts"
 import type { Endpoint, Route, TcpEvents, TcpSocket } from "../../../core/interceptor.ts"
 import { errno, LinuxError } from "../../../core/linux/errno.ts"
+import { POLLOUT, poll } from "../../../core/linux/poll.ts"
 import { SO_MARK, SOL_SOCKET } from "../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint, encodeEndpoint } from "../../../core/linux/socket-address.ts"
 import { syscall } from "../../../core/linux/syscall.ts"
@@ -15,7 +16,6 @@ const IP_BIND_ADDRESS_NO_PORT = 24
 const SOL_IPV6 = 41
 /** The same number on both levels. Source: linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h. */
 const SO_ORIGINAL_DST = 80
-const POLLOUT = 4
 /** Not 127.0.0.1: that one the kernel chooses itself where it is right. */
 const otherLoopback = /^127\.(?!0\.0\.1$)/
 
@@ -98,10 +98,7 @@ function startConnecting(fd: number, { mark, priority }: Stamp, address: Buffer)
   if (prioritized < 0) return prioritized
   const connected = syscall("connect", fd, address, address.length)
   if (connected !== -errno.EINPROGRESS) return connected
-  const poll = new Uint8Array(8)
-  new DataView(poll.buffer).setInt32(0, fd, true)
-  poll[4] = POLLOUT
-  if (syscall("ppoll", poll, 1, new BigInt64Array(2), null, 0) <= 0) return -errno.EINPROGRESS
+  if (poll(fd, POLLOUT) <= 0) return -errno.EINPROGRESS
   const outcome = new Int32Array(1)
   syscall("getsockopt", fd, SOL_SOCKET, SO_ERROR, outcome, new Int32Array([4]))
   return -outcome[0]!

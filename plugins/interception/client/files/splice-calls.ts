@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs"
 import { check, errno } from "../../../../core/linux/errno.ts"
+import { POLLIN, poll } from "../../../../core/linux/poll.ts"
 import { cString, syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handler, proceed, value } from "../kernel/call.ts"
 import { isPipe } from "../kernel/file-identity.ts"
@@ -11,7 +12,6 @@ import { EPOLLIN, type Readiness } from "../watch/readiness.ts"
 import { LiveFile } from "./live-file.ts"
 
 const SPLICE_F_NONBLOCK = 2
-const POLLIN = 1
 const AT_FDCWD = -100
 const O_NONBLOCK = 0o4000
 const SEEK_SET = 0
@@ -19,7 +19,6 @@ const SEEK_SET = 0
 const maxSpliceBytes = 256 * 1024
 /** How often a waiting call is looked after. */
 const tickMs = 100
-const noTime = Buffer.alloc(16)
 
 /**
  * splice from a pipe into a remote file: Go downloads that way, and what is in the pipe by then cannot be had otherwise. Out of a
@@ -98,9 +97,4 @@ function isNonBlocking(call: Call): boolean {
 }
 
 /** Whether a read gives something at once, be it the end. */
-function isReadable(pipe: number): boolean {
-  const poll = Buffer.alloc(8)
-  poll.writeInt32LE(pipe, 0)
-  poll.writeInt16LE(POLLIN, 4)
-  return syscall("ppoll", poll, 1, noTime, null, 0) > 0
-}
+const isReadable = (pipe: number) => poll(pipe, POLLIN) > 0

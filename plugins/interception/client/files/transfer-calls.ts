@@ -1,7 +1,7 @@
-import { check, errno } from "../../../../core/linux/errno.ts"
+import { errno } from "../../../../core/linux/errno.ts"
+import { openFlag, statusFlags } from "../../../../core/linux/open.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { type Answer, type Call, failure, type Handler, type Handlers, proceed, value } from "../kernel/call.ts"
-import { O_APPEND } from "../kernel/path-calls.ts"
 import {
   fetchDescriptor,
   gather,
@@ -18,7 +18,6 @@ import { RemoteDirectory } from "./remote-directory.ts"
 /** One call moves at most this much; a program that wants more gets a short result, as POSIX allows. */
 const maxTransferBytes = 1024 * 1024
 const SEEK_SET = 0
-const F_GETFL = 3
 const ownPosition = -1
 
 /** How a call names its memory and its place in the file. */
@@ -115,9 +114,7 @@ export function transferCalls({ injected }: Supervision): Handlers {
 }
 
 /** The program may have changed that since it opened the file. */
-function appends(copy: number): boolean {
-  return (check(syscall("fcntl", copy, F_GETFL, 0), "fcntl") & O_APPEND) !== 0
-}
+const appends = (copy: number) => (statusFlags(copy) & openFlag.append) !== 0
 
 function placeOf(call: Call): { vectors: Vector[]; offset: number } {
   const shape = shapes[call.name]!

@@ -1,9 +1,8 @@
-import { check } from "../../../../core/linux/errno.ts"
+import { duplicate } from "../../../../core/linux/open.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 import { fileIdentity } from "./file-identity.ts"
 import { findDescriptor } from "./program-descriptors.ts"
 
-const F_DUPFD_CLOEXEC = 1030
 /** How long a copy may outlive the program's last descriptor. */
 const sweepMs = 250
 /** Copies kept at a time; the oldest go, and the engine can do nothing with those descriptors any more. */
@@ -48,7 +47,7 @@ export class HeldDescriptors {
     const identity = this.#byIdentity.size > 0 ? fileIdentity(`/proc/${tid}/fd/${number}`) : undefined
     const held = identity === undefined ? undefined : this.#byIdentity.get(identity)
     if (!held) throw new NotHeld()
-    return check(syscall("fcntl", held.fd, F_DUPFD_CLOEXEC, 0), "copy a descriptor")
+    return duplicate(held.fd)
   }
 
   /** Closes the copy of the open file `fd` belongs to: its end has to be felt at once. */

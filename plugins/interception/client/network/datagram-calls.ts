@@ -1,6 +1,7 @@
 import type { Endpoint } from "../../../../core/interceptor.ts"
 import { isNonBlocking } from "../../../../core/linux/blocking.ts"
 import { errno } from "../../../../core/linux/errno.ts"
+import { POLLRDHUP, poll } from "../../../../core/linux/poll.ts"
 import { SOCK_DGRAM } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, decodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
@@ -44,8 +45,6 @@ import { isForProgramItself } from "./own-datagrams.ts"
 const MSG_DONTWAIT = 0x40
 const MSG_ERRQUEUE = 0x2000
 const MSG_FASTOPEN = 0x20000000
-const POLLRDHUP = 0x2000
-const noTime = Buffer.alloc(16)
 /** The largest datagram of UDP over IPv4. */
 const maxDatagramBytes = 65_507
 /** Messages moved by one sendmmsg or recvmmsg; the program makes the call again for the rest. */
@@ -277,9 +276,4 @@ function boundName(fd: number, family: number): Endpoint | undefined {
 }
 
 /** Whether nothing is received any more: a receiver that waits natively is told so by an empty message. */
-function isShutDown(fd: number): boolean {
-  const poll = Buffer.alloc(8)
-  poll.writeInt32LE(fd, 0)
-  poll.writeInt16LE(POLLRDHUP, 4)
-  return syscall("ppoll", poll, 1, noTime, null, 0) > 0
-}
+const isShutDown = (fd: number) => poll(fd, POLLRDHUP) > 0

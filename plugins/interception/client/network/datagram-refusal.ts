@@ -1,4 +1,5 @@
 import { check, errno, isLinuxError } from "../../../../core/linux/errno.ts"
+import { POLLERR, POLLIN, poll } from "../../../../core/linux/poll.ts"
 import { openSocket, SOCK_DGRAM } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, encodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
@@ -11,13 +12,8 @@ import { udpSockets } from "./udp-sockets.ts"
 
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
-const POLLIN = 1
-/** Always told, without being asked for. */
-const POLLERR = 0
-const noTime = Buffer.alloc(16)
-/** struct timespec: longer than any machine that works keeps something in its own memory. */
-const loopbackLimit = Buffer.alloc(16)
-loopbackLimit.writeBigInt64LE(1n, 0)
+/** Longer than any machine that works keeps something in its own memory. */
+const loopbackSeconds = 1
 
 /** A connected socket of the program, as the thread that connected it knew it. */
 export interface ConnectedSocket extends ProgramDescriptor {
@@ -65,9 +61,7 @@ function sendNothing(fd: number): number {
   return syscall("sendto", fd, Buffer.alloc(1), 0, MSG_DONTWAIT | MSG_NOSIGNAL, null, 0)
 }
 
-function hasError(fd: number): boolean {
-  return ready(fd, POLLERR, noTime)
-}
+const hasError = (fd: number) => poll(fd, POLLERR) > 0
 
 /**
  * An error is there when the datagram is sent, unless a thread that waits has taken it, or the loopback is behind, as it is on a processor with
@@ -82,18 +76,10 @@ function waitForLoopback(ip: Loopback): void {
     const byte = Buffer.alloc(1)
     for (let turn = 0; turn < 2; turn++) {
       check(syscall("sendto", fd, byte, 1, 0, null, 0), "send to itself")
-      if (!ready(fd, POLLIN, loopbackLimit)) return
+      if (poll(fd, POLLIN, loopbackSeconds) <= 0) return
       syscall("recvfrom", fd, byte, 1, 0, null, null)
     }
   } finally {
     syscall("close", fd)
   }
-}
-
-/** @param limit struct timespec */
-function ready(fd: number, events: number, limit: Buffer): boolean {
-  const poll = Buffer.alloc(8)
-  poll.writeInt32LE(fd, 0)
-  poll.writeInt16LE(events, 4)
-  return syscall("ppoll", poll, 1, limit, null, 0) > 0
 }

@@ -1,5 +1,6 @@
 import type { Endpoint } from "../../../../core/interceptor.ts"
 import { check, errno, LinuxError } from "../../../../core/linux/errno.ts"
+import { POLLIN, poll } from "../../../../core/linux/poll.ts"
 import { openSocket, SOCK_STREAM, setSocketOption } from "../../../../core/linux/socket.ts"
 import { AF_INET, AF_INET6, encodeEndpoint } from "../../../../core/linux/socket-address.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
@@ -7,7 +8,6 @@ import { SOL_SOCKET } from "../kernel/rules.ts"
 import { connectSocket, endpointName, inProgress } from "../kernel/socket-info.ts"
 
 const SO_REUSEPORT = 15
-const POLLIN = 1
 /** For a handshake within this machine's memory, in seconds. */
 const fillLimitSeconds = 5
 
@@ -72,12 +72,7 @@ export class HeldConnections {
 
 /** A listener is readable once a connection waits in its queue. @throws LinuxError */
 function waitUntilFull(listener: number): void {
-  const poll = Buffer.alloc(8)
-  poll.writeInt32LE(listener, 0)
-  poll.writeInt16LE(POLLIN, 4)
-  const limit = Buffer.alloc(16)
-  limit.writeBigInt64LE(BigInt(fillLimitSeconds), 0)
-  const ready = check(syscall("ppoll", poll, 1, limit, null, 0), "ppoll")
+  const ready = check(poll(listener, POLLIN, fillLimitSeconds), "ppoll")
   if (ready === 0) throw new LinuxError(-errno.ETIMEDOUT, "wait for the holding listener")
 }
 

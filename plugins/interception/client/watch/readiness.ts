@@ -1,4 +1,5 @@
 import { check } from "../../../../core/linux/errno.ts"
+import { duplicate } from "../../../../core/linux/open.ts"
 import { syscall } from "../../../../core/linux/syscall.ts"
 
 const EPOLL_CTL_ADD = 1
@@ -24,7 +25,7 @@ export class Readiness {
   wait(fd: number, events: number, ready: () => void): { cancel(): void } {
     const token = this.#nextToken++
     // A descriptor of its own, so that the same file may be waited for twice.
-    const copy = check(syscall("fcntl", fd, 1030, 0), "copy a descriptor")
+    const copy = duplicate(fd)
     this.#waiting.set(token, { fd: copy, ready })
     this.#control(EPOLL_CTL_ADD, copy, events | EPOLLONESHOT, token)
     return { cancel: () => void this.#take(token) }
