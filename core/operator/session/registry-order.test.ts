@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test"
+import { noAgents } from "../../../test/fakes/sessions.ts"
 import { silentLogger } from "../../log.ts"
 import type { Lease } from "../replicas/lease.ts"
 import type { Change, RecordContent, Records } from "../replicas/records.ts"
@@ -95,14 +96,7 @@ function session() {
     headerFilter: undefined,
     ci: false,
     ports: noPorts,
-    agents: {
-      primary: () => undefined,
-      all: () => [],
-      pods: () => [],
-      follow: async () => void seen.follows++,
-      onChange: () => () => {},
-      close: () => void seen.closes++,
-    },
+    agents: { ...noAgents, follow: async () => void seen.follows++, close: () => void seen.closes++ },
     relays: new Set(),
     log: silentLogger,
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test"
 import { useCluster } from "../../../test/cluster/use.ts"
+import { noAgents } from "../../../test/fakes/sessions.ts"
 import { silentLogger } from "../../log.ts"
 import { replicasOf } from "../replicas/test-replica.ts"
 import type { Comer } from "./comer.ts"
@@ -46,14 +47,7 @@ describe.skipIf(!cluster.available)("sessions of two replicas", () => {
       headerFilter: undefined,
       ci: false,
       ports: noPorts,
-      agents: {
-        primary: () => undefined,
-        all: () => [],
-        pods: () => [],
-        follow: async () => {},
-        onChange: () => () => {},
-        close: () => {},
-      },
+      agents: noAgents,
       relays: new Set(),
       log: silentLogger,
     }

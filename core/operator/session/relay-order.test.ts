@@ -1,11 +1,12 @@
 import { afterEach, beforeAll, expect, test } from "bun:test"
+import { annsSession } from "../../../test/fakes/sessions.ts"
 import type { Plugins } from "../../host.ts"
 import { startPlugins } from "../../host.ts"
 import { linkPair } from "../../link/index.ts"
 import type { Link } from "../../link.ts"
 import { silentLogger } from "../../log.ts"
 import type { ClientMessage, DaemonMessage } from "../../protocol/index.ts"
-import type { ResolvedPod, Session } from "../../session.ts"
+import type { ResolvedPod } from "../../session.ts"
 import type { PodAgent } from "./agent-connection.ts"
 import { Relay } from "./relay.ts"
 import type { SessionAgents } from "./session-agents.ts"
@@ -26,16 +27,6 @@ const judging = (authorize: Authorize): Plugins<"operator"> => ({
   has: (hook) => hook === "authorizeFile",
   authorize: authorize as Plugins<"operator">["authorize"],
 })
-
-const session: Session = {
-  id: "4D2",
-  openedAt: new Date(),
-  identity: { user: "ann", groups: [], extra: {} },
-  target: { kind: "deployment", name: "web" },
-  namespace: "shop",
-  labels: {},
-  client: {},
-}
 
 interface FakeAgent extends PodAgent {
   received: ClientMessage[]
@@ -103,7 +94,7 @@ async function relayTo(first: FakeAgent, { plugins = open, lock = async () => tr
   const relay = new Relay({
     client: end,
     first: { agent: first, link: await first.connect(AbortSignal.timeout(30_000)) },
-    session,
+    session: annsSession,
     agents: pods,
     plugins,
     lock: ({ port }, extend = false) => {

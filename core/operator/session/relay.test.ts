@@ -2,13 +2,14 @@ import { afterEach, beforeAll, describe, expect, test } from "bun:test"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { annsSession } from "../../../test/fakes/sessions.ts"
 import { loadFolder } from "../../host/load.ts"
 import { type LoadedPlugin, type Plugins, startPlugins } from "../../host.ts"
 import { linkPair } from "../../link/index.ts"
 import type { Link } from "../../link.ts"
 import { silentLogger } from "../../log.ts"
 import type { ClientMessage, DaemonMessage } from "../../protocol/index.ts"
-import type { ResolvedPod, Session } from "../../session.ts"
+import type { ResolvedPod } from "../../session.ts"
 import type { PodAgent } from "./agent-connection.ts"
 import { Relay } from "./relay.ts"
 import type { SessionAgents } from "./session-agents.ts"
@@ -54,16 +55,6 @@ beforeAll(async () => {
   guarded = await startPlugins("operator", loaded, { log: silentLogger })
   open = await startPlugins("operator", [], { log: silentLogger })
 })
-
-const session: Session = {
-  id: "4D2",
-  openedAt: new Date(),
-  identity: { user: "ann", groups: [], extra: {} },
-  target: { kind: "deployment", name: "web" },
-  namespace: "shop",
-  labels: {},
-  client: {},
-}
 
 /** An agent played by the test: what it received, and a way to say something. */
 interface FakeAgent extends PodAgent {
@@ -142,7 +133,7 @@ async function relayTo(agents: FakeAgent[], plugins: Plugins<"operator"> = open,
   const relay = new Relay({
     client: end,
     first,
-    session,
+    session: annsSession,
     agents: pods,
     plugins,
     lock,

@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test"
+import { annsSession } from "../../../test/fakes/sessions.ts"
 import { silentLogger } from "../../log.ts"
 import { formatSessionId, noPorts } from "./live-session.ts"
 import { maxRemembered, SessionExpiry, type SessionExpiryOptions } from "./session-expiry.ts"
@@ -6,15 +7,7 @@ import type { SessionRecord } from "./session-record.ts"
 
 const record = (number: number, closed: boolean): SessionRecord => ({
   number: BigInt(number),
-  info: {
-    id: formatSessionId(BigInt(number)),
-    openedAt: new Date(),
-    identity: { user: "ann", groups: [], extra: {} },
-    target: { kind: "deployment", name: "web" },
-    namespace: "shop",
-    labels: {},
-    client: {},
-  },
+  info: { ...annsSession, id: formatSessionId(BigInt(number)), openedAt: new Date() },
   userId: "",
   key: undefined,
   headerFilter: undefined,
